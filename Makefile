@@ -1,0 +1,35 @@
+# Every target does its own set-up: a virtual environment in .venv, made again when pyproject.toml changes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+demo: $(VENV)/installed  ## train under staleness on real data; results in outputs/demo
+	$(BIN)/python -m asyncopt hydra.run.dir=outputs/demo
+
+test: $(VENV)/installed lint  ## check style and types, then run the whole suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed  ## ruff and pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(VENV)/installed  ## what replaying under delay costs, as ratios measured side by side
+	$(BIN)/python benchmarks/replay_overhead.py
+	$(BIN)/python benchmarks/sparse_logistic.py
+	$(BIN)/python benchmarks/cluster_trace.py
+
+clean:  ## remove the environment, caches and results
+	rm -rf $(VENV) .pytest_cache .ruff_cache outputs multirun

@@ -1,0 +1,61 @@
+"""Checks of input from outside: one exception and the two checks that every room needs."""
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+
+class InputError(ValueError):
+    """Input from outside that cannot be used; the message says where, what was found and what was expected."""
+
+
+def check_integer(name: str, value: Any, *, at_least: int) -> int:
+    """Returns ``value`` as an int.
+
+    Args:
+      name: what the user calls it; the message starts with it.
+      value: an int or a NumPy integer. Floats and bools are refused: they are slips more often than counts.
+      at_least: the smallest value allowed.
+
+    Raises:
+      InputError: if it is not an integer, or too small.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral) or value < at_least:
+        raise InputError(f"{name} is {value!r}, expected an integer of at least {at_least}")
+    return int(value)
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Returns ``value`` as a finite float.
+
+    Args:
+      name: what the user calls it; the message starts with it.
+      value: a real number.
+      above: value must be greater than this.
+      at_least: value must be this or greater.
+      below: value must be less than this.
+
+    Raises:
+      InputError: if it is not a finite real number, or out of range.
+    """
+    limits = [(">", above), (">=", at_least), ("<", below)]
+    wanted = " and ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
+    if (
+        not is_real
+        or not math.isfinite(value)
+        or (above is not None and value <= above)
+        or (at_least is not None and value < at_least)
+        or (below is not None and value >= below)
+    ):
+        raise InputError(f"{name} is {value!r}, expected a finite number" + (f" {wanted}" if wanted else ""))
+    return float(value)

@@ -1,0 +1,127 @@
+"""How long things take in the cluster model: distributions of seconds, with a mean that may differ by worker."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from asyncopt.checks import InputError, check_number
+
+# Draws of mean 1 for each distribution: (generator, shape parameter, size) -> float[size].
+_UNIT_MEAN: Mapping[str, Callable[[np.random.Generator, float, int], np.ndarray]] = {
+    "constant": lambda generator, shape, size: np.ones(size),
+    "exponential": lambda generator, shape, size: generator.exponential(1.0, size),
+    "gamma": lambda generator, shape, size: generator.gamma(shape, 1 / shape, size),
+    "lognormal": lambda generator, shape, size: generator.lognormal(-(shape**2) / 2, shape, size),
+    "pareto": lambda generator, shape, size: (shape - 1) / shape * (1 + generator.pareto(shape, size)),
+}
+# What `shape` means, the value it must exceed, for the distributions that have one.
+_SHAPE = {
+    "gamma": ("the shape parameter", 0.0),
+    "lognormal": ("sigma, the standard deviation of the logarithm", 0.0),
+    "pareto": ("the tail's exponent", 1.0),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Duration:
+    """A random number of seconds.
+
+    Args:
+      distribution: "constant", "exponential", "gamma", "lognormal" or "pareto".
+      mean: the mean in seconds, at least 0; or one mean for each worker, which is how stragglers are made.
+      shape: gamma's shape parameter (above 0), lognormal's sigma (above 0), pareto's tail exponent (above 1);
+        the other two distributions have none.
+
+    Raises:
+      InputError: for an unknown distribution, or a number out of range.
+    """
+
+    distribution: str
+    mean: float | Sequence[float] = 1.0
+    shape: float | None = None
+
+    def __post_init__(self):
+        if self.distribution not in _UNIT_MEAN:
+            raise InputError(f"distribution is {self.distribution!r}, expected one of {sorted(_UNIT_MEAN)}")
+        means = np.atleast_1d(np.asarray(self.mean, dtype=object))
+        for index, mean in enumerate(means):
+            name = f"mean of the {self.distribution} duration" + (f", worker {index}" if len(means) > 1 else "")
+            check_number(name, mean, at_least=0)
+        meaning, above = _SHAPE.get(self.distribution, (None, 0.0))
+        if meaning is None and self.shape is not None:
+            raise InputError(f"shape is {self.shape!r}, but a {self.distribution} duration has none")
+        if meaning is not None:
+            check_number(f"shape of the {self.distribution} duration ({meaning})", self.shape, above=above)
+
+    def unit_draws(self, generator: np.random.Generator, size: int) -> Float[np.ndarray, " size"]:
+        """Returns ``size`` independent draws, scaled to mean 1."""
+        return _UNIT_MEAN[self.distribution](generator, self.shape or 0.0, size)
+
+    def means(self, name: str, num_workers: int) -> Float[np.ndarray, " p"]:
+        """Returns the mean in seconds of each worker.
+
+        Args:
+          name: what the user calls the duration; the message starts with it.
+          num_workers: p.
+
+        Raises:
+          InputError: if the means were given one by one, and not for this number of workers.
+        """
+        means = np.atleast_1d(np.asarray(self.mean, dtype=float))
+        if len(means) not in (1, num_workers):
+            raise InputError(
+                f"{name} has {len(means)} means, expected one"
+                + (f", or one for each of the {num_workers} workers" if num_workers > 1 else "")
+            )
+        return np.broadcast_to(means, num_workers)
+
+
+def constant(mean: float | Sequence[float]) -> Duration:
+    """Always ``mean`` seconds."""
+    return Duration("constant", mean)
+
+
+def exponential(mean: float | Sequence[float]) -> Duration:
+    """Exponential with ``mean`` seconds."""
+    return Duration("exponential", mean)
+
+
+def gamma(mean: float | Sequence[float], shape: float) -> Duration:
+    """Gamma with ``mean`` seconds; its coefficient of variation is 1/√shape."""
+    return Duration("gamma", mean, shape)
+
+
+def lognormal(mean: float | Sequence[float], sigma: float) -> Duration:
+    """Lognormal with ``mean`` seconds; ``sigma`` is the standard deviation of the logarithm."""
+    return Duration("lognormal", mean, sigma)
+
+
+def pareto(mean: float | Sequence[float], shape: float) -> Duration:
+    """Pareto with ``mean`` seconds and P(duration > t) ~ t^-shape, shape above 1."""
+    return Duration("pareto", mean, shape)
+
+
+def as_duration(name: str, value: Any) -> Duration:
+    """Returns ``value`` as a Duration.
+
+    Args:
+      name: what the user calls it; the message starts with it.
+      value: a Duration; a number of seconds or a sequence of them (constant); the name of a distribution
+        (mean 1 s); or a mapping with the fields of a Duration, as a config has it.
+
+    Raises:
+      InputError: for anything else.
+    """
+    try:
+        if isinstance(value, Duration):
+            return value
+        if isinstance(value, str):
+            return Duration(value)
+        if isinstance(value, Mapping):
+            return Duration(**{str(key): field for key, field in value.items()})
+        return Duration("constant", value)
+    except (InputError, TypeError) as error:
+        raise InputError(f"{name}: {error}") from error

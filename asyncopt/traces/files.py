@@ -1,0 +1,115 @@
+"""Reading trace files: ``.npz`` for whole traces, CSV for recorded delays."""
+
+import csv
+import itertools
+import os
+import pathlib
+from collections.abc import Iterator
+
+from asyncopt.checks import InputError
+from asyncopt.traces import npz
+from asyncopt.traces.trace import FILE_KIND, Trace
+
+def load(path: str | os.PathLike[str], column: str | int | None = None) -> Trace:
+    """Reads a trace from ``.npz``, or recorded delays from a CSV.
+
+    A CSV has one delay in each row, in the order of the updates. Where rows have several columns (the ages of
+    several workers' gradients in one update, say) the largest counts, unless ``column`` names one. A first row
+    that is not numeric is taken as the columns' names.
+
+    Args:
+      path: the file.
+      column: for a CSV, the name of the column to read, or its number from 0.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      InputError: if the file is no trace; the message names the file, and the row or field.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such trace file")
+    if path.suffix == ".npz":
+        if column is not None:
+            raise InputError(f"{path}: column={column!r} is for CSV files, an .npz trace has none")
+        return _load_npz(path)
+    return _load_csv(path, column)
+
+
+def _load_npz(path: pathlib.Path) -> Trace:
+    fields = npz.read(path, FILE_KIND)
+    num_workers = fields.pop("num_workers", None)
+    expected = {"read_version", "read_end", "worker", "sample"}
+    if num_workers is None or not expected <= fields.keys() <= expected | {"time"}:
+        raise InputError(f"{path}: fields {sorted(fields)}, expected {sorted(expected)}, num_workers, perhaps time")
+    if num_workers.shape != () or num_workers.dtype.kind not in "iu":
+        raise InputError(f"{path}: num_workers is {num_workers!r}, expected one integer")
+    try:
+        return Trace(**fields, num_workers=int(num_workers))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _load_csv(path: pathlib.Path, column: str | int | None) -> Trace:
+    rows = _numbered_rows(path)
+    first = next(rows, None)
+    if first is None:
+        raise InputError(f"{path}: empty, expected one delay in each row")
+    header = None if _is_numeric(first[1]) else first[1]
+    chosen = _column_number(path, header, len(first[1]), column)
+    delays: list[int] = []
+    for number, cells in rows if header else itertools.chain([first], rows):
+        if len(cells) != len(first[1]):
+            raise InputError(f"{path}, row {number}: {len(cells)} columns, expected {len(first[1])}")
+        picked = cells if chosen is None else [cells[chosen]]
+        delays.append(max(_delay(path, number, cell, len(delays)) for cell in picked))
+    if not delays:
+        raise InputError(f"{path}: a header and no rows, expected one delay in each row")
+    return Trace.from_delays(delays)
+
+
+def _numbered_rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
+    """Yields (line number from 1, cells) for each row that is not blank."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    yield reader.line_num, [cell.strip() for cell in cells]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a CSV text file: {error}") from error
+
+
+def _is_numeric(cells: list[str]) -> bool:
+    """Whether a first row holds numbers; a row with any number in it is data, if perhaps bad data."""
+    for cell in cells:
+        try:
+            float(cell)
+        except ValueError:
+            continue
+        return True
+    return False
+
+
+def _column_number(
+    path: pathlib.Path, header: list[str] | None, num_columns: int, column: str | int | None
+) -> int | None:
+    if column is None:
+        return None
+    if header is not None and str(column) in header:
+        return header.index(str(column))
+    if str(column).isdecimal() and int(column) < num_columns:
+        return int(column)
+    names = f"{header} or " if header else ""
+    raise InputError(f"{path}: no column {column!r}, expected {names}a number from 0 to {num_columns - 1}")
+
+
+def _delay(path: pathlib.Path, row: int, cell: str, update: int) -> int:
+    try:
+        value = float(cell)
+    except ValueError:
+        raise InputError(f"{path}, row {row}: {cell!r} is not a number") from None
+    if not value.is_integer() or not 0 <= value <= update:
+        raise InputError(
+            f"{path}, row {row}: delay {cell} of update {update}, expected a whole number from 0 to {update}"
+        )
+    return int(value)

@@ -1,0 +1,55 @@
+"""Arrays in an ``.npz`` file that says what it is: written whole or not at all, read without unpickling."""
+
+import os
+import pathlib
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from asyncopt.checks import InputError
+
+
+def write(path: str | os.PathLike[str], kind: str, fields: Mapping[str, np.ndarray | int]) -> None:
+    """Writes ``fields`` under a temporary name, then renames: a reader never sees half a file.
+
+    Args:
+      path: a file name that ends in ``.npz``.
+      kind: what the file holds; `read` asks for the same.
+      fields: the arrays.
+
+    Raises:
+      InputError: if the name ends otherwise.
+      OSError: if the file cannot be written.
+    """
+    path = pathlib.Path(path)
+    if path.suffix != ".npz":
+        raise InputError(f"{path}: expected a file name that ends in .npz")
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
+        try:
+            np.savez_compressed(file, allow_pickle=False, kind=kind, **fields)
+            file.close()
+            pathlib.Path(file.name).replace(path)
+        except BaseException:
+            pathlib.Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def read(path: pathlib.Path, kind: str) -> dict[str, np.ndarray]:
+    """Returns the fields of a file that `write` made.
+
+    Raises:
+      InputError: if the file is damaged, holds pickled objects, or is of another kind.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            fields = {name: file[name] for name in file.files}
+    except (ValueError, AttributeError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        # AttributeError: a bare .npy under this name has no fields to close.
+        raise InputError(f"{path}: not a readable .npz without pickled objects ({error})") from error
+    found = fields.pop("kind", None)
+    if found is None or str(found) != kind:
+        raise InputError(f"{path}: not of kind {kind!r}, found the fields {sorted(fields)}")
+    return fields

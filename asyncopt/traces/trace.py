@@ -1,0 +1,251 @@
+"""The trace: when, and from which iterate, each gradient of an asynchronous run came."""
+
+import dataclasses
+import functools
+import hashlib
+import os
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
+
+from asyncopt.checks import InputError, check_integer
+from asyncopt.traces import npz
+
+# What a trace file says it is.
+FILE_KIND = "asyncopt.trace/1"
+# The compiled loop counts updates in int32.
+_MAX_UPDATES = 2**31 - 1
+
+
+@dataclasses.dataclass(frozen=True, init=False, eq=False)
+class Trace:
+    """One asynchronous schedule of K updates, immutable and valid by construction.
+
+    Iterate 0 is the start, and update k (from 0) turns iterate k into iterate k + 1, with a gradient taken at
+    iterate ``read_version[k]``. The arrays are int64 (``time`` float64) and read-only.
+
+    Args:
+      read_version: int[K], the iterate that update k's gradient was computed at; 0 <= read_version[k] <= k.
+      read_end: int[K], the newest iterate that a coordinate of that read may come from, when the read raced
+        with writes in shared memory; read_version[k] <= read_end[k] <= k. Default: ``read_version``, a
+        consistent read.
+      worker: int[K], the worker that computed gradient k, in 0..num_workers - 1. Default: all 0.
+      time: float[K], the simulated or measured second at which update k was applied, non-decreasing, or None.
+      sample: int[K], which draw of the mini-batch ξ update k uses. Default: k, so that update k sees the same
+        mini-batch under every trace.
+      num_workers: the number of workers. Default: one more than the largest ``worker``.
+
+    Raises:
+      InputError: if a field breaks one of these rules; the message names the field, the update and the value.
+    """
+
+    read_version: Int[np.ndarray, " K"]
+    read_end: Int[np.ndarray, " K"]
+    worker: Int[np.ndarray, " K"]
+    time: Float[np.ndarray, " K"] | None
+    sample: Int[np.ndarray, " K"]
+    num_workers: int
+
+    def __init__(
+        self,
+        read_version: ArrayLike,
+        *,
+        read_end: ArrayLike | None = None,
+        worker: ArrayLike | None = None,
+        time: ArrayLike | None = None,
+        sample: ArrayLike | None = None,
+        num_workers: int | None = None,
+    ):
+        versions = _integers("read_version", read_version)
+        num_updates = len(versions)
+        if not 1 <= num_updates <= _MAX_UPDATES:
+            raise InputError(f"read_version has {num_updates} updates, expected 1 to {_MAX_UPDATES}")
+        updates = np.arange(num_updates)
+        _check_range("read_version", versions, 0, updates, "a gradient cannot be read from the future")
+
+        ends = versions if read_end is None else _integers("read_end", read_end, num_updates)
+        _check_range("read_end", ends, versions, updates, "a read ends at or after its start, and by update k")
+
+        workers = np.zeros_like(versions) if worker is None else _integers("worker", worker, num_updates)
+        if num_workers is None:
+            num_workers = int(workers.max()) + 1
+        num_workers = check_integer("num_workers", num_workers, at_least=1)
+        _check_range("worker", workers, 0, num_workers - 1, f"the trace has {num_workers} workers")
+
+        samples = updates if sample is None else _integers("sample", sample, num_updates)
+        _check_range("sample", samples, 0, _MAX_UPDATES, "samples are numbered with 31 bits")
+
+        fields = {
+            "read_version": versions,
+            "read_end": ends,
+            "worker": workers,
+            "time": None if time is None else _clock(time, num_updates),
+            "sample": samples,
+            "num_workers": num_workers,
+        }
+        for name, value in fields.items():
+            if isinstance(value, np.ndarray):
+                value = value.copy()
+                value.flags.writeable = False
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_delays(cls, delays: ArrayLike, **fields: Any) -> Self:
+        """Returns the trace in which update k's gradient was computed ``delays[k]`` updates ago.
+
+        Args:
+          delays: int[K], 0 <= delays[k] <= k.
+          **fields: the other fields of the trace.
+
+        Raises:
+          InputError: if a delay is negative, fractional, not a number, or reaches before the start.
+        """
+        delays = _integers("delay", delays)
+        updates = np.arange(len(delays))
+        _check_range("delay", delays, 0, updates, "the gradient would be older than the start")
+        return cls(updates - delays, **fields)
+
+    @property
+    def num_updates(self) -> int:
+        """K, the number of updates."""
+        return len(self.read_version)
+
+    @property
+    def delay(self) -> Int[np.ndarray, " K"]:
+        """int[K], the staleness of update k's gradient in updates: k - read_version[k]."""
+        return np.arange(self.num_updates) - self.read_version
+
+    @property
+    def max_delay(self) -> int:
+        """The largest delay, τ in the bounds."""
+        return int(self.delay.max())
+
+    @property
+    def mean_delay(self) -> float:
+        """The mean delay."""
+        return float(self.delay.mean())
+
+    @property
+    def mean_square_delay(self) -> float:
+        """The mean of delay², through which alone the delay enters the convex bound."""
+        return float(np.mean(self.delay.astype(float) ** 2))
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether every gradient was computed at one iterate, not at a mixture of several."""
+        return bool(np.array_equal(self.read_version, self.read_end))
+
+    @functools.cached_property
+    def last_reader(self) -> Int[np.ndarray, " K"]:
+        """int[K], the last update that reads iterate v (v in 0..K - 1), or -1 if none does."""
+        last = np.full(self.num_updates, -1)
+        widths = self.read_end - self.read_version + 1
+        readers = np.repeat(np.arange(self.num_updates), widths)
+        first_of_read = np.repeat(np.cumsum(widths) - widths, widths)
+        versions = self.read_version[readers] + np.arange(len(readers)) - first_of_read
+        np.maximum.at(last, versions, readers)
+        return last
+
+    @functools.cached_property
+    def live_versions(self) -> int:
+        """The largest number of iterates alive at once: what any replay of this trace must be able to hold.
+
+        Iterate v is alive from the moment update v may read it until its last reader is done; one that nobody
+        reads is never alive.
+        """
+        read = np.flatnonzero(self.last_reader >= 0)
+        change = np.zeros(self.num_updates + 1, dtype=np.int64)
+        change[read] += 1
+        np.subtract.at(change, self.last_reader[read] + 1, 1)
+        return int(np.cumsum(change).max())
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the trace's content: equal for equal traces, on every machine."""
+        content = hashlib.sha256(f"asyncopt.trace 1 {self.num_workers}".encode())
+        for name, dtype in (
+            ("read_version", "<i8"),
+            ("read_end", "<i8"),
+            ("worker", "<i8"),
+            ("time", "<f8"),
+            ("sample", "<i8"),
+        ):
+            value = getattr(self, name)
+            content.update(name.encode() + (b"-" if value is None else value.astype(dtype).tobytes()))
+        return content.hexdigest()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the trace to a file whose name ends in ``.npz``; `asyncopt.traces.load` reads it back.
+
+        Raises:
+          InputError: if the name ends otherwise.
+          OSError: if the file cannot be written.
+        """
+        names = ("read_version", "read_end", "worker", "time", "sample", "num_workers")
+        fields = {name: getattr(self, name) for name in names}
+        npz.write(path, FILE_KIND, {name: value for name, value in fields.items() if value is not None})
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Trace):
+            return NotImplemented
+        return self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return (
+            f"Trace({self.num_updates} updates, {self.num_workers} workers, delay {self.mean_delay:.3g} mean, "
+            f"{self.max_delay} max, {self.live_versions} live versions)"
+        )
+
+
+def _integers(name: str, values: ArrayLike, length: int | None = None) -> Int[np.ndarray, " K"]:
+    """Returns a 1-D int64 array; floats are taken if each is a whole number."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{name} is not an array of integers: {error}") from error
+    if array.ndim != 1:
+        raise InputError(f"{name} has shape {array.shape}, expected one dimension")
+    if length is not None and len(array) != length:
+        raise InputError(f"{name} has {len(array)} entries, expected one for each of the {length} updates")
+    if array.dtype.kind not in "iuf" and len(array):
+        raise InputError(f"{name} has dtype {array.dtype}, expected integers")
+    if array.dtype.kind == "f":
+        bad = np.flatnonzero(~np.isfinite(array) | (array != np.floor(array)) | (np.abs(array) > 2**53))
+        _refuse_first(name, array, bad, "expected a whole number")
+    elif array.dtype.kind == "u":
+        _refuse_first(name, array, np.flatnonzero(array > _MAX_UPDATES), f"expected at most {_MAX_UPDATES}")
+    return array.astype(np.int64)
+
+
+def _clock(values: ArrayLike, length: int) -> Float[np.ndarray, " K"]:
+    """Returns the clock as float64, finite and non-decreasing."""
+    try:
+        time = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"time is not an array of seconds: {error}") from error
+    if time.shape != (length,):
+        raise InputError(f"time has shape {time.shape}, expected one second for each of the {length} updates")
+    _refuse_first("time", time, np.flatnonzero(~np.isfinite(time)), "expected a finite number of seconds")
+    backwards = np.flatnonzero(np.diff(time) < 0) + 1
+    if len(backwards):
+        k = backwards[0]
+        raise InputError(f"time runs backwards at update {k}: {time[k]!s} s after {time[k - 1]!s} s")
+    return time
+
+
+def _check_range(name: str, values: np.ndarray, low: ArrayLike, high: ArrayLike, reason: str) -> None:
+    low, high = np.broadcast_to(low, values.shape), np.broadcast_to(high, values.shape)
+    bad = np.flatnonzero((values < low) | (values > high))
+    if len(bad):
+        k = bad[0]
+        raise InputError(f"{name} of update {k} is {values[k]}, expected {low[k]} to {high[k]}: {reason}")
+
+
+def _refuse_first(name: str, values: np.ndarray, bad: np.ndarray, expected: str) -> None:
+    if len(bad):
+        raise InputError(f"{name} of update {bad[0]} is {values[bad[0]]!s}, {expected}")
