@@ -1,0 +1,73 @@
+"""Staleness inside anyone's training loop."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int, PyTree
+
+from asyncopt.checks import InputError, check_integer
+
+
+class DelayGradientsState(NamedTuple):
+    """State of `delay_gradients`."""
+
+    count: Int[Array, ""]  # int32, updates made
+    waiting: PyTree  # the last `delay` gradients: each leaf has a leading axis of that length
+
+
+def delay_gradients(delay: int) -> optax.GradientTransformationExtraArgs:
+    """Applies each gradient ``delay`` steps late: step k passes on the gradient of step k - delay, zeros before.
+
+    Put it first in an `optax.chain` to see what a constant staleness does to a training loop, without changing
+    the loop. It keeps ``delay`` gradients in memory.
+
+    Args:
+      delay: in steps, at least 0, a Python integer (under `optax.inject_hyperparams`, name it in
+        ``static_args``).
+
+    Raises:
+      InputError: if ``delay`` is not such a number.
+
+    Examples:
+      >>> import asyncopt, jax.numpy as jnp
+      >>> transform = asyncopt.delay_gradients(2)
+      >>> state = transform.init(jnp.zeros(()))
+      >>> seen = []
+      >>> for gradient in (1.0, 2.0, 3.0, 4.0):
+      ...     late, state = transform.update(jnp.asarray(gradient), state)
+      ...     seen.append(float(late))
+      >>> seen
+      [0.0, 0.0, 1.0, 2.0]
+    """
+    if isinstance(delay, jax.Array):
+        raise InputError(
+            "delay is an array, expected a Python integer: it sets the size of a buffer. Under "
+            "optax.inject_hyperparams, pass static_args='delay'"
+        )
+    delay = check_integer("delay", delay, at_least=0)
+
+    def init(params):
+        waiting = jax.tree.map(lambda p: jnp.zeros((delay, *p.shape), p.dtype), params)
+        return DelayGradientsState(jnp.zeros((), jnp.int32), waiting)
+
+    def update(updates, state, params=None, **extra_args):
+        del params, extra_args
+        if delay == 0:
+            return updates, state
+        oldest = state.count % delay
+
+        def swap(gradient, buffer):
+            if gradient is None:
+                return None, buffer
+            late = jax.lax.dynamic_index_in_dim(buffer, oldest, keepdims=False)
+            stored = jax.lax.dynamic_update_index_in_dim(buffer, gradient.astype(buffer.dtype), oldest, 0)
+            return late.astype(gradient.dtype), stored
+
+        leaves, structure = jax.tree.flatten(updates, is_leaf=lambda leaf: leaf is None)
+        swapped = [swap(g, b) for g, b in zip(leaves, structure.flatten_up_to(state.waiting), strict=True)]
+        late, waiting = (structure.unflatten(part) for part in zip(*swapped, strict=True))
+        return late, DelayGradientsState(optax.safe_increment(state.count), waiting)
+
+    return optax.GradientTransformationExtraArgs(init, update)

@@ -1,0 +1,33 @@
+"""The step sizes that the theorems are about."""
+
+import math
+
+import jax.numpy as jnp
+import optax
+
+from asyncopt.checks import InputError, check_integer, check_number
+
+
+def step_size(schedule: str, alpha: float, num_updates: int) -> optax.ScalarOrSchedule:
+    """Returns the step size α_k of a run of K updates, for an Optax optimizer's ``learning_rate``.
+
+    Args:
+      schedule: "constant", α; "inverse_sqrt_horizon", α/√K in every update; or "inverse_sqrt", α/√k in update
+        k, counted from 1.
+      alpha: α, above 0.
+      num_updates: K, at least 1.
+
+    Raises:
+      InputError: for an unknown schedule, or a number out of range.
+    """
+    alpha = check_number("learning_rate", alpha, above=0)
+    num_updates = check_integer("num_updates", num_updates, at_least=1)
+    if schedule == "constant":
+        return alpha
+    if schedule == "inverse_sqrt_horizon":
+        return alpha / math.sqrt(num_updates)
+    if schedule == "inverse_sqrt":
+        # count + 1.0 is a float of the default precision: float64 where that is enabled.
+        return lambda count: alpha / jnp.sqrt(count + 1.0)
+    known = ["constant", "inverse_sqrt", "inverse_sqrt_horizon"]
+    raise InputError(f"schedule is {schedule!r}, expected one of {known}")

@@ -1,0 +1,34 @@
+"""Real data sets that come with scikit-learn: nothing to download."""
+
+import sklearn.datasets
+
+from asyncopt.problems.data.dataset import Dataset, split
+
+
+def digits(test_fraction: float = 0.2, split_seed: int = 0) -> Dataset:
+    """1,797 images of handwritten digits, 8 × 8 pixels scaled to [0, 1], 10 classes.
+
+    Args:
+      test_fraction: part of the rows held out, in [0, 1).
+      split_seed: which rows those are.
+
+    References:
+      Alpaydin and Kaynak, `Optical recognition of handwritten digits <https://doi.org/10.24432/C50P49>`_, 1998.
+    """
+    pixels, labels = sklearn.datasets.load_digits(return_X_y=True)
+    return split("digits", pixels / 16.0, labels.astype(int), 10, test_fraction, split_seed)
+
+
+def breast_cancer(test_fraction: float = 0.2, split_seed: int = 0) -> Dataset:
+    """569 tumours, 30 measurements each, standardised over all rows; class 1 is benign.
+
+    Args:
+      test_fraction: part of the rows held out, in [0, 1).
+      split_seed: which rows those are.
+
+    References:
+      Wolberg et al., `Breast cancer Wisconsin (diagnostic) <https://doi.org/10.24432/C5DW2B>`_, 1995.
+    """
+    measurements, labels = sklearn.datasets.load_breast_cancer(return_X_y=True)
+    standardised = (measurements - measurements.mean(axis=0)) / measurements.std(axis=0)
+    return split("breast_cancer", standardised, labels.astype(int), 2, test_fraction, split_seed)

@@ -1,0 +1,57 @@
+"""A classification data set in memory."""
+
+import dataclasses
+
+import numpy as np
+import scipy.sparse
+
+from asyncopt.checks import InputError, check_integer, check_number
+
+Matrix = np.ndarray | scipy.sparse.csr_array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Rows and their classes, with some rows held out to measure accuracy on.
+
+    Args:
+      name: for titles and messages.
+      features: float64[N, d], dense or in compressed sparse rows.
+      labels: int64[N], classes 0..num_classes - 1.
+      num_classes: at least 2.
+      test_features: float64[M, d], held out; M may be 0.
+      test_labels: int64[M].
+    """
+
+    name: str
+    features: Matrix
+    labels: np.ndarray
+    num_classes: int
+    test_features: Matrix
+    test_labels: np.ndarray
+
+
+def split(
+    name: str, features: Matrix, labels: np.ndarray, num_classes: int, test_fraction: float, seed: int
+) -> Dataset:
+    """Returns a data set with a random ``test_fraction`` of the rows held out.
+
+    Args:
+      name: for titles and messages.
+      features: float64[N, d].
+      labels: int64[N], classes 0..num_classes - 1.
+      num_classes: at least 2.
+      test_fraction: in [0, 1); rounded to whole rows.
+      seed: of the split.
+
+    Raises:
+      InputError: if the fraction is out of range, or leaves no row to train on.
+    """
+    test_fraction = check_number("test_fraction", test_fraction, at_least=0, below=1)
+    num_rows = len(labels)
+    num_test = round(test_fraction * num_rows)
+    if num_test == num_rows:
+        raise InputError(f"test_fraction is {test_fraction}, which leaves none of {num_rows} rows to train on")
+    order = np.random.default_rng(check_integer("split_seed", seed, at_least=0)).permutation(num_rows)
+    test, train = np.sort(order[:num_test]), np.sort(order[num_test:])
+    return Dataset(name, features[train], labels[train], num_classes, features[test], labels[test])

@@ -1,0 +1,113 @@
+"""The LIBSVM text format: one row a line, ``label index:value index:value ...``."""
+
+import bz2
+import gzip
+import os
+import pathlib
+
+import numpy as np
+import scipy.sparse
+
+from asyncopt.checks import InputError, check_integer
+from asyncopt.problems.data.dataset import Dataset, split
+
+_OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
+_MAX_INDEX = 2**31 - 1
+
+
+def libsvm(
+    path: str | os.PathLike[str],
+    num_features: int | None = None,
+    dense: bool = False,
+    test_fraction: float = 0.2,
+    split_seed: int = 0,
+) -> Dataset:
+    """Reads a LIBSVM file, plain or compressed (``.gz``, ``.bz2``), as sparse rows.
+
+    Indices count from 1 and rise along a line. Labels are whole numbers, and the classes are numbered in their
+    order: -1, +1 become 0, 1. What follows a ``#`` is a comment.
+
+    Args:
+      path: the file.
+      num_features: d. Default: the largest index in the file.
+      dense: return a dense matrix; sensible when most values are there.
+      test_fraction: part of the rows held out, in [0, 1).
+      split_seed: which rows those are.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      InputError: if a line is not of this form; the message names file and line.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such LIBSVM file")
+    raw_labels, indices, values, row_ends = _read_rows(path)
+    if not raw_labels:
+        raise InputError(f"{path}: empty, expected one row a line")
+    classes, labels = np.unique(np.array(raw_labels, dtype=np.int64), return_inverse=True)
+    if len(classes) < 2:
+        raise InputError(f"{path}: every label is {classes[0]}, expected at least two classes")
+    columns = np.array(indices, dtype=np.int64) - 1
+    largest = int(columns.max(initial=-1)) + 1
+    if num_features is None:
+        num_features = max(largest, 1)
+    num_features = check_integer("num_features", num_features, at_least=1)
+    if largest > num_features:
+        raise InputError(f"{path}: index {largest} found, expected at most num_features = {num_features}")
+    features = scipy.sparse.csr_array(
+        (np.array(values, dtype=float), columns, np.array([0, *row_ends], dtype=np.int64)),
+        shape=(len(labels), num_features),
+    )
+    matrix = features.toarray() if dense else features
+    return split(path.name, matrix, labels, len(classes), test_fraction, split_seed)
+
+
+def _read_rows(path: pathlib.Path) -> tuple[list[int], list[int], list[float], list[int]]:
+    """Returns labels, and all rows' indices and values end to end with where each row ends."""
+    labels: list[int] = []
+    indices: list[int] = []
+    values: list[float] = []
+    row_ends: list[int] = []
+    number = 0
+    try:
+        with _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):  # noqa: B007 - named in the message below
+                cells = line.partition("#")[0].split()
+                if cells:
+                    labels.append(_label(cells[0]))
+                    _append_pairs(cells[1:], indices, values)
+                    row_ends.append(len(indices))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file: {error}") from error
+    except InputError as error:
+        raise InputError(f"{path}, line {number}: {error}") from error
+    except (EOFError, OSError) as error:
+        raise InputError(f"{path}, after line {number}: cannot be read further: {error}") from error
+    return labels, indices, values, row_ends
+
+
+def _label(cell: str) -> int:
+    try:
+        value = float(cell)
+    except ValueError:
+        raise InputError(f"label {cell!r} is not a number") from None
+    if not value.is_integer() or abs(value) > _MAX_INDEX:
+        raise InputError(f"label {cell!r}, expected a whole number, the class")
+    return int(value)
+
+
+def _append_pairs(cells: list[str], indices: list[int], values: list[float]) -> None:
+    previous = 0
+    for cell in cells:
+        index_text, _, value_text = cell.partition(":")
+        try:
+            index, value = int(index_text), float(value_text)
+        except ValueError:
+            raise InputError(f"{cell!r} is not of the form index:value") from None
+        if not previous < index <= _MAX_INDEX:
+            raise InputError(f"index {index} after {previous}, expected indices from 1 that rise along the line")
+        if not np.isfinite(value):
+            raise InputError(f"value {value_text!r} of index {index}, expected a finite number")
+        previous = index
+        indices.append(index)
+        values.append(value)

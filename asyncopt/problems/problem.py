@@ -1,0 +1,53 @@
+"""What a problem must offer to be replayed, and the constants that the theorems ask of it."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float, Key, PyTree
+
+
+class Constants(eqx.Module):
+    """Constants of F and X in the convergence bounds; None where unknown or infinite.
+
+    The numbers are NumPy float64 scalars, so that problems that differ only in them share one compilation.
+    """
+
+    dimension: int = eqx.field(static=True)  # n, the number of coordinates
+    smoothness: float | None = eqx.field(default=None, converter=lambda x: _float64(x))  # L of ∇F, in ‖·‖_2
+    strong_convexity: float | None = eqx.field(default=None, converter=lambda x: _float64(x))  # μ
+    gradient_bound: float | None = eqx.field(default=None, converter=lambda x: _float64(x))  # G >= ‖∇f(x; ξ)‖_∞
+    diameter: float | None = eqx.field(default=None, converter=lambda x: _float64(x))  # D, X's, in ‖·‖_∞
+
+
+def _float64(value: float | None) -> np.float64 | None:
+    return None if value is None else np.float64(value)
+
+
+@runtime_checkable
+class Problem(Protocol):
+    """Minimise F(x) = E f(x; ξ) over x in X, x a pytree of arrays.
+
+    A problem that is a pytree with its arrays as leaves (an `equinox.Module`) is an input of the compiled loop;
+    anything else is compiled in. Two optional attributes are used where they exist: ``constraint``, the set X
+    (an `asyncopt.optim.Constraint` or None), and ``metrics(params)``, a dict of further scalars to record.
+    """
+
+    optimum: float | None  # F*, the minimum of F over X, or None if unknown
+    constants: Constants
+
+    def init(self, key: Key[Array, ""]) -> PyTree:
+        """Returns the start, iterate 0."""
+        ...
+
+    def sample(self, key: Key[Array, ""]) -> PyTree:
+        """Draws a mini-batch ξ."""
+        ...
+
+    def loss(self, params: PyTree, batch: Any) -> Float[Array, ""]:
+        """Returns f(x; ξ), whose gradient is the update's gradient."""
+        ...
+
+    def objective(self, params: PyTree) -> Float[Array, ""]:
+        """Returns F(x)."""
+        ...

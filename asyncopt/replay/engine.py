@@ -1,0 +1,219 @@
+"""The compiled loop: one update after another, each with the gradient of the iterate that the trace names."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+
+from asyncopt.problems import Problem
+from asyncopt.replay import measure
+
+RUNS = "runs"  # the mesh axis over which seeds are spread
+
+
+class Schedule(NamedTuple):
+    """The trace and its plan as the loop takes them, in. int32[K] each."""
+
+    read_slot: Int[Array, " K"]
+    write_slot: Int[Array, " K"]
+    delay: Int[Array, " K"]
+    sample: Int[Array, " K"]
+
+
+class LoopState(NamedTuple):
+    """All that a run carries from one update to the next."""
+
+    params: PyTree  # iterate k
+    optimizer_state: PyTree
+    history: PyTree  # like params, each leaf with a leading axis of slots
+    average: PyTree  # mean of iterates 0..k - 1, float32 at least
+    drift_sum: Float[Array, ""]  # Σ ‖x_k - y_k‖² since the last evaluation
+    diverged_at: Int[Array, ""]  # first update that gave a non-finite iterate, or -1
+    bound_terms: measure.BoundTerms | None
+
+
+class Evaluation(NamedTuple):
+    """What is known of a run at one moment; a leading axis of moments once collected."""
+
+    objective: Float[Array, ""]  # F(x_k)
+    grad_norm_sq: Float[Array, ""]  # ‖∇F(x_k)‖²
+    average_objective: Float[Array, ""]  # F(x̄_k)
+    drift: Float[Array, ""]  # mean ‖x_k - y_k‖² over the updates since the evaluation before
+    metrics: dict[str, Array]
+    bound_terms: measure.BoundTerms | None
+    last_terms: measure.LastTerms | None
+
+
+def batch_key(seed_key: Key[Array, ""], sample: Int[Array, ""] | int) -> Key[Array, ""]:
+    """Returns the key of mini-batch number ``sample`` in the run of ``seed_key``: it depends on nothing else."""
+    return jax.random.fold_in(jax.random.fold_in(seed_key, 1), sample)
+
+
+def init_key(seed_key: Key[Array, ""]) -> Key[Array, ""]:
+    """Returns the key of the start in the run of ``seed_key``."""
+    return jax.random.fold_in(seed_key, 0)
+
+
+def start(
+    optimizer: optax.GradientTransformationExtraArgs, params: PyTree, capacity: int, record_bounds: bool
+) -> LoopState:
+    """Returns the state before the first update: iterate 0 in slot 0 of an otherwise empty history."""
+    optimizer_state = optimizer.init(params)
+    average = jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), params)
+    dtype = measure.squared_distance(average, average).dtype
+    apam_state = measure.find_apam_state(optimizer_state, params) if record_bounds else None
+    return LoopState(
+        params=params,
+        optimizer_state=optimizer_state,
+        history=jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape), x.dtype).at[0].set(x), params),
+        average=average,
+        drift_sum=jnp.zeros((), dtype),
+        diverged_at=jnp.full((), -1, jnp.int32),
+        bound_terms=None if apam_state is None else measure.no_terms(dtype),
+    )
+
+
+def update(
+    problem: Problem,
+    optimizer: optax.GradientTransformationExtraArgs,
+    schedule: Schedule,
+    key: Key[Array, ""],
+    k: Int[Array, ""],
+    state: LoopState,
+) -> LoopState:
+    """Makes update k: reads the stale iterate, takes the gradient there, steps from the newest, and measures."""
+    stale = jax.tree.map(
+        lambda slots: jax.lax.dynamic_index_in_dim(slots, schedule.read_slot[k], keepdims=False), state.history
+    )
+    gradient = jax.grad(problem.loss)(stale, problem.sample(batch_key(key, schedule.sample[k])))
+    steps, optimizer_state = optimizer.update(
+        gradient, state.optimizer_state, state.params, delay=schedule.delay[k], stale_params=stale
+    )
+    params = optax.apply_updates(state.params, steps)
+    # The read above comes before this write, so XLA updates the history in place.
+    history = jax.tree.map(
+        lambda slots, x: jax.lax.dynamic_update_index_in_dim(slots, x, schedule.write_slot[k], 0),
+        state.history,
+        params,
+    )
+
+    bound_terms = state.bound_terms
+    if bound_terms is not None:
+        before = measure.find_apam_state(state.optimizer_state, params)
+        after = measure.find_apam_state(optimizer_state, params)
+        assert before is not None
+        assert after is not None
+        bound_terms = measure.add_update(bound_terms, before, after, gradient)
+    newly_diverged = (state.diverged_at < 0) & ~measure.is_finite(params)
+    return LoopState(
+        params=params,
+        optimizer_state=optimizer_state,
+        history=history,
+        average=jax.tree.map(lambda mean, x: mean + (x - mean) / (k + 1), state.average, state.params),
+        drift_sum=state.drift_sum + measure.squared_distance(state.params, stale).astype(state.drift_sum.dtype),
+        diverged_at=jnp.where(newly_diverged, k, state.diverged_at),
+        bound_terms=bound_terms,
+    )
+
+
+def evaluate(problem: Problem, state: LoopState, step: Array, previous_step: Array) -> tuple[LoopState, Evaluation]:
+    """Evaluates the iterate and the average after ``step`` updates; a diverged run evaluates to infinity."""
+    objective, gradient = jax.value_and_grad(problem.objective)(state.params)
+    grad_norm_sq = optax.tree.norm(gradient, squared=True)
+    average_objective = problem.objective(state.average)
+    # F may overflow before the iterate does.
+    finite = jnp.isfinite(objective) & jnp.isfinite(grad_norm_sq)
+    diverged_at = jnp.where((state.diverged_at < 0) & ~finite, jnp.maximum(step - 1, 0), state.diverged_at)
+
+    def finite_or_inf(value):
+        return jnp.where((diverged_at < 0) & ~jnp.isnan(value), value, jnp.inf)
+
+    metrics = getattr(problem, "metrics", lambda params: {})(state.params)
+    apam_state = None
+    if state.bound_terms is not None:
+        apam_state = measure.find_apam_state(state.optimizer_state, state.params)
+    evaluation = Evaluation(
+        objective=finite_or_inf(objective),
+        grad_norm_sq=finite_or_inf(grad_norm_sq),
+        average_objective=finite_or_inf(average_objective),
+        drift=finite_or_inf(state.drift_sum / jnp.maximum(step - previous_step, 1)),
+        metrics=metrics,
+        bound_terms=jax.tree.map(finite_or_inf, state.bound_terms),
+        last_terms=None if apam_state is None else jax.tree.map(finite_or_inf, measure.last_terms(apam_state)),
+    )
+    return state._replace(drift_sum=jnp.zeros_like(state.drift_sum), diverged_at=diverged_at), evaluation
+
+
+def advance(
+    problem: Problem,
+    optimizer: optax.GradientTransformationExtraArgs,
+    schedule: Schedule,
+    key: Key[Array, ""],
+    state: LoopState,
+    first: Int[Array, ""],
+    stops: Int[Array, " E"],
+) -> tuple[LoopState, Evaluation]:
+    """Runs from ``first`` updates made to each of ``stops`` in turn, and evaluates there.
+
+    Args:
+      problem: what is minimised.
+      optimizer: how to step.
+      schedule: from which iterate each gradient comes.
+      key: of the seed.
+      state: after ``first`` updates.
+      first: int32, updates made.
+      stops: int32[E], non-decreasing.
+
+    Returns:
+      The state after the last stop, and the evaluations, with a leading axis of length E.
+    """
+
+    def to_stop(carry, stop):
+        state, made = carry
+        state = jax.lax.fori_loop(
+            made, stop, lambda k, state: update(problem, optimizer, schedule, key, k, state), state
+        )
+        state, evaluation = evaluate(problem, state, stop, made)
+        return (state, stop), evaluation
+
+    (state, _), evaluations = jax.lax.scan(to_stop, (state, first), stops)
+    return state, evaluations
+
+
+@eqx.filter_jit
+def advance_one(problem, optimizer, schedule, key, state, first, stops):
+    """Compiled `advance` of a single run."""
+    return advance(problem, optimizer, schedule, key, state, first, stops)
+
+
+@eqx.filter_jit
+def advance_many(problem, optimizer, schedule, keys, states, first, stops, mesh: Mesh):
+    """Compiled `advance` of a batch of seeds, spread over the devices of ``mesh``.
+
+    Problem, trace and slots are shared, so the history is still read and written by one plain index.
+    """
+    arrays, static = eqx.partition(problem, eqx.is_array)
+    many, one = PartitionSpec(RUNS), PartitionSpec()
+
+    def on_one_device(arrays, schedule, keys, states, first, stops):
+        def run(key, state):
+            return advance(eqx.combine(arrays, static), optimizer, schedule, key, state, first, stops)
+
+        return jax.vmap(run)(keys, states)
+
+    return jax.shard_map(
+        on_one_device,
+        mesh=mesh,
+        in_specs=(one, one, many, many, one, one),
+        out_specs=many,
+        check_vma=False,
+    )(arrays, schedule, keys, states, first, stops)
+
+
+def any_true(flags: Bool[Any, "..."]) -> bool:
+    """Whether any flag is set."""
+    return bool(jnp.any(flags))

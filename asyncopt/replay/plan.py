@@ -1,0 +1,73 @@
+"""Which iterate lives in which slot, decided before the run."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Int
+
+from asyncopt.traces import Trace
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Where the compiled loop finds the iterates it reads.
+
+    The loop keeps a history of ``capacity`` slots, each one copy of the parameters. Iterate 0 starts in slot 0.
+    Update k reads ``read_slot[k]`` and, after reading, writes iterate k + 1 to ``write_slot[k]``.
+
+    Args:
+      read_slot: int32[K].
+      write_slot: int32[K]; an iterate that nobody reads goes to the scratch slot, the last of the history.
+      num_slots: slots that ever hold an iterate to be read: exactly ``trace.live_versions``.
+      capacity: slots that are allocated: at least one more, for scratch, rounded up to one of a few sizes so that
+        traces share a compilation.
+    """
+
+    read_slot: Int[np.ndarray, " K"]
+    write_slot: Int[np.ndarray, " K"]
+    num_slots: int
+    capacity: int
+
+
+def plan(trace: Trace) -> Plan:
+    """Gives each iterate that is read a slot from its birth to its last reader.
+
+    Slots are reused as soon as they are free, as a register allocator colours intervals; for intervals, the
+    greedy choice needs no more slots than the largest number alive at once.
+
+    Args:
+      trace: consistent reads only (``read_end`` equal to ``read_version``).
+    """
+    num_updates = trace.num_updates
+    last_reader = trace.last_reader.tolist()
+    unread = -1
+    slot_of = [unread] * num_updates
+    write_slot = [unread] * num_updates
+    slot_of[0] = 0
+    num_slots = 1
+    free: list[int] = []
+    read_slot = []
+    for k, version in enumerate(trace.read_version.tolist()):
+        read_slot.append(slot_of[version])
+        if last_reader[version] == k:
+            free.append(slot_of[version])
+        born = k + 1
+        if born < num_updates and last_reader[born] >= 0:
+            if free:
+                slot_of[born] = free.pop()
+            else:
+                slot_of[born] = num_slots
+                num_slots += 1
+            write_slot[k] = slot_of[born]
+    capacity = _rounded_up(num_slots + 1)
+    written = np.array(write_slot, np.int32)
+    written[written == unread] = capacity - 1
+    return Plan(np.array(read_slot, np.int32), written, num_slots, capacity)
+
+
+def _rounded_up(count: int) -> int:
+    """The next of 2, 3, 4, 6, 8, 12, 16, ...: at most half more than asked."""
+    size = 2
+    while size < count:
+        size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
+    return size
