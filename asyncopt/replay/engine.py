@@ -1,13 +1,13 @@
 """The compiled loop: one update after another, each with the gradient of the iterate that the trace names."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from asyncopt.problems import Problem
 from asyncopt.replay import measure
@@ -21,13 +21,13 @@ class Schedule(NamedTuple):
     read_slot: Int[Array, " K"]
     write_slot: Int[Array, " K"]
     delay: Int[Array, " K"]
-    sample: Int[Array, " K"]
 
 
 class LoopState(NamedTuple):
     """All that a run carries from one update to the next."""
 
-    params: PyTree  # iterate k
+    params: PyTree  # x_k, iterate k
+    stale: PyTree  # y_k, the iterate that update k's gradient is computed at
     optimizer_state: PyTree
     history: PyTree  # like params, each leaf with a leading axis of slots
     average: PyTree  # mean of iterates 0..k - 1, float32 at least
@@ -48,6 +48,12 @@ class Evaluation(NamedTuple):
     last_terms: measure.LastTerms | None
 
 
+@jax.jit
+def batch_keys(seed_key: Key[Array, ""], samples: Int[Array, " K"]) -> Key[Array, " K"]:
+    """Returns `batch_key` of each sample; made before the loop, where one call makes all of them."""
+    return jax.vmap(batch_key, in_axes=(None, 0))(seed_key, samples)
+
+
 def batch_key(seed_key: Key[Array, ""], sample: Int[Array, ""] | int) -> Key[Array, ""]:
     """Returns the key of mini-batch number ``sample`` in the run of ``seed_key``: it depends on nothing else."""
     return jax.random.fold_in(jax.random.fold_in(seed_key, 1), sample)
@@ -64,10 +70,11 @@ def start(
     """Returns the state before the first update: iterate 0 in slot 0 of an otherwise empty history."""
     optimizer_state = optimizer.init(params)
     average = jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), params)
-    dtype = measure.squared_distance(average, average).dtype
+    dtype = measure.drift(params, params).dtype
     apam_state = measure.find_apam_state(optimizer_state, params) if record_bounds else None
     return LoopState(
         params=params,
+        stale=params,
         optimizer_state=optimizer_state,
         history=jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape), x.dtype).at[0].set(x), params),
         average=average,
@@ -81,24 +88,25 @@ def update(
     problem: Problem,
     optimizer: optax.GradientTransformationExtraArgs,
     schedule: Schedule,
-    key: Key[Array, ""],
+    batch_keys: Key[Array, " K"],
     k: Int[Array, ""],
     state: LoopState,
 ) -> LoopState:
-    """Makes update k: reads the stale iterate, takes the gradient there, steps from the newest, and measures."""
-    stale = jax.tree.map(
-        lambda slots: jax.lax.dynamic_index_in_dim(slots, schedule.read_slot[k], keepdims=False), state.history
-    )
-    gradient = jax.grad(problem.loss)(stale, problem.sample(batch_key(key, schedule.sample[k])))
+    """Makes update k: takes the gradient at the stale iterate, steps from the newest, and measures."""
+    gradient = jax.grad(problem.loss)(state.stale, problem.sample(batch_keys[k]))
     steps, optimizer_state = optimizer.update(
-        gradient, state.optimizer_state, state.params, delay=schedule.delay[k], stale_params=stale
+        gradient, state.optimizer_state, state.params, delay=schedule.delay[k], stale_params=state.stale
     )
     params = optax.apply_updates(state.params, steps)
-    # The read above comes before this write, so XLA updates the history in place.
     history = jax.tree.map(
         lambda slots, x: jax.lax.dynamic_update_index_in_dim(slots, x, schedule.write_slot[k], 0),
         state.history,
         params,
+    )
+    # The next update's read comes here, after the write and at once into the carry. At the top of the loop XLA
+    # would fuse it into each of its uses, find one after the write, and copy the history in every update.
+    stale = jax.tree.map(
+        lambda slots: jax.lax.dynamic_index_in_dim(slots, schedule.read_slot[k + 1], keepdims=False), history
     )
 
     bound_terms = state.bound_terms
@@ -108,14 +116,17 @@ def update(
         assert before is not None
         assert after is not None
         bound_terms = measure.add_update(bound_terms, before, after, gradient)
-    newly_diverged = (state.diverged_at < 0) & ~measure.is_finite(params)
+    drift = measure.drift(state.params, state.stale)
+    # NaN says that iterate k is not finite, so update k - 1 did it. That the last one is, `evaluate` checks.
+    newly_diverged = (state.diverged_at < 0) & jnp.isnan(drift)
     return LoopState(
         params=params,
         optimizer_state=optimizer_state,
+        stale=stale,
         history=history,
         average=jax.tree.map(lambda mean, x: mean + (x - mean) / (k + 1), state.average, state.params),
-        drift_sum=state.drift_sum + measure.squared_distance(state.params, stale).astype(state.drift_sum.dtype),
-        diverged_at=jnp.where(newly_diverged, k, state.diverged_at),
+        drift_sum=state.drift_sum + drift,
+        diverged_at=jnp.where(newly_diverged, jnp.maximum(k - 1, 0), state.diverged_at),
         bound_terms=bound_terms,
     )
 
@@ -126,7 +137,7 @@ def evaluate(problem: Problem, state: LoopState, step: Array, previous_step: Arr
     grad_norm_sq = optax.tree.norm(gradient, squared=True)
     average_objective = problem.objective(state.average)
     # F may overflow before the iterate does.
-    finite = jnp.isfinite(objective) & jnp.isfinite(grad_norm_sq)
+    finite = ~jnp.isnan(measure.drift(state.params, state.params)) & jnp.isfinite(objective + grad_norm_sq)
     diverged_at = jnp.where((state.diverged_at < 0) & ~finite, jnp.maximum(step - 1, 0), state.diverged_at)
 
     def finite_or_inf(value):
@@ -152,7 +163,7 @@ def advance(
     problem: Problem,
     optimizer: optax.GradientTransformationExtraArgs,
     schedule: Schedule,
-    key: Key[Array, ""],
+    batch_keys: Key[Array, " K"],
     state: LoopState,
     first: Int[Array, ""],
     stops: Int[Array, " E"],
@@ -163,7 +174,7 @@ def advance(
       problem: what is minimised.
       optimizer: how to step.
       schedule: from which iterate each gradient comes.
-      key: of the seed.
+      batch_keys: of the mini-batch of each update.
       state: after ``first`` updates.
       first: int32, updates made.
       stops: int32[E], non-decreasing.
@@ -172,11 +183,12 @@ def advance(
       The state after the last stop, and the evaluations, with a leading axis of length E.
     """
 
+    def one_update(k, state):
+        return update(problem, optimizer, schedule, batch_keys, k, state)
+
     def to_stop(carry, stop):
         state, made = carry
-        state = jax.lax.fori_loop(
-            made, stop, lambda k, state: update(problem, optimizer, schedule, key, k, state), state
-        )
+        state = jax.lax.fori_loop(made, stop, one_update, state)
         state, evaluation = evaluate(problem, state, stop, made)
         return (state, stop), evaluation
 
@@ -185,13 +197,13 @@ def advance(
 
 
 @eqx.filter_jit
-def advance_one(problem, optimizer, schedule, key, state, first, stops):
+def advance_one(problem, optimizer, schedule, batch_keys, state, first, stops):
     """Compiled `advance` of a single run."""
-    return advance(problem, optimizer, schedule, key, state, first, stops)
+    return advance(problem, optimizer, schedule, batch_keys, state, first, stops)
 
 
 @eqx.filter_jit
-def advance_many(problem, optimizer, schedule, keys, states, first, stops, mesh: Mesh):
+def advance_many(problem, optimizer, schedule, batch_keys, states, first, stops, mesh: Mesh):
     """Compiled `advance` of a batch of seeds, spread over the devices of ``mesh``.
 
     Problem, trace and slots are shared, so the history is still read and written by one plain index.
@@ -199,11 +211,11 @@ def advance_many(problem, optimizer, schedule, keys, states, first, stops, mesh:
     arrays, static = eqx.partition(problem, eqx.is_array)
     many, one = PartitionSpec(RUNS), PartitionSpec()
 
-    def on_one_device(arrays, schedule, keys, states, first, stops):
-        def run(key, state):
-            return advance(eqx.combine(arrays, static), optimizer, schedule, key, state, first, stops)
+    def on_one_device(arrays, schedule, batch_keys, states, first, stops):
+        def run(batch_keys, state):
+            return advance(eqx.combine(arrays, static), optimizer, schedule, batch_keys, state, first, stops)
 
-        return jax.vmap(run)(keys, states)
+        return jax.vmap(run)(batch_keys, states)
 
     return jax.shard_map(
         on_one_device,
@@ -211,9 +223,4 @@ def advance_many(problem, optimizer, schedule, keys, states, first, stops, mesh:
         in_specs=(one, one, many, many, one, one),
         out_specs=many,
         check_vma=False,
-    )(arrays, schedule, keys, states, first, stops)
-
-
-def any_true(flags: Bool[Any, "..."]) -> bool:
-    """Whether any flag is set."""
-    return bool(jnp.any(flags))
+    )(arrays, schedule, batch_keys, states, first, stops)

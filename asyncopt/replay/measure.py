@@ -17,7 +17,6 @@ class BoundTerms(NamedTuple):
     """
 
     scaled_momentum_sum: Float[Array, ""]  # Σ_k α_k Σ_i m_{k,i}² / V_{k,i}
-    gradient_l1_sum: Float[Array, ""]  # Σ_k α_k ‖g_k‖_1
     scaled_gradient_sum: Float[Array, ""]  # Σ_k ‖g_k / V_{k-1}‖², inf while ε = 0 and a V is zero
     scaled_momentum_max: Float[Array, ""]  # max_k ‖m_k / V_k‖
     gradient_max: Float[Array, ""]  # max_k ‖g_k‖_∞
@@ -64,7 +63,6 @@ def add_update(terms: BoundTerms, before: ApamState, after: ApamState, gradient:
     return BoundTerms(
         scaled_momentum_sum=terms.scaled_momentum_sum
         + alpha * total(lambda m, v: m * _ratio(m, v), momentum, new_scale),
-        gradient_l1_sum=terms.gradient_l1_sum + alpha * total(jnp.abs, gradient),
         scaled_gradient_sum=terms.scaled_gradient_sum
         + total(lambda g, v: _ratio(g, v) ** 2, gradient, old_scale),
         scaled_momentum_max=jnp.maximum(terms.scaled_momentum_max, jnp.sqrt(momentum_square)),
@@ -79,14 +77,17 @@ def last_terms(state: ApamState) -> LastTerms:
     )
 
 
-def squared_distance(left: PyTree, right: PyTree) -> Float[Array, ""]:
-    """Returns ‖left - right‖² over whole pytrees."""
-    return optax.tree.sum(jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), left, right))
+def drift(newest: PyTree, stale: PyTree) -> Float[Array, ""]:
+    """Returns ‖newest - stale‖², float32 at least: inf if it overflows, NaN only if an entry is not finite.
 
+    The zero product is what tells the two apart, in the same pass over the data: 0 · ∞ is NaN.
+    """
 
-def is_finite(tree: PyTree) -> Array:
-    """Returns whether every entry is finite, as one comparison a leaf: 0 · x is NaN for x infinite or NaN."""
-    return optax.tree.sum(jax.tree.map(lambda x: jnp.sum(0 * x), tree)) == 0
+    def leaf_drift(x, y):
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        return jnp.sum((x.astype(wide) - y.astype(wide)) ** 2 + 0 * x.astype(wide))
+
+    return optax.tree.sum(jax.tree.map(leaf_drift, newest, stale))
 
 
 def _scale(state: ApamState) -> PyTree:

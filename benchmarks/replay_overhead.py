@@ -1,0 +1,116 @@
+"""What a delay costs: the replay loop under delay over the plain Optax loop, measured side by side.
+
+Prints, for small and large parameters, the time of an update in each of
+  plain        a jitted scan over the Optax optimizer: no history, nothing measured
+  measured     the same, plus what every replay measures (average, drift, divergence); no history, no delay
+  replay       the replay loop under uniform delay up to 20
+  + bounds     the replay loop that also measures what the convergence bounds need
+and the ratios that matter. Runs of the four are interleaved; the median of each is reported.
+"""
+
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import asyncopt
+from asyncopt.problems import data
+from asyncopt.replay import engine, measure
+
+MAX_DELAY = 20
+ROUNDS = 7
+
+
+def plain_loop(problem, optimizer, batch_keys, num_updates, measured):
+    """Returns a compiled loop without delay, which starts from a given state."""
+
+    def update(state, k):
+        params, optimizer_state, average, drift, diverged_at = state
+        gradient = jax.grad(problem.loss)(params, problem.sample(batch_keys[k]))
+        steps, optimizer_state = optimizer.update(gradient, optimizer_state, params)
+        new_params = optax.apply_updates(params, steps)
+        if measured:
+            # There is no stale iterate to compare with, so the drift is taken over one update.
+            moved = measure.drift(new_params, params)
+            drift = drift + moved
+            average = average + (params - average) / (k + 1)
+            diverged_at = jnp.where((diverged_at < 0) & jnp.isnan(moved), k, diverged_at)
+        return (new_params, optimizer_state, average, drift, diverged_at), None
+
+    @jax.jit
+    def loop(params, optimizer_state):
+        state = (params, optimizer_state, params, jnp.zeros(()), jnp.full((), -1))
+        return jax.lax.scan(update, state, jnp.arange(num_updates))[0]
+
+    params = problem.init(jax.random.key(0))
+    optimizer_state = optimizer.init(params)
+    return lambda: loop(params, optimizer_state)
+
+
+def replay_loop(problem, optimizer, batch_keys, trace, record_bounds):
+    """Returns the compiled replay loop, without the evaluations in between."""
+    slots = asyncopt.replay.plan(trace)
+    schedule = engine.Schedule(
+        *(jnp.asarray(v, jnp.int32) for v in (slots.read_slot, slots.write_slot, trace.delay))
+    )
+    state = engine.start(optimizer, problem.init(jax.random.key(0)), slots.capacity, record_bounds)
+
+    @jax.jit
+    def loop(state):
+        return jax.lax.fori_loop(
+            0, trace.num_updates, lambda k, s: engine.update(problem, optimizer, schedule, batch_keys, k, s), state
+        )
+
+    return lambda: loop(state)
+
+
+def wide_data(num_features: int) -> data.Dataset:
+    """Random dense rows: only their shape matters here."""
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(512, num_features)) / np.sqrt(num_features)
+    labels = generator.integers(0, 10, 512)
+    return data.split("random", features, labels, 10, test_fraction=0.0, seed=0)
+
+
+def compare(title, problem, num_updates):
+    """Times the four loops and prints a table."""
+    trace = asyncopt.traces.uniform(num_updates, MAX_DELAY)
+    optimizer = asyncopt.apam(1e-3)
+    batch_keys = engine.batch_keys(jax.random.key(0), jnp.arange(num_updates))
+    loops = {
+        "plain": plain_loop(problem, optimizer, batch_keys, num_updates, measured=False),
+        "measured": plain_loop(problem, optimizer, batch_keys, num_updates, measured=True),
+        "replay": replay_loop(problem, optimizer, batch_keys, trace, record_bounds=False),
+        "+ bounds": replay_loop(problem, optimizer, batch_keys, trace, record_bounds=True),
+    }
+    seconds = {name: [] for name in loops}
+    for loop in loops.values():
+        jax.block_until_ready(loop())
+    for _ in range(ROUNDS):
+        for name, loop in loops.items():
+            began = time.perf_counter()
+            jax.block_until_ready(loop())
+            seconds[name].append(time.perf_counter() - began)
+    median = {name: statistics.median(times) / num_updates * 1e6 for name, times in seconds.items()}
+    print(f"\n{title}, {num_updates:,} updates, {jnp.zeros(()).dtype}")
+    for name, microseconds in median.items():
+        print(f"  {name:10s} {microseconds:9.1f} µs an update")
+    print(f"  replay / measured  {median['replay'] / median['measured']:.3f}")
+    print(f"  replay / plain     {median['replay'] / median['plain']:.3f}")
+    print(f"  + bounds / plain   {median['+ bounds'] / median['plain']:.3f}")
+
+
+def main():
+    """Runs both sizes."""
+    jax.config.update("jax_enable_x64", True)
+    compare("digits, 650 parameters", asyncopt.problems.logistic("digits"), 5_000)
+    wide = asyncopt.problems.logistic(wide_data(10_000), l2=1.0, intercept=False)
+    compare("random rows, 100,000 parameters", wide, 300)
+    compare("quadratic, 100,000 parameters", asyncopt.problems.quadratic(100_000), 300)
+
+
+if __name__ == "__main__":
+    main()
