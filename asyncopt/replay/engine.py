@@ -9,6 +9,7 @@ import optax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from asyncopt.optim import ApamState
 from asyncopt.problems import Problem
 from asyncopt.replay import measure
 
@@ -111,11 +112,9 @@ def update(
 
     bound_terms = state.bound_terms
     if bound_terms is not None:
-        before = measure.find_apam_state(state.optimizer_state, params)
-        after = measure.find_apam_state(optimizer_state, params)
-        assert before is not None
-        assert after is not None
-        bound_terms = measure.add_update(bound_terms, before, after, gradient)
+        before = _apam_state(state)
+        bound_terms = measure.add_state(bound_terms, before)
+        bound_terms = measure.add_gradient(bound_terms, before, gradient)
     drift = measure.drift(state.params, state.stale)
     # NaN says that iterate k is not finite, so update k - 1 did it. That the last one is, `evaluate` checks.
     newly_diverged = (state.diverged_at < 0) & jnp.isnan(drift)
@@ -136,27 +135,33 @@ def evaluate(problem: Problem, state: LoopState, step: Array, previous_step: Arr
     objective, gradient = jax.value_and_grad(problem.objective)(state.params)
     grad_norm_sq = optax.tree.norm(gradient, squared=True)
     average_objective = problem.objective(state.average)
-    # F may overflow before the iterate does.
-    finite = ~jnp.isnan(measure.drift(state.params, state.params)) & jnp.isfinite(objective + grad_norm_sq)
+    finite = ~jnp.isnan(measure.drift(state.params, state.params))
     diverged_at = jnp.where((state.diverged_at < 0) & ~finite, jnp.maximum(step - 1, 0), state.diverged_at)
 
     def finite_or_inf(value):
         return jnp.where((diverged_at < 0) & ~jnp.isnan(value), value, jnp.inf)
 
     metrics = getattr(problem, "metrics", lambda params: {})(state.params)
-    apam_state = None
-    if state.bound_terms is not None:
-        apam_state = measure.find_apam_state(state.optimizer_state, state.params)
+    bound_terms, last_terms = state.bound_terms, None
+    if bound_terms is not None:
+        bound_terms = measure.add_state(bound_terms, _apam_state(state))
+        last_terms = measure.last_terms(_apam_state(state))
     evaluation = Evaluation(
         objective=finite_or_inf(objective),
         grad_norm_sq=finite_or_inf(grad_norm_sq),
         average_objective=finite_or_inf(average_objective),
         drift=finite_or_inf(state.drift_sum / jnp.maximum(step - previous_step, 1)),
         metrics=metrics,
-        bound_terms=jax.tree.map(finite_or_inf, state.bound_terms),
-        last_terms=None if apam_state is None else jax.tree.map(finite_or_inf, measure.last_terms(apam_state)),
+        bound_terms=jax.tree.map(finite_or_inf, bound_terms),
+        last_terms=jax.tree.map(finite_or_inf, last_terms),
     )
     return state._replace(drift_sum=jnp.zeros_like(state.drift_sum), diverged_at=diverged_at), evaluation
+
+
+def _apam_state(state: LoopState) -> ApamState:
+    found = measure.find_apam_state(state.optimizer_state, state.params)
+    assert found is not None, "bound_terms are kept only where `start` found the state"
+    return found
 
 
 def advance(

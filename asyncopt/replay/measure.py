@@ -1,5 +1,6 @@
 """What is measured inside the compiled loop: the drift, and the sums in the a-posteriori bounds."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -48,24 +49,29 @@ def no_terms(dtype: Any) -> BoundTerms:
     return BoundTerms(*(jnp.zeros((), dtype) for _ in BoundTerms._fields))
 
 
-def add_update(terms: BoundTerms, before: ApamState, after: ApamState, gradient: PyTree) -> BoundTerms:
-    """Returns the terms after one more update."""
-    old_scale, new_scale = _scale(before), _scale(after)
-    momentum = after.amsgrad.mu
+def add_state(terms: BoundTerms, state: ApamState) -> BoundTerms:
+    """Returns the terms with what the update that left ``state`` adds through its step; before the first, nothing.
+
+    The loop calls this one update late, on the state that it carries. Were it to look at moments in the update
+    that makes them, XLA would fuse and round that update differently, and measuring would change the run.
+    """
+    momentum, scale = state.amsgrad.mu, _scale(state)
     dtype = terms.gradient_max.dtype
-    alpha = after.step_size.astype(dtype)
+    square_sum = _sum(lambda m, v: m * _ratio(m, v), momentum, scale).astype(dtype)
+    size = jnp.sqrt(_sum(lambda m, v: _ratio(m, v) ** 2, momentum, scale)).astype(dtype)
+    return terms._replace(
+        scaled_momentum_sum=terms.scaled_momentum_sum + state.step_size.astype(dtype) * square_sum,
+        scaled_momentum_max=jnp.maximum(terms.scaled_momentum_max, size),
+    )
 
-    def total(term, *trees):
-        return optax.tree.sum(jax.tree.map(lambda *leaves: jnp.sum(term(*leaves).astype(dtype)), *trees))
 
-    momentum_square = total(lambda m, v: _ratio(m, v) ** 2, momentum, new_scale)
+def add_gradient(terms: BoundTerms, before: ApamState, gradient: PyTree) -> BoundTerms:
+    """Returns the terms with what a gradient adds, given the state before its update."""
+    dtype = terms.gradient_max.dtype
+    scaled = _sum(lambda g, v: _ratio(g, v) ** 2, gradient, _scale(before)).astype(dtype)
     largest = jax.tree.reduce(jnp.maximum, jax.tree.map(lambda g: jnp.max(jnp.abs(g)), gradient))
-    return BoundTerms(
-        scaled_momentum_sum=terms.scaled_momentum_sum
-        + alpha * total(lambda m, v: m * _ratio(m, v), momentum, new_scale),
-        scaled_gradient_sum=terms.scaled_gradient_sum
-        + total(lambda g, v: _ratio(g, v) ** 2, gradient, old_scale),
-        scaled_momentum_max=jnp.maximum(terms.scaled_momentum_max, jnp.sqrt(momentum_square)),
+    return terms._replace(
+        scaled_gradient_sum=terms.scaled_gradient_sum + scaled,
         gradient_max=jnp.maximum(terms.gradient_max, largest.astype(dtype)),
     )
 
@@ -92,6 +98,11 @@ def drift(newest: PyTree, stale: PyTree) -> Float[Array, ""]:
 
 def _scale(state: ApamState) -> PyTree:
     return jax.tree.map(lambda v: jnp.sqrt(v) + state.eps.astype(v.dtype), state.amsgrad.nu_max)
+
+
+def _sum(term: Callable[..., Array], *trees: PyTree) -> Float[Array, ""]:
+    """Returns the sum of ``term`` over all coordinates."""
+    return optax.tree.sum(jax.tree.map(lambda *leaves: jnp.sum(term(*leaves)), *trees))
 
 
 def _ratio(numerator: Array, scale: Array) -> Array:
