@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,9 +11,6 @@ from jaxtyping import Array, Float, PyTree
 
 from asyncopt.checks import InputError, check_number
 from asyncopt.optim.constraints import Constraint
-
-_REFERENCES = "Xu et al., Parallel and distributed asynchronous adaptive stochastic gradient methods, 2020"
-
 
 class ApamState(NamedTuple):
     """State of `apam`; it holds what the convergence bounds need to know of an update."""
@@ -170,8 +168,8 @@ def apam(
         if constraint is None:
             return steps, new_state
         if params is None:
-            raise ValueError(optax.NO_PARAMS_MSG)
-        target = optax.apply_updates(params, steps)
+            raise ValueError("apam with a constraint needs params: call update(updates, state, params)")
+        target = eqx.apply_updates(params, steps)  # which leaves alone what has no update
         scale = jax.tree.map(lambda v: jnp.sqrt(v) + eps, amsgrad.nu_max)
         projected = constraint.project(target, scale)
         return jax.tree.map(

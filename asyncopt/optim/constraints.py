@@ -1,6 +1,6 @@
 """Feasible sets X, with the projection in a diagonal norm that an adaptive method needs."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -17,6 +17,7 @@ _MAX_NEWTON_STEPS = 100
 _SUM_BLOCK = 1024
 
 
+@runtime_checkable
 class Constraint(Protocol):
     """A closed convex set of parameters."""
 
@@ -55,7 +56,7 @@ class Box(eqx.Module):
     def project(self, point: PyTree, scale: PyTree) -> PyTree:
         """Clips: coordinates are independent, so the scale makes no difference."""
         del scale
-        return jax.tree.map(jnp.clip, point, *self._bounds(point))
+        return jax.tree.map(lambda w, low, high: jnp.clip(w, low, high).astype(w.dtype), point, *self._bounds(point))
 
     def contains(self, point: PyTree) -> bool:
         """Whether every coordinate of ``point`` is within its bounds, to rounding."""
@@ -127,6 +128,7 @@ class L2Ball(eqx.Module):
         return bool(_norm(offset) <= self.radius * (1 + 8 * eps))
 
 
+@jax.jit  # called outside jit, a bare while_loop would be compiled at every call
 def _ball_multiplier(offset: PyTree, scale: PyTree) -> Float[Array, ""]:
     """Solves ‖scale offset / (scale + λ)‖ = 1 for λ >= 0, given ‖offset‖ > 1 and positive scales of at most 1."""
 

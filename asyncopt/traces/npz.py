@@ -44,10 +44,11 @@ def read(path: pathlib.Path, kind: str) -> dict[str, np.ndarray]:
       InputError: if the file is damaged, holds pickled objects, or is of another kind.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, because NumPy leaves the file open when it cannot make sense of it.
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             fields = {name: file[name] for name in file.files}
-    except (ValueError, AttributeError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        # AttributeError: a bare .npy under this name has no fields to close.
+    except (ValueError, TypeError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        # TypeError: a bare .npy under this name has no fields to open.
         raise InputError(f"{path}: not a readable .npz without pickled objects ({error})") from error
     found = fields.pop("kind", None)
     if found is None or str(found) != kind:

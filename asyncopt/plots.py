@@ -1,0 +1,86 @@
+"""Figures, made from records on disk alone."""
+
+import pathlib
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from asyncopt import store
+
+# One colour a method, in every figure: Okabe and Ito's palette, which the colour-blind can tell apart.
+COLOURS = {"asyncopt.apam": "#0072B2", "optax.sgd": "#D55E00"}
+NAMES = {"asyncopt.apam": "APAM", "optax.sgd": "SGD"}
+_OTHER_COLOUR = "#009E73"
+_REFERENCE_COLOUR = "#555555"
+
+
+def curve(record: store.Record) -> Figure:
+    """Returns the gap (or F, where F* is unknown) against updates, for the iterate and for the average.
+
+    Lines are medians over seeds, bands run from the smallest to the largest seed. The dotted line has the
+    theorems' slope, k^-1/2.
+    """
+    method = record.config["optimizer"]["_target_"]
+    name, colour = NAMES.get(method, method), COLOURS.get(method, _OTHER_COLOUR)
+    known = "gap" in record.metrics
+    quantity = "gap" if known else "objective"
+    seen = record.metrics[record.metrics["step"] > 0]
+    # A gap below rounding error cannot be drawn on a logarithmic axis.
+    seen = seen.replace([np.inf, -np.inf], np.nan)
+
+    figure = Figure(figsize=(7, 4.4), layout="constrained", dpi=150)
+    axes = figure.add_subplot()
+    _band(axes, seen, quantity, colour, "-", f"{name}, iterate $x_k$")
+    median = _band(axes, seen, f"average_{quantity}", colour, "--", f"{name}, average $\\bar x_k$")
+    if known:
+        _reference(axes, median)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("updates $k$")
+    axes.set_ylabel("gap $F(x) - F^*$" if known else "objective $F(x)$")
+    axes.grid(which="major", color="#dddddd", linewidth=0.6)
+    axes.legend(frameon=False)
+    trace = record.summary["trace"]
+    num_seeds = record.metrics["seed"].nunique()
+    seeds = f"{num_seeds} seeds, bands from smallest to largest" if num_seeds > 1 else "1 seed"
+    axes.set_title(
+        f"{_problem_name(record)}: delay {trace['mean_delay']:.3g} on average, {trace['max_delay']:,} at most\n{seeds}",
+        fontsize="medium",
+    )
+    return figure
+
+
+def save(figure: Figure, path: pathlib.Path) -> None:
+    """Writes a figure as PNG, whole or not at all.
+
+    Raises:
+      OSError: if the file cannot be written.
+    """
+    # Without the version of matplotlib in it, the file depends on what is drawn alone.
+    store.write(path, lambda partial: figure.savefig(partial, metadata={"Software": None}))
+
+
+def _band(axes: Axes, seen: pd.DataFrame, column: str, colour: str, style: str, label: str) -> pd.Series:
+    by_step = seen[seen[column] > 0].groupby("step")[column]
+    median = by_step.median()
+    axes.plot(median.index, median, style, color=colour, label=label)
+    axes.fill_between(median.index, by_step.min(), by_step.max(), color=colour, alpha=0.15, linewidth=0)
+    return median
+
+
+def _reference(axes: Axes, median: pd.Series) -> None:
+    """Draws k^-1/2 through the first point of a curve: below it, the curve has fallen at least as fast."""
+    if len(median) > 1:
+        steps = np.asarray(median.index, float)
+        values = median.iloc[0] * (steps / steps[0]) ** -0.5
+        axes.plot(steps, values, ":", color=_REFERENCE_COLOUR, label="slope of the bounds, $k^{-1/2}$")
+
+
+def _problem_name(record: store.Record) -> str:
+    def last_word(group: str) -> str:
+        return record.config[group]["_target_"].rpartition(".")[2].replace("_", " ")
+
+    problem = last_word("problem")
+    return f"logistic regression on {last_word('data')}" if problem == "logistic" else problem

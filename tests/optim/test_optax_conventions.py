@@ -1,0 +1,200 @@
+"""Every transform of ours, through everything that Optax asks of a transform."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import asyncopt
+
+TRANSFORMS = {
+    "scale_by_apam": functools.partial(asyncopt.scale_by_apam, b1=0.8),
+    "apam": functools.partial(asyncopt.apam, 0.1),
+    "apam corrected": functools.partial(asyncopt.apam, 0.1, bias_correction=True),
+    "apam eps 0": functools.partial(asyncopt.apam, 0.1, eps=0.0),
+    "apam schedule": functools.partial(asyncopt.apam, lambda count: 0.01 * jnp.asarray(count, float)),
+    "apam box": functools.partial(asyncopt.apam, 0.1, constraint=asyncopt.Box(-0.5, 1.5)),
+    "apam ball": functools.partial(asyncopt.apam, 0.1, constraint=asyncopt.L2Ball(4.0)),
+    "delay_gradients 0": functools.partial(asyncopt.delay_gradients, 0),
+    "delay_gradients 3": functools.partial(asyncopt.delay_gradients, 3),
+}
+every = pytest.mark.parametrize("make", TRANSFORMS.values(), ids=TRANSFORMS)
+
+
+def params_like(dtype=jnp.float64):
+    return {"w": jnp.ones((2, 3), dtype), "b": [jnp.zeros((), dtype), None]}
+
+
+def steps(transform, params, count=6, update=None, **extra_args):
+    """Runs with gradients that change from step to step."""
+    state, update = transform.init(params), update or transform.update
+    for k in range(count):
+        gradients = jax.tree.map(lambda p, k=k: jnp.cos(p + k).astype(p.dtype), params)
+        updates, state = update(gradients, state, params, **extra_args)
+        params = optax.apply_updates(params, updates)
+    return params, state
+
+
+def assert_close(left, right, rtol=1e-12):
+    assert jax.tree.structure(left) == jax.tree.structure(right)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-12), left, right)
+
+
+@every
+def test_is_an_extra_args_transform_that_ignores_what_it_does_not_know(make):
+    assert isinstance(make(), optax.GradientTransformationExtraArgs)
+    plain = steps(make(), params_like())
+    assert_close(plain, steps(make(), params_like(), delay=3, stale_params=params_like(), unknown="x"))
+
+
+@every
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
+def test_keeps_dtypes_and_none(make, dtype):
+    params = params_like(dtype)
+    transform = make()
+    before = transform.init(params)
+    updates, after = transform.update(params, before, params)
+    assert jax.tree.structure(updates) == jax.tree.structure(params)
+    assert jax.tree.map(lambda x: x.dtype, updates) == jax.tree.map(lambda x: x.dtype, params)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
+
+
+@every
+def test_mixed_dtypes_stay_mixed_under_inject_hyperparams(make):
+    params = {"half": jnp.ones(2, jnp.bfloat16), "single": jnp.ones(2, jnp.float32)}
+    transform = inject(make)
+    state = transform.init(params)
+    updates, after = transform.update(params, state, params)
+    assert {k: u.dtype for k, u in updates.items()} == {"half": jnp.bfloat16, "single": jnp.float32}
+    assert jax.tree.map(lambda x: x.dtype, state) == jax.tree.map(lambda x: x.dtype, after)
+
+
+@every
+def test_a_leaf_without_gradient_gets_no_update(make):
+    transform, params = make(), {"w": jnp.ones(2), "frozen": jnp.ones(3)}
+    state = transform.init(params)
+    for _ in range(5):
+        updates, state = transform.update({"w": jnp.ones(2), "frozen": None}, state, params)
+        assert updates["frozen"] is None
+        params = eqx.apply_updates(params, updates)
+    np.testing.assert_array_equal(params["frozen"], jnp.ones(3))
+
+
+@every
+def test_compiles_once(make):
+    traced = 0
+    transform = make()
+
+    @jax.jit
+    def update(gradients, state, params):
+        nonlocal traced
+        traced += 1
+        return transform.update(gradients, state, params)
+
+    steps(transform, params_like(jnp.float32), update=update)
+    assert traced == 1
+    assert_close(steps(transform, params_like(), update=update), steps(transform, params_like()), rtol=1e-9)
+
+
+@every
+def test_in_a_scan(make):
+    transform, params = make(), params_like(jnp.float32)
+
+    def body(carry, k):
+        params, state = carry
+        gradients = jax.tree.map(lambda p: jnp.cos(p + k.astype(p.dtype)), params)
+        updates, state = transform.update(gradients, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    (params, _), _ = jax.lax.scan(body, (params, transform.init(params)), jnp.arange(6))
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params))
+
+
+@every
+def test_init_on_shapes(make):
+    params = params_like()
+    shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)
+    assert_close(make().init(shapes), make().init(params))
+    abstract = jax.eval_shape(make().init, params)
+    assert jax.tree.map(lambda x: x.shape, abstract) == jax.tree.map(lambda x: x.shape, make().init(params))
+
+
+@every
+def test_under_vmap(make):
+    params = jax.tree.map(lambda p: jnp.stack([p, p + 0.25]), params_like())
+    together = jax.vmap(lambda p: steps(make(), p)[0])(params)
+    for i in range(2):
+        alone = steps(make(), jax.tree.map(lambda p, i=i: p[i], params))[0]
+        assert_close(jax.tree.map(lambda p, i=i: p[i], together), alone)
+
+
+@every
+def test_under_chain(make):
+    chained = optax.chain(optax.scale(2.0), make(), optax.identity())
+    params, _ = steps(chained, params_like(), delay=1)
+    assert jax.tree.structure(params) == jax.tree.structure(params_like())
+
+
+def inject(make):
+    static = {"delay"} if make.func is asyncopt.delay_gradients else set()
+    return optax.inject_hyperparams(make.func, static_args=static)(*make.args, **make.keywords)
+
+
+@every
+def test_under_inject_hyperparams(make):
+    assert_close(steps(inject(make), params_like())[0], steps(make(), params_like())[0])
+    jitted = steps(inject(make), params_like(), update=jax.jit(inject(make).update))[0]
+    assert_close(jitted, steps(make(), params_like())[0], rtol=1e-9)
+
+
+def test_injected_step_size_can_be_changed():
+    transform = optax.inject_hyperparams(asyncopt.apam)(0.1, constraint=asyncopt.Box(-9.0, 9.0))
+    params = jnp.zeros(2)
+    state = transform.init(params)
+    state.hyperparams["learning_rate"] = jnp.asarray(0.2)
+    updates, _ = transform.update(jnp.ones(2), state, params)
+    expected, _ = asyncopt.apam(0.2).update(jnp.ones(2), asyncopt.apam(0.2).init(params), params)
+    np.testing.assert_allclose(updates, expected)
+
+
+@every
+def test_under_multi_steps(make):
+    accumulating = optax.MultiSteps(make(), every_k_schedule=2)
+    params, state = params_like(), accumulating.init(params_like())
+    expected, inner_state = params_like(), make().init(params_like())
+    for _ in range(3):
+        for half in (0.5, 1.5):
+            gradients = jax.tree.map(lambda p, half=half: jnp.full_like(p, half), params)
+            updates, state = accumulating.update(gradients, state, params)
+            params = optax.apply_updates(params, updates)
+        ones = jax.tree.map(jnp.ones_like, expected)
+        updates, inner_state = make().update(ones, inner_state, expected)
+        expected = optax.apply_updates(expected, updates)
+    assert_close(params, expected)
+
+
+@every
+def test_under_masked_and_partition(make):
+    params = {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}
+    expected = steps(make(), {"w": params["w"]})[0]["w"]
+    masked = optax.chain(
+        optax.masked(make(), {"w": True, "b": False}), optax.masked(optax.set_to_zero(), {"w": False, "b": True})
+    )
+    parted = optax.partition({"ours": make(), "none": optax.set_to_zero()}, {"w": "ours", "b": "none"})
+    for transform in (masked, parted):
+        result = steps(transform, params)[0]
+        np.testing.assert_allclose(result["w"], expected, rtol=1e-12)
+        np.testing.assert_array_equal(result["b"], params["b"])
+
+
+def test_masked_with_bounds_for_every_leaf():
+    params = {"w": jnp.ones(2), "b": jnp.zeros(3)}
+    box = asyncopt.Box({"w": 0.95, "b": -1.0}, {"w": jnp.array([1.05, 1.2]), "b": 1.0})
+    transform = optax.masked(asyncopt.apam(0.1, constraint=box), {"w": True, "b": False})
+    updates, _ = transform.update(jax.tree.map(jnp.ones_like, params), transform.init(params), params)
+    np.testing.assert_allclose(updates["w"], [-0.05, -0.05])
+    np.testing.assert_array_equal(updates["b"], jnp.ones(3))

@@ -1,0 +1,91 @@
+"""Independent, naive implementations to test against: plain NumPy, every iterate kept, nothing shared."""
+
+import numpy as np
+
+
+class NaiveApam:
+    """APAM as the paper's algorithm has it, one coordinate rule after another."""
+
+    def __init__(self, size, step_size, b1=0.9, b2=0.999, eps=1e-8, project=None):
+        self.m, self.v, self.v_max = np.zeros(size), np.zeros(size), np.zeros(size)
+        self.step_size, self.b1, self.b2, self.eps, self.project = step_size, b1, b2, eps, project
+        self.updates = 0
+
+    def step(self, x, g):
+        alpha = self.step_size(self.updates) if callable(self.step_size) else self.step_size
+        self.updates += 1
+        self.m = self.b1 * self.m + (1 - self.b1) * g
+        self.v = self.b2 * self.v + (1 - self.b2) * g**2
+        self.v_max = np.maximum(self.v_max, self.v)
+        scale = np.sqrt(self.v_max) + self.eps
+        direction = np.divide(self.m, scale, out=np.zeros_like(self.m), where=scale > 0)
+        target = x - alpha * direction
+        return target if self.project is None else self.project(target, scale)
+
+
+class NaiveMomentum:
+    """Heavy-ball SGD."""
+
+    def __init__(self, size, step_size, decay):
+        self.velocity, self.step_size, self.decay = np.zeros(size), step_size, decay
+
+    def step(self, x, g):
+        self.velocity = self.decay * self.velocity + g
+        return x - self.step_size * self.velocity
+
+
+class NaiveAdam:
+    """Adam with bias correction, as Kingma and Ba have it."""
+
+    def __init__(self, size, step_size, b1=0.9, b2=0.999, eps=1e-8):
+        self.m, self.v, self.k = np.zeros(size), np.zeros(size), 0
+        self.step_size, self.b1, self.b2, self.eps = step_size, b1, b2, eps
+
+    def step(self, x, g):
+        self.k += 1
+        self.m = self.b1 * self.m + (1 - self.b1) * g
+        self.v = self.b2 * self.v + (1 - self.b2) * g**2
+        m_hat, v_hat = self.m / (1 - self.b1**self.k), self.v / (1 - self.b2**self.k)
+        return x - self.step_size * m_hat / (np.sqrt(v_hat) + self.eps)
+
+
+def project_box(low, high):
+    return lambda point, scale: np.minimum(np.maximum(point, low), high)
+
+
+def project_ball(radius):
+    """Bisection on the multiplier; slow and plain."""
+
+    def project(point, scale):
+        if np.linalg.norm(point) <= radius:
+            return point
+        low, high = 0.0, scale.max() * np.linalg.norm(point) / radius
+        for _ in range(200):
+            middle = (low + high) / 2
+            if np.linalg.norm(scale * point / (scale + middle)) > radius:
+                low = middle
+            else:
+                high = middle
+        return scale * point / (scale + (low + high) / 2)
+
+    return project
+
+
+def naive_replay(start, gradient, optimizer, read_version):
+    """Keeps every iterate. Returns iterates 0..K, the running average of 0..K - 1, and ‖x_k - y_k‖²."""
+    iterates, drift = [np.array(start)], []
+    for k, version in enumerate(read_version):
+        stale = iterates[version]
+        drift.append(np.sum((iterates[k] - stale) ** 2))
+        iterates.append(optimizer.step(iterates[k], gradient(stale, k)))
+    return np.array(iterates), np.mean(iterates[:-1], axis=0), np.array(drift)
+
+
+def mean_value_analysis(num_workers, compute, server):
+    """Throughput of the machine-repairman model, exactly (Reiser and Lavenberg, 1980)."""
+    queue, throughput = 0.0, 0.0
+    for workers in range(1, num_workers + 1):
+        response = server * (1 + queue)
+        throughput = workers / (compute + response)
+        queue = throughput * response
+    return throughput

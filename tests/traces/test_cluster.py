@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from asyncopt import InputError
+from asyncopt.traces import Duration, cluster, cyclic, durations
+from tests.reference import mean_value_analysis
+
+ALL = [
+    durations.constant(2.0),
+    durations.exponential(2.0),
+    durations.gamma(2.0, 3.0),
+    durations.lognormal(2.0, 0.5),
+    durations.pareto(2.0, 3.0),
+]
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 8, 32])
+@pytest.mark.parametrize("server", [0.02, 0.2])
+def test_throughput_is_that_of_mean_value_analysis(num_workers, server):
+    trace = cluster(
+        200_000, num_workers, compute=durations.exponential(1.0), server=durations.exponential(server), seed=1
+    )
+    throughput = trace.num_updates / trace.time[-1]
+    assert throughput == pytest.approx(mean_value_analysis(num_workers, 1.0, server), rel=0.02)
+    assert trace.mean_delay == pytest.approx(num_workers - 1, rel=0.02)
+
+
+def test_a_wrong_service_time_would_be_seen():
+    trace = cluster(200_000, 8, compute=durations.exponential(1.0), server=durations.exponential(0.2), seed=1)
+    assert trace.num_updates / trace.time[-1] != pytest.approx(mean_value_analysis(8, 1.0, 0.15), rel=0.02)
+
+
+@pytest.mark.parametrize("compute", ALL, ids=lambda d: d.distribution)
+def test_mean_delay_is_one_less_than_the_workers_whatever_the_speeds(compute):
+    stragglers = Duration(compute.distribution, [1.0, 1.0, 2.0, 10.0], compute.shape)
+    assert cluster(100_000, 4, compute=stragglers).mean_delay == pytest.approx(3, rel=0.02)
+
+
+@pytest.mark.parametrize("duration", ALL, ids=lambda d: d.distribution)
+def test_durations_have_their_mean(duration):
+    draws = duration.unit_draws(np.random.default_rng(0), 400_000)
+    assert draws.mean() == pytest.approx(1.0, rel=0.02)
+    assert (draws >= 0).all()
+
+
+def test_one_worker_is_synchronous():
+    trace = cluster(100, 1, compute=2.0, server=0.5, network=0.25)
+    assert not trace.delay.any()
+    # Each update takes a message, a computation, a message, and the service.
+    np.testing.assert_allclose(trace.time, 3.0 * np.arange(1, 101))
+
+
+def test_equal_constant_times_are_round_robin():
+    trace = cluster(50, 5, compute=1.0, server=0.01)
+    np.testing.assert_array_equal(trace.worker, cyclic(50, 5).worker)
+    np.testing.assert_array_equal(trace.read_version, cyclic(50, 5).read_version)
+
+
+def test_against_a_simulation_by_hand():
+    # Worker 0 needs 1 s, worker 1 needs 2.5 s, the server 0.5 s.
+    trace = cluster(5, 2, compute=[1.0, 2.5], server=0.5)
+    # 0 arrives at 1, done 1.5; arrives at 2.5 with worker 1: 0 first, done 3.0; 1 waits, done 3.5; ...
+    np.testing.assert_array_equal(trace.worker, [0, 0, 1, 0, 0])
+    np.testing.assert_allclose(trace.time, [1.5, 3.0, 3.5, 4.5, 6.0])
+    np.testing.assert_array_equal(trace.read_version, [0, 1, 0, 2, 4])
+
+
+def test_one_straggler_needs_few_slots():
+    trace = cluster(40_000, 8, compute=durations.exponential([1.0] * 7 + [1000.0]), server=0.001)
+    assert trace.max_delay > 1000
+    assert trace.live_versions <= 9
+
+
+def test_a_saturated_server_sets_the_pace():
+    trace = cluster(1000, 64, compute="exponential", server=1.0)
+    assert trace.num_updates / trace.time[-1] == pytest.approx(1.0, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_workers": 0}, "num_workers is 0"),
+        ({"compute": "normal"}, "compute: distribution is 'normal', expected one of"),
+        ({"compute": -1.0}, "compute: mean of the constant duration is -1.0, expected a finite number >= 0"),
+        ({"compute": "gamma"}, r"compute: shape of the gamma duration .* is None, expected a finite number > 0"),
+        ({"compute": {"distribution": "pareto", "shape": 1.0}}, "shape of the pareto .* is 1.0, .* > 1"),
+        ({"compute": {"distribution": "constant", "shape": 1.0}}, "a constant duration has none"),
+        ({"compute": {"kind": "constant"}}, "compute: .* unexpected keyword argument 'kind'"),
+        ({"compute": [1.0, 2.0]}, "compute has 2 means, expected one, or one for each of the 3 workers"),
+        ({"compute": [1.0, float("nan"), 1.0]}, "mean of the constant duration, worker 1 is nan"),
+        ({"server": [1.0, 2.0]}, "server has 2 means, expected one"),
+        ({"network": float("inf")}, "network: mean of the constant duration is inf"),
+        ({"compute": True}, "compute: mean of the constant duration is True"),
+    ],
+)
+def test_refuses(arguments, message):
+    with pytest.raises(InputError, match=message):
+        cluster(**{"num_updates": 10, "num_workers": 3} | arguments)

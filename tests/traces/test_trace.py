@@ -1,0 +1,99 @@
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from asyncopt import InputError
+from asyncopt.traces import Trace
+
+
+def test_fields_and_statistics():
+    trace = Trace([0, 0, 2, 1], worker=[0, 1, 0, 1], time=[0.5, 0.5, 1.0, 3.0])
+    assert trace.num_updates == 4
+    assert trace.num_workers == 2
+    np.testing.assert_array_equal(trace.delay, [0, 1, 0, 2])
+    assert trace.max_delay == 2
+    assert trace.mean_delay == 0.75
+    assert trace.mean_square_delay == 1.25
+    np.testing.assert_array_equal(trace.sample, [0, 1, 2, 3])
+    np.testing.assert_array_equal(trace.read_end, trace.read_version)
+    # Iterate 0 is alive in updates 0 and 1, 1 from its birth in update 1 to update 3, 2 in update 2.
+    np.testing.assert_array_equal(trace.last_reader, [1, 3, 2, -1])
+    assert trace.live_versions == 2
+
+
+def test_a_racing_read_keeps_every_iterate_it_may_touch():
+    trace = Trace([0, 0, 0], read_end=[0, 1, 2])
+    np.testing.assert_array_equal(trace.last_reader, [2, 2, 2])
+    assert trace.live_versions == 3
+    assert not trace.is_consistent
+
+
+def test_is_immutable():
+    versions = np.array([0, 1])
+    trace = Trace(versions)
+    versions[1] = 0
+    assert trace.read_version[1] == 1
+    with pytest.raises(ValueError, match="read-only"):
+        trace.read_version[1] = 0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        trace.num_workers = 3
+
+
+def test_digest_tells_traces_apart():
+    base = Trace([0, 1, 1])
+    assert base == Trace(np.array([0, 1, 1], np.int32))
+    assert hash(base) == hash(Trace([0.0, 1.0, 1.0]))
+    different = [Trace([0, 1, 2]), Trace([0, 1, 1], time=[0, 1, 2]), Trace([0, 1, 1], sample=[0, 1, 1])]
+    assert len({base, *different}) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"read_version": [0, 2]}, "read_version of update 1 is 2, expected 0 to 1: .* from the future"),
+        ({"read_version": [0, -1]}, "read_version of update 1 is -1, expected 0 to 1"),
+        ({"read_version": [0, 0.5]}, "read_version of update 1 is 0.5, expected a whole number"),
+        ({"read_version": [0, np.nan]}, "read_version of update 1 is nan, expected a whole number"),
+        ({"read_version": [0, np.inf]}, "read_version of update 1 is inf, expected a whole number"),
+        ({"read_version": []}, "read_version has 0 updates"),
+        ({"read_version": [[0, 1]]}, r"read_version has shape \(1, 2\), expected one dimension"),
+        ({"read_version": ["a", "b"]}, "read_version has dtype <U1, expected integers"),
+        ({"read_version": [[0], [0, 1]]}, "read_version is not an array of integers"),
+        ({"read_version": np.array([0, 2**63 + 1], np.uint64)}, "read_version of update 1 is 9223372036854775809"),
+        ({"read_version": [0, 1], "time": [1.0, 0.5]}, "time runs backwards at update 1: 0.5 s after 1.0 s"),
+        ({"read_version": [0, 1], "time": [1.0, np.nan]}, "time of update 1 is nan, expected a finite"),
+        ({"read_version": [0, 1], "time": [1.0]}, r"time has shape \(1,\), expected one second for each of the 2"),
+        ({"read_version": [0, 1], "worker": [0, 3], "num_workers": 3}, "worker of update 1 is 3, expected 0 to 2"),
+        ({"read_version": [0, 1], "worker": [0]}, "worker has 1 entries, expected one for each of the 2 updates"),
+        ({"read_version": [0, 1], "num_workers": 0}, "num_workers is 0, expected an integer of at least 1"),
+        ({"read_version": [0, 1], "sample": [0, -1]}, "sample of update 1 is -1"),
+        ({"read_version": [0, 1], "sample": [0, 2**31]}, "sample of update 1 is 2147483648"),
+        ({"read_version": [0, 1], "read_end": [0, 0]}, "read_end of update 1 is 0, expected 1 to 1"),
+    ],
+)
+def test_refuses(arguments, message):
+    with pytest.raises(InputError, match=message):
+        Trace(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("delays", "message"),
+    [
+        ([0, -1], "delay of update 1 is -1, expected 0 to 1"),
+        ([0, 2], "delay of update 1 is 2, expected 0 to 1: the gradient would be older than the start"),
+        ([0, 0.25], "delay of update 1 is 0.25, expected a whole number"),
+        ([0, np.nan], "delay of update 1 is nan, expected a whole number"),
+        ([], "read_version has 0 updates"),
+    ],
+)
+def test_refuses_delays(delays, message):
+    with pytest.raises(InputError, match=message):
+        Trace.from_delays(delays)
+
+
+def test_reading_a_trace_needs_no_jax():
+    code = "import sys, asyncopt.traces; sys.exit('jax' in sys.modules or 'pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
