@@ -180,9 +180,10 @@ def _within_box(loss: LogisticLoss, low: float, high: float) -> Vector:
 
 def _newton_direction(loss: LogisticLoss, point: Vector, gradient: Vector, free: np.ndarray) -> Vector:
     """Solves the Newton system on the free coordinates by conjugate gradients; 0 on the others."""
-    hessian = LinearOperator(
-        (loss.size, loss.size), matvec=lambda v: np.where(free, loss.hessian_times(point, np.where(free, v, 0)), v)
-    )
+    def hessian_on_free(v: Vector) -> Vector:
+        return np.where(free, loss.hessian_times(point, np.where(free, v, 0.0)), v)
+
+    hessian = LinearOperator((loss.size, loss.size), matvec=hessian_on_free, dtype=float)
     return cg(hessian, np.where(free, gradient, 0.0), rtol=1e-6, maxiter=10 * loss.size)[0]
 
 
