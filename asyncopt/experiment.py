@@ -1,10 +1,11 @@
 """From a configuration to a run on disk."""
 
+import contextlib
 import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ from asyncopt import plots, store
 from asyncopt.checks import InputError, check_integer
 from asyncopt.optim import step_size
 from asyncopt.problems import Problem
-from asyncopt.replay import Result, replay
+from asyncopt.replay import replay
 from asyncopt.traces import Trace
 
 
@@ -76,28 +77,34 @@ def build(config: DictConfig) -> Experiment:
     trace = _instantiate("trace", config.trace)
     problem = _instantiate("problem", config.problem)
     settings = dict(config.optimizer)
-    if config.constraint is not None and "constraint" not in settings:
-        raise InputError(f"optimizer: {settings['_target_']} keeps no constraint, expected optimizer=apam")
-    try:
-        settings["learning_rate"] = step_size(
-            settings.pop("schedule", "constant"), settings["learning_rate"], trace.num_updates
-        )
-    except InputError as error:
-        raise InputError(f"optimizer: {error}") from error
+    objects: dict[str, Any] = {}
     if "constraint" in settings:
-        settings["constraint"] = getattr(problem, "constraint", None)
-    optimizer = _instantiate("optimizer", settings)
-    return Experiment(problem, optimizer, trace, _seeds(config.seeds))
+        # The problem's own object: F* and the steps must be about the same set.
+        objects["constraint"] = getattr(problem, "constraint", None)
+        del settings["constraint"]
+    elif config.constraint is not None:
+        raise InputError(f"optimizer: {settings['_target_']} keeps no constraint, expected optimizer=apam")
+    with _errors_of("optimizer"):
+        alpha, schedule = settings.pop("learning_rate"), settings.pop("schedule")
+        objects["learning_rate"] = step_size(schedule, alpha, trace.num_updates)
+    return Experiment(problem, _instantiate("optimizer", settings, **objects), trace, _seeds(config.seeds))
 
 
-def _instantiate(group: str, settings: Any) -> Any:
+def _instantiate(group: str, settings: Any, **objects: Any) -> Any:
+    """Calls the ``_target_`` of ``settings`` with them and with ``objects``, which Hydra must not take apart."""
+    with _errors_of(group):
+        return instantiate(settings, _convert_="all", _partial_=True)(**objects)
+
+
+@contextlib.contextmanager
+def _errors_of(group: str) -> Iterator[None]:
+    """Turns what a constructor says about the user's input into an InputError that starts with the config group."""
     try:
-        return instantiate(settings, _convert_="all")
-    except InstantiationException as error:
-        # Hydra wraps what the constructor said; these three are about the user's input.
-        cause = error.__cause__
-        if isinstance(cause, InputError | OSError | TypeError):
-            raise InputError(f"{group}: {cause}") from error
+        yield
+    except (InstantiationException, InputError, OSError, TypeError) as error:
+        said = error.__cause__ if isinstance(error, InstantiationException) else error
+        if isinstance(said, InputError | OSError) or "unexpected keyword argument" in str(said):
+            raise InputError(f"{group}: {said}") from error
         raise
 
 

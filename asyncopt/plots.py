@@ -14,6 +14,8 @@ COLOURS = {"asyncopt.apam": "#0072B2", "optax.sgd": "#D55E00"}
 NAMES = {"asyncopt.apam": "APAM", "optax.sgd": "SGD"}
 _OTHER_COLOUR = "#009E73"
 _REFERENCE_COLOUR = "#555555"
+# A run is drawn as far as this many times its start.
+_DIVERGING = 1e6
 
 
 def curve(record: store.Record) -> Figure:
@@ -26,14 +28,13 @@ def curve(record: store.Record) -> Figure:
     name, colour = NAMES.get(method, method), COLOURS.get(method, _OTHER_COLOUR)
     known = "gap" in record.metrics
     quantity = "gap" if known else "objective"
+    start = record.metrics.loc[record.metrics["step"] == 0, quantity].median()
     seen = record.metrics[record.metrics["step"] > 0]
-    # A gap below rounding error cannot be drawn on a logarithmic axis.
-    seen = seen.replace([np.inf, -np.inf], np.nan)
 
     figure = Figure(figsize=(7, 4.4), layout="constrained", dpi=150)
     axes = figure.add_subplot()
-    _band(axes, seen, quantity, colour, "-", f"{name}, iterate $x_k$")
-    median = _band(axes, seen, f"average_{quantity}", colour, "--", f"{name}, average $\\bar x_k$")
+    _band(axes, seen, quantity, start, colour, "-", f"{name}, iterate $x_k$")
+    median = _band(axes, seen, f"average_{quantity}", start, colour, "--", f"{name}, average $\\bar x_k$")
     if known:
         _reference(axes, median)
     axes.set_xscale("log")
@@ -42,9 +43,11 @@ def curve(record: store.Record) -> Figure:
     axes.set_ylabel("gap $F(x) - F^*$" if known else "objective $F(x)$")
     axes.grid(which="major", color="#dddddd", linewidth=0.6)
     axes.legend(frameon=False)
+    diverged = sum(k >= 0 for k in record.summary["diverged_at"].values())
     trace = record.summary["trace"]
     num_seeds = record.metrics["seed"].nunique()
     seeds = f"{num_seeds} seeds, bands from smallest to largest" if num_seeds > 1 else "1 seed"
+    seeds += f", {diverged} diverged" if diverged else ""
     axes.set_title(
         f"{_problem_name(record)}: delay {trace['mean_delay']:.3g} on average, {trace['max_delay']:,} at most\n{seeds}",
         fontsize="medium",
@@ -62,8 +65,10 @@ def save(figure: Figure, path: pathlib.Path) -> None:
     store.write(path, lambda partial: figure.savefig(partial, metadata={"Software": None}))
 
 
-def _band(axes: Axes, seen: pd.DataFrame, column: str, colour: str, style: str, label: str) -> pd.Series:
-    by_step = seen[seen[column] > 0].groupby("step")[column]
+def _band(axes: Axes, seen: pd.DataFrame, column: str, start: float, colour: str, style: str, label: str) -> pd.Series:
+    # A logarithmic axis has no place for a gap lost in rounding, and a diverging run would flatten all others.
+    drawn = seen[(seen[column] > 0) & (seen[column] <= _DIVERGING * abs(start))]
+    by_step = drawn.groupby("step")[column]
     median = by_step.median()
     axes.plot(median.index, median, style, color=colour, label=label)
     axes.fill_between(median.index, by_step.min(), by_step.max(), color=colour, alpha=0.15, linewidth=0)

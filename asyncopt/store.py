@@ -40,9 +40,7 @@ class Record:
     summary: Mapping[str, Any]
 
 
-def save_run(
-    folder: pathlib.Path, config: DictConfig, problem: Problem, trace: Trace, result: Result
-) -> Record:
+def save_run(folder: pathlib.Path, config: DictConfig, problem: Problem, trace: Trace, result: Result) -> Record:
     """Writes a run folder and returns what is in it. ``summary.json`` comes last: where it is, the run is whole.
 
     Raises:
@@ -167,9 +165,10 @@ def load_run(folder: str | os.PathLike[str]) -> Record:
         config = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:  # three libraries' own errors, all of which say that the file is damaged
         raise InputError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
-    if not isinstance(config, dict) or not isinstance(facts, dict) or not {"seed", "step"} <= set(frame):
+    sections_are_there = isinstance(config, dict) and {"trace", "optimizer"} <= config.keys()
+    if not sections_are_there or not isinstance(facts, dict) or not {"seed", "step"} <= set(frame):
         raise InputError(f"{folder}: not a run of asyncopt")
-    return Record({str(k): v for k, v in config.items()}, frame, facts)
+    return Record({str(k): v for k, v in dict(config).items()}, frame, facts)
 
 
 def load_runs(folder: str | os.PathLike[str]) -> pd.DataFrame:

@@ -53,15 +53,16 @@ def plain_loop(problem, optimizer, batch_keys, num_updates, measured):
 def replay_loop(problem, optimizer, batch_keys, trace, record_bounds):
     """Returns the compiled replay loop, without the evaluations in between."""
     slots = asyncopt.replay.plan(trace)
-    schedule = engine.Schedule(
-        *(jnp.asarray(v, jnp.int32) for v in (slots.read_slot, slots.write_slot, trace.delay))
-    )
+    schedule = engine.Schedule(*(jnp.asarray(v, jnp.int32) for v in (slots.read_slot, slots.write_slot, trace.delay)))
     state = engine.start(optimizer, problem.init(jax.random.key(0)), slots.capacity, record_bounds)
 
     @jax.jit
     def loop(state):
         return jax.lax.fori_loop(
-            0, trace.num_updates, lambda k, s: engine.update(problem, optimizer, schedule, batch_keys, k, s), state
+            0,
+            trace.num_updates,
+            lambda k, s: engine.update(problem, optimizer, schedule, batch_keys, k, s),
+            state,
         )
 
     return lambda: loop(state)

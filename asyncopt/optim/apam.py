@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PyTree
 from asyncopt.checks import InputError, check_number
 from asyncopt.optim.constraints import Constraint
 
+
 class ApamState(NamedTuple):
     """State of `apam`; it holds what the convergence bounds need to know of an update."""
 

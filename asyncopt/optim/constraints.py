@@ -117,9 +117,7 @@ class L2Ball(eqx.Module):
         shrunk = jax.tree.map(lambda d, s: d * (s / (s + multiplier)), offset, unit_scale)
         # The root is exact to rounding; this keeps that rounding from leaving the ball.
         fit = jnp.where(inside, 1.0, self.radius / _norm(shrunk))
-        return jax.tree.map(
-            lambda w, c, d: jnp.where(inside, w, (c + fit * d).astype(w.dtype)), point, center, shrunk
-        )
+        return jax.tree.map(lambda w, c, d: jnp.where(inside, w, (c + fit * d).astype(w.dtype)), point, center, shrunk)
 
     def contains(self, point: PyTree) -> bool:
         """Whether ``point`` is within the ball, to rounding."""

@@ -180,6 +180,7 @@ def _within_box(loss: LogisticLoss, low: float, high: float) -> Vector:
 
 def _newton_direction(loss: LogisticLoss, point: Vector, gradient: Vector, free: np.ndarray) -> Vector:
     """Solves the Newton system on the free coordinates by conjugate gradients; 0 on the others."""
+
     def hessian_on_free(v: Vector) -> Vector:
         return np.where(free, loss.hessian_times(point, np.where(free, v, 0.0)), v)
 
@@ -218,7 +219,8 @@ def _within_ball(loss: LogisticLoss, ball: L2Ball) -> Vector:
         inside += 1.0
     scipy.optimize.brentq(excess, outside, inside, xtol=1e-15)
     offset = solution - center
-    return center + offset * min(1.0, ball.radius / np.linalg.norm(offset))
+    # On the sphere to the last bit: what is left of the error in λ then enters F to second order only.
+    return center + offset * (ball.radius / np.linalg.norm(offset))
 
 
 class _Anchored(LogisticLoss):

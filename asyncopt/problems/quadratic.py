@@ -13,7 +13,7 @@ from asyncopt.problems.problem import Constants
 
 
 class Quadratic(eqx.Module):
-    """F(x) = ½ Σ h_i x_i², with f(x; ξ) = F(x) + σ ⟨ξ, x⟩ and ξ_i = ±1 with equal odds."""
+    """F(x) = ½ Σ h_i x_i², with f(x; ξ) = F(x) + ⟨ξ, x⟩ and ξ_i = ±σ with equal odds."""
 
     eigenvalues: Float[Array, " n"]
     noise: Float[Array, ""]
@@ -29,11 +29,11 @@ class Quadratic(eqx.Module):
 
     def sample(self, key: Key[Array, ""]) -> Float[Array, " n"]:
         """Draws ξ."""
-        return jax.random.rademacher(key, self.eigenvalues.shape, self.eigenvalues.dtype)
+        return self.noise * jax.random.rademacher(key, self.eigenvalues.shape, self.eigenvalues.dtype)
 
     def loss(self, params: Float[Array, " n"], batch: Float[Array, " n"]) -> Float[Array, ""]:
         """Returns f(x; ξ)."""
-        return self.objective(params) + self.noise * jnp.sum(batch * params)
+        return self.objective(params) + jnp.sum(batch * params)
 
     def objective(self, params: Float[Array, " n"]) -> Float[Array, ""]:
         """Returns F(x)."""

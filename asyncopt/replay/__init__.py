@@ -3,6 +3,7 @@
 The package is itself the function: ``asyncopt.replay(problem, optimizer, trace)`` is `replay` below.
 """
 
+import inspect
 import sys
 import types
 
@@ -18,6 +19,7 @@ class _CallablePackage(types.ModuleType):
     # Python binds a submodule to its parent's attribute whenever it is imported, so a function of the same name
     # there would be lost; a package that can be called is both.
     __call__ = staticmethod(replay)
+    __signature__ = inspect.signature(replay)
 
 
 sys.modules[__name__].__class__ = _CallablePackage

@@ -79,7 +79,9 @@ def add_gradient(terms: BoundTerms, before: ApamState, gradient: PyTree) -> Boun
 def last_terms(state: ApamState) -> LastTerms:
     """Returns the terms that depend on the state alone."""
     return LastTerms(
-        optax.tree.sum(_scale(state)), optax.tree.sum(jax.tree.map(jnp.abs, state.amsgrad.mu)), state.step_size
+        optax.tree.sum(_scale(state)),
+        optax.tree.sum(jax.tree.map(jnp.abs, state.amsgrad.mu)),
+        state.step_size,
     )
 
 

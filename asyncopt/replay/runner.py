@@ -204,7 +204,8 @@ def _drive(
             # Every call has the same shape, so that the loop is compiled once.
             stops = np.append(wanted, np.repeat(wanted[-1], per_call - len(wanted)))
             state, evaluation = advance(state, jnp.asarray(made, jnp.int32), jnp.asarray(stops, jnp.int32))
-            collected.append(jax.tree.map(lambda x, n=len(wanted): np.asarray(x)[..., :n], evaluation))
+            kept = len(wanted)
+            collected.append(jax.tree.map(lambda x, kept=kept: np.asarray(x)[..., :kept], evaluation))
             if len(collected) == 1:
                 began = time.perf_counter()
             bar.update((int(stops[-1]) - made) * num_runs)

@@ -61,9 +61,7 @@ def cluster(
     service = server.unit_draws(generator, num_updates) * server.means("server", 1)[0]
 
     def time_away(dispatch: int, worker: int) -> float:
-        return (
-            compute_units[dispatch] * compute_means[worker] + network_units[dispatch] * network_means[worker]
-        )
+        return compute_units[dispatch] * compute_means[worker] + network_units[dispatch] * network_means[worker]
 
     arrivals = [(time_away(worker, worker), worker) for worker in range(num_workers)]
     heapq.heapify(arrivals)

@@ -10,6 +10,7 @@ from asyncopt.checks import InputError
 from asyncopt.traces import npz
 from asyncopt.traces.trace import FILE_KIND, Trace
 
+
 def load(path: str | os.PathLike[str], column: str | int | None = None) -> Trace:
     """Reads a trace from ``.npz``, or recorded delays from a CSV.
 

@@ -134,7 +134,10 @@ def test_under_vmap():
         (lambda: Box("low", 1.0), "lower is 'low', expected numbers"),
         (lambda: L2Ball(0.0), "radius is 0.0, expected a finite number > 0"),
         (lambda: L2Ball(float("inf")), "radius is inf"),
-        (lambda: Box(jnp.zeros(3), 1.0).project(jnp.zeros(2), jnp.ones(2)), "lower does not fit the parameters"),
+        (
+            lambda: Box(jnp.zeros(3), 1.0).project(jnp.zeros(2), jnp.ones(2)),
+            "lower does not fit the parameters",
+        ),
         (lambda: Box({"a": 0.0}, 1.0).project({"b": jnp.zeros(2)}, {"b": jnp.ones(2)}), "lower does not fit"),
     ],
 )

@@ -182,7 +182,8 @@ def test_under_masked_and_partition(make):
     params = {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}
     expected = steps(make(), {"w": params["w"]})[0]["w"]
     masked = optax.chain(
-        optax.masked(make(), {"w": True, "b": False}), optax.masked(optax.set_to_zero(), {"w": False, "b": True})
+        optax.masked(make(), {"w": True, "b": False}),
+        optax.masked(optax.set_to_zero(), {"w": False, "b": True}),
     )
     parted = optax.partition({"ours": make(), "none": optax.set_to_zero()}, {"w": "ours", "b": "none"})
     for transform in (masked, parted):

@@ -94,7 +94,14 @@ def test_sparse_rows_equal_dense_rows(num_classes):
     test = (dense[:5], labels[:5])
     wide = logistic(Dataset("dense", dense, labels, num_classes, *test), intercept=True)
     thin = logistic(
-        Dataset("sparse", scipy.sparse.csr_array(dense), labels, num_classes, scipy.sparse.csr_array(test[0]), test[1])
+        Dataset(
+            "sparse",
+            scipy.sparse.csr_array(dense),
+            labels,
+            num_classes,
+            scipy.sparse.csr_array(test[0]),
+            test[1],
+        )
     )
     assert thin.optimum == pytest.approx(wide.optimum, rel=1e-12)
     assert float(thin.constants.smoothness) == pytest.approx(float(wide.constants.smoothness))

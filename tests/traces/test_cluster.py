@@ -82,7 +82,10 @@ def test_a_saturated_server_sets_the_pace():
         ({"num_workers": 0}, "num_workers is 0"),
         ({"compute": "normal"}, "compute: distribution is 'normal', expected one of"),
         ({"compute": -1.0}, "compute: mean of the constant duration is -1.0, expected a finite number >= 0"),
-        ({"compute": "gamma"}, r"compute: shape of the gamma duration .* is None, expected a finite number > 0"),
+        (
+            {"compute": "gamma"},
+            r"compute: shape of the gamma duration .* is None, expected a finite number > 0",
+        ),
         ({"compute": {"distribution": "pareto", "shape": 1.0}}, "shape of the pareto .* is 1.0, .* > 1"),
         ({"compute": {"distribution": "constant", "shape": 1.0}}, "a constant duration has none"),
         ({"compute": {"kind": "constant"}}, "compute: .* unexpected keyword argument 'kind'"),

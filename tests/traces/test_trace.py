@@ -62,12 +62,24 @@ def test_digest_tells_traces_apart():
         ({"read_version": [[0, 1]]}, r"read_version has shape \(1, 2\), expected one dimension"),
         ({"read_version": ["a", "b"]}, "read_version has dtype <U1, expected integers"),
         ({"read_version": [[0], [0, 1]]}, "read_version is not an array of integers"),
-        ({"read_version": np.array([0, 2**63 + 1], np.uint64)}, "read_version of update 1 is 9223372036854775809"),
+        (
+            {"read_version": np.array([0, 2**63 + 1], np.uint64)},
+            "read_version of update 1 is 9223372036854775809",
+        ),
         ({"read_version": [0, 1], "time": [1.0, 0.5]}, "time runs backwards at update 1: 0.5 s after 1.0 s"),
         ({"read_version": [0, 1], "time": [1.0, np.nan]}, "time of update 1 is nan, expected a finite"),
-        ({"read_version": [0, 1], "time": [1.0]}, r"time has shape \(1,\), expected one second for each of the 2"),
-        ({"read_version": [0, 1], "worker": [0, 3], "num_workers": 3}, "worker of update 1 is 3, expected 0 to 2"),
-        ({"read_version": [0, 1], "worker": [0]}, "worker has 1 entries, expected one for each of the 2 updates"),
+        (
+            {"read_version": [0, 1], "time": [1.0]},
+            r"time has shape \(1,\), expected one second for each of the 2",
+        ),
+        (
+            {"read_version": [0, 1], "worker": [0, 3], "num_workers": 3},
+            "worker of update 1 is 3, expected 0 to 2",
+        ),
+        (
+            {"read_version": [0, 1], "worker": [0]},
+            "worker has 1 entries, expected one for each of the 2 updates",
+        ),
         ({"read_version": [0, 1], "num_workers": 0}, "num_workers is 0, expected an integer of at least 1"),
         ({"read_version": [0, 1], "sample": [0, -1]}, "sample of update 1 is -1"),
         ({"read_version": [0, 1], "sample": [0, 2**31]}, "sample of update 1 is 2147483648"),

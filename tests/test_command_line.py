@@ -1,0 +1,245 @@
+"""``python -m asyncopt`` as a user types it."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+
+import asyncopt
+
+SMALL = ["trace.num_updates=400", "seeds=2"]
+
+
+def run(*overrides, folder):
+    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    return subprocess.run(
+        [sys.executable, "-m", "asyncopt", *overrides],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("command line")
+    return folder, run(*SMALL, "hydra.run.dir=out", folder=folder)
+
+
+def test_a_run_prints_a_table_and_its_folder(finished):
+    folder, process = finished
+    assert process.returncode == 0, process.stderr
+    for words in (
+        "400 updates, 2 seeds",
+        "gap F - F* at the end",
+        "gap F - F* of the average",
+        "updates a second",
+    ):
+        assert words in process.stdout
+    assert re.search(r"accuracy on held-out rows +0\.[89]\d+", process.stdout)
+    assert re.search(r"delay, in updates +\d+\.\d+ +20\n", process.stdout)
+    assert process.stdout.rstrip().endswith(str(folder / "out"))
+    assert "updates/s" in process.stderr  # progress
+
+
+def test_a_run_leaves_a_folder(finished):
+    folder = finished[0] / "out"
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.yaml", "metrics.parquet", "summary.json", "curve.png"} <= names
+    assert not [name for name in names if "partial" in name]
+    config = OmegaConf.load(folder / "config.yaml")
+    assert config.trace.num_updates == 400
+    assert config.problem.data._target_ == "asyncopt.problems.data.digits"  # resolved
+    summary = json.loads((folder / "summary.json").read_text())
+    trace = asyncopt.traces.uniform(400, 20)
+    assert summary["trace"]["digest"] == trace.digest
+    assert summary["trace"]["mean_square_delay"] == trace.mean_square_delay
+    assert summary["versions"]["jax"]
+    assert len(summary["versions"]["devices"]) == len(os.sched_getaffinity(0))
+    assert summary["problem"]["dimension"] == 650
+    assert summary["diverged_at"] == {"0": -1, "1": -1}
+    assert (folder / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_run_is_the_replay_of_its_parts(finished):
+    frame = pd.read_parquet(finished[0] / "out" / "metrics.parquet")
+    assert list(frame.groupby("seed").size()) == [101, 101]
+    trace = asyncopt.traces.uniform(400, 20)
+    result = asyncopt.replay(
+        asyncopt.problems.logistic("digits"), asyncopt.apam(0.5 / np.sqrt(400)), trace, seeds=range(2)
+    )
+    for column, values in (("gap", result.gap), ("average_gap", result.average_gap), ("drift", result.drift)):
+        np.testing.assert_allclose(frame[column], values.ravel(), rtol=1e-9, atol=1e-15)
+    np.testing.assert_array_equal(frame["step"], np.tile(result.step, 2))
+
+
+def test_the_same_command_gives_the_same_bytes(finished):
+    folder, _ = finished
+    assert run(*SMALL, "hydra.run.dir=again", folder=folder).returncode == 0
+    for name in ("metrics.parquet", "config.yaml", "curve.png"):
+        assert (folder / "out" / name).read_bytes() == (folder / "again" / name).read_bytes(), name
+    first, second = (json.loads((folder / out / "summary.json").read_text()) for out in ("out", "again"))
+    assert {**first, "timing": None} == {**second, "timing": None}
+
+
+def test_a_sweep_is_read_as_one_table(tmp_path):
+    process = run(
+        "-m",
+        "+sweep=staleness",
+        "trace.max_delay=0,7",
+        "hydra.sweep.dir=sweep",
+        *SMALL,
+        "progress=false",
+        folder=tmp_path,
+    )
+    assert process.returncode == 0, process.stderr
+    runs = asyncopt.load_runs(tmp_path / "sweep")
+    assert set(runs["run"]) == {"0", "1"}
+    assert set(runs["trace.max_delay"]) == {0, 7}
+    assert set(runs["summary.trace.max_delay"]) == {0, 7}
+    assert len(runs) == 2 * 2 * 101
+    assert set(runs["optimizer.learning_rate"]) == {0.5}
+    fresh = runs[runs["trace.max_delay"] == 0]
+    assert (fresh["drift"] == 0).all()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["problem=quadratic", "trace=cluster", "trace.num_updates=300", "+constraint=box"],
+        [
+            "data=breast_cancer",
+            "trace=pareto",
+            "trace.num_updates=300",
+            "optimizer=sgd",
+            "optimizer.learning_rate=1.0",
+        ],
+        [
+            "trace=cyclic",
+            "trace.num_updates=300",
+            "precision=float32",
+            "optimizer.schedule=inverse_sqrt",
+            "seeds=[7]",
+        ],
+        ["trace=geometric", "trace.num_updates=300", "+constraint=l2_ball", "optimizer.bias_correction=true"],
+        ["trace=file", "trace.path=recorded.csv", "data=libsvm", "data.path=rows.txt", "eval_every=10"],
+    ],
+    ids=["quadratic-cluster-box", "cancer-pareto-sgd", "cyclic-float32", "geometric-ball", "files"],
+)
+def test_configurations(overrides, tmp_path):
+    (tmp_path / "recorded.csv").write_text("".join(f"{min(k, 3)}\n" for k in range(50)))
+    rng = np.random.default_rng(0)
+    rows = [f"{rng.integers(2)} 1:{rng.normal()} 3:{rng.normal()}\n" for _ in range(40)]
+    (tmp_path / "rows.txt").write_text("".join(rows))
+    process = run(*overrides, "hydra.run.dir=out", "progress=false", folder=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    frame = asyncopt.load_runs(tmp_path / "out")
+    assert np.isfinite(frame["objective"]).all()
+    assert (frame["gap"].dropna() > -1e-6).all()
+
+
+def test_divergence_is_reported(tmp_path):
+    process = run(
+        "problem=quadratic", "optimizer=sgd", "optimizer.schedule=constant", "optimizer.learning_rate=1e9",
+        *SMALL, "hydra.run.dir=out", folder=tmp_path,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    assert re.search(r"diverged: seed 0 at update \d+, seed 1 at update \d+", process.stdout)
+    assert np.isinf(asyncopt.load_runs(tmp_path / "out")["gap"].iloc[-1])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["trace.num_updates=0"], "trace: num_updates is 0, expected an integer of at least 1"),
+        (["trace.max_delay=-1"], "trace: max_delay is -1"),
+        (["trace.max_delay=2.5"], "trace: max_delay is 2.5, expected an integer"),
+        (["optimizer.learning_rate=0"], "optimizer: learning_rate is 0, expected a finite number > 0"),
+        (["optimizer.learning_rate=fast"], "optimizer: learning_rate is 'fast'"),
+        (["optimizer.b1=1.0"], "optimizer: b1 is 1.0, expected a finite number >= 0 and < 1"),
+        (["optimizer.eps=-1"], "optimizer: eps is -1, expected a finite number >= 0"),
+        (["optimizer.schedule=linear"], "optimizer: schedule is 'linear', expected one of"),
+        (["+constraint=box", "constraint.lower=2"], "bounds cross: lower 2 is above upper 1.0"),
+        (["+constraint=box", "problem.init_scale=9"], "the start is outside the problem's constraint Box"),
+        (["+constraint=box", "optimizer=sgd"], "optimizer: optax.sgd keeps no constraint"),
+        (["problem.l2=-1"], "problem: l2 is -1"),
+        (["seeds=0"], "seeds is 0, expected an integer of at least 1"),
+        (["seeds=[]"], "seeds is empty"),
+        (["eval_every=0"], "eval_every is 0"),
+        (["precision=float16"], "precision is 'float16', expected float32 or float64"),
+        (["trace=file"], "trace.path has no value, expected trace.path=..."),
+        (["trace=file", "trace.path=nowhere.csv"], "nowhere.csv: no such trace file"),
+        (["trace=file", "trace.path=bad.csv"], "bad.csv, row 2: delay 5 of update 1"),
+        (["data=libsvm", "data.path=bad.txt"], "bad.txt, line 1: 'x' is not of the form index:value"),
+        (["+trace.color=red"], "trace: .*unexpected keyword argument 'color'"),
+        (["trace.colour=red"], "Could not override 'trace.colour'"),
+        (["tracy=uniform"], "Could not override 'tracy'"),
+        (["trace=brownian"], "Could not find 'trace/brownian'"),
+        (["+sweep=nothing"], "Could not find 'sweep/nothing'"),
+    ],
+)
+def test_bad_input_gets_a_line_not_a_traceback(overrides, message, tmp_path):
+    (tmp_path / "bad.csv").write_text("0\n5\n")
+    (tmp_path / "bad.txt").write_text("1 x\n")
+    process = run(*overrides, "hydra.run.dir=out", folder=tmp_path)
+    assert process.returncode == 1
+    assert re.search(message, process.stderr), process.stderr
+    assert "Traceback" not in process.stderr
+    assert not (tmp_path / "out" / "summary.json").exists()
+
+
+def test_a_sweep_goes_on_after_a_bad_job(tmp_path):
+    process = run("-m", "trace.max_delay=3,-1,5", "hydra.sweep.dir=sweep", *SMALL, folder=tmp_path)
+    assert process.returncode == 1
+    assert "max_delay is -1" in process.stderr
+    assert set(asyncopt.load_runs(tmp_path / "sweep")["trace.max_delay"]) == {3, 5}
+
+
+def test_help_lists_the_groups(tmp_path):
+    process = run("--help", folder=tmp_path)
+    assert process.returncode == 0
+    for option in (
+        "problem: logistic, quadratic",
+        "trace: cluster, constant",
+        "sweep: staleness",
+        "seeds: 8",
+    ):
+        assert option in process.stdout
+
+
+def test_configuration_says_the_same_as_the_functions_defaults():
+    """A default stands in the signature for Python's users and in conf/ for the command line; they must agree."""
+    import inspect
+
+    from hydra.utils import get_method
+
+    exceptions = {  # what the configuration shows a choice by
+        ("optimizer/sgd.yaml", "learning_rate"),
+        ("trace/cluster.yaml", "compute"),
+        ("trace/cluster.yaml", "server"),
+        ("trace/cluster.yaml", "network"),
+    }
+    conf = pathlib.Path(asyncopt.__file__).parents[1] / "conf"
+    compared = 0
+    for path in sorted(conf.glob("*/*.yaml")):
+        settings = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        if "_target_" not in settings:
+            continue
+        name = str(path.relative_to(conf))
+        for key, parameter in inspect.signature(get_method(settings.pop("_target_"))).parameters.items():
+            value = settings.get(key, parameter.default)
+            literal = not (isinstance(value, str) and value.startswith(("${", "???")))
+            if parameter.default is not parameter.empty and literal and (name, key) not in exceptions:
+                assert value == parameter.default, f"{name}: {key}"
+                compared += 1
+    assert compared > 25
