@@ -50,12 +50,12 @@ def check_number(
     limits = [(">", above), (">=", at_least), ("<", below)]
     wanted = " and ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
     is_real = isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
+    number = float(value) if is_real else math.nan
     if (
-        not is_real
-        or not math.isfinite(value)
-        or (above is not None and value <= above)
-        or (at_least is not None and value < at_least)
-        or (below is not None and value >= below)
+        not math.isfinite(number)
+        or (above is not None and number <= above)
+        or (at_least is not None and number < at_least)
+        or (below is not None and number >= below)
     ):
         raise InputError(f"{name} is {value!r}, expected a finite number" + (f" {wanted}" if wanted else ""))
-    return float(value)
+    return number

@@ -165,10 +165,14 @@ def load_run(folder: str | os.PathLike[str]) -> Record:
         config = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:  # three libraries' own errors, all of which say that the file is damaged
         raise InputError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
-    sections_are_there = isinstance(config, dict) and {"trace", "optimizer"} <= config.keys()
-    if not sections_are_there or not isinstance(facts, dict) or not {"seed", "step"} <= set(frame):
+    sections = {str(key): value for key, value in config.items()} if isinstance(config, dict) else {}
+    if (
+        not {"trace", "optimizer"} <= sections.keys()
+        or not isinstance(facts, dict)
+        or not {"seed", "step"} <= set(frame)
+    ):
         raise InputError(f"{folder}: not a run of asyncopt")
-    return Record({str(k): v for k, v in dict(config).items()}, frame, facts)
+    return Record(sections, frame, facts)
 
 
 def load_runs(folder: str | os.PathLike[str]) -> pd.DataFrame:

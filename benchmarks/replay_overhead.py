@@ -18,7 +18,7 @@ import optax
 
 import asyncopt
 from asyncopt.problems import data
-from asyncopt.replay import engine, measure
+from asyncopt.replay import engine, measure, plan
 
 MAX_DELAY = 20
 ROUNDS = 7
@@ -52,7 +52,7 @@ def plain_loop(problem, optimizer, batch_keys, num_updates, measured):
 
 def replay_loop(problem, optimizer, batch_keys, trace, record_bounds):
     """Returns the compiled replay loop, without the evaluations in between."""
-    slots = asyncopt.replay.plan(trace)
+    slots = plan(trace)
     schedule = engine.Schedule(*(jnp.asarray(v, jnp.int32) for v in (slots.read_slot, slots.write_slot, trace.delay)))
     state = engine.start(optimizer, problem.init(jax.random.key(0)), slots.capacity, record_bounds)
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from asyncopt.checks import InputError, check_number
@@ -191,7 +192,7 @@ def _is_none(leaf: Any) -> bool:
 
 def _is_concrete(params: PyTree) -> bool:
     leaves = jax.tree.leaves(params)
-    return all(isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+    return all(isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer) for leaf in leaves)
 
 
 def _cast_like(tree: PyTree, like: PyTree) -> PyTree:

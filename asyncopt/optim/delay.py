@@ -13,7 +13,7 @@ from asyncopt.checks import InputError, check_integer
 class DelayGradientsState(NamedTuple):
     """State of `delay_gradients`."""
 
-    count: Int[Array, ""]  # int32, updates made
+    steps: Int[Array, ""]  # int32, updates made
     waiting: PyTree  # the last `delay` gradients: each leaf has a leading axis of that length
 
 
@@ -56,7 +56,7 @@ def delay_gradients(delay: int) -> optax.GradientTransformationExtraArgs:
         del params, extra_args
         if delay == 0:
             return updates, state
-        oldest = state.count % delay
+        oldest = state.steps % delay
 
         def swap(gradient, buffer):
             if gradient is None:
@@ -68,6 +68,6 @@ def delay_gradients(delay: int) -> optax.GradientTransformationExtraArgs:
         leaves, structure = jax.tree.flatten(updates, is_leaf=lambda leaf: leaf is None)
         swapped = [swap(g, b) for g, b in zip(leaves, structure.flatten_up_to(state.waiting), strict=True)]
         late, waiting = (structure.unflatten(part) for part in zip(*swapped, strict=True))
-        return late, DelayGradientsState(optax.safe_increment(state.count), waiting)
+        return late, DelayGradientsState(optax.safe_increment(state.steps), waiting)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -96,28 +96,26 @@ def replay(
     state, evaluations, seconds, updates_per_second = _drive(advance, state, steps, len(keys), progress)
     if seeds is not None:  # drop the copies that filled up the last device
         state, evaluations = jax.tree.map(lambda x: x[: len(keys)], (state, evaluations))
-    gaps = {
-        name: None if problem.optimum is None else values - float(problem.optimum)
-        for name, values in (("gap", evaluations.objective), ("average_gap", evaluations.average_objective))
-    }
+    optimum = None if problem.optimum is None else float(problem.optimum)
     return Result(
         params=state.params,
         average=state.average,
         optimizer_state=state.optimizer_state,
         step=steps,
         time=None if trace.time is None else np.concatenate([[0.0], trace.time])[steps],
-        objective=evaluations.objective,
-        grad_norm_sq=evaluations.grad_norm_sq,
-        average_objective=evaluations.average_objective,
-        drift=evaluations.drift,
-        metrics=evaluations.metrics,
+        objective=np.asarray(evaluations.objective),
+        grad_norm_sq=np.asarray(evaluations.grad_norm_sq),
+        gap=None if optimum is None else np.asarray(evaluations.objective) - optimum,
+        average_objective=np.asarray(evaluations.average_objective),
+        average_gap=None if optimum is None else np.asarray(evaluations.average_objective) - optimum,
+        drift=np.asarray(evaluations.drift),
+        metrics={name: np.asarray(values) for name, values in evaluations.metrics.items()},
         bound_terms=_named(evaluations.bound_terms, evaluations.last_terms),
         diverged_at=np.asarray(state.diverged_at),
         seeds=tuple(seed_numbers),
         num_slots=slots.num_slots,
         seconds=seconds,
         updates_per_second=updates_per_second,
-        **gaps,
     )
 
 

@@ -113,7 +113,7 @@ def test_refuses(arguments, message, tmp_path):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none.txt: no such LIBSVM file"):
+    with pytest.raises(FileNotFoundError, match="no such LIBSVM file"):
         libsvm(tmp_path / "none.txt")
 
 
