@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asyncopt import optim, problems, traces
     from asyncopt.checks import InputError
-    from asyncopt.optim import Box, L2Ball, apam, delay_gradients, scale_by_apam
+    from asyncopt.constraints import Box, L2Ball
+    from asyncopt.optim import apam, delay_gradients, scale_by_apam
     from asyncopt.replay import replay
     from asyncopt.store import load_runs
 
 # Where each public name lives. They are imported at first use, so that whoever reads a trace needs no JAX, and
 # whoever takes the optimizer needs no Hydra and no pandas.
 _HOMES = {
-    "Box": "asyncopt.optim",
+    "Box": "asyncopt.constraints",
     "InputError": "asyncopt.checks",
-    "L2Ball": "asyncopt.optim",
+    "L2Ball": "asyncopt.constraints",
     "apam": "asyncopt.optim",
     "delay_gradients": "asyncopt.optim",
     "load_runs": "asyncopt.store",

@@ -123,6 +123,11 @@ def _prepare_jax(precision: str) -> None:
 
 @functools.cache
 def _one_device_a_core() -> None:
-    """Makes each core a JAX device of its own, so that seeds run side by side; once, before JAX starts."""
+    """Makes each core a JAX device of its own, so that seeds run side by side; once, before JAX starts.
+
+    Each device then has one thread. An update of a small model is a row of kernels of a few microseconds, and handing
+    them from thread to thread costs more than it gains (`benchmarks/sparse_logistic.py` shows both).
+    """
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        os.environ.setdefault("PJRT_NPROC", "1")

@@ -8,8 +8,12 @@ Prints, for small and large parameters, the time of an update in each of
 and the ratios that matter. Runs of the four are interleaved; the median of each is reported.
 """
 
+import os
 import statistics
 import time
+
+# One thread a device, as the command line has it; PJRT_NPROC=2 on the command line shows what more threads cost.
+os.environ.setdefault("PJRT_NPROC", "1")
 
 import jax
 import jax.numpy as jnp

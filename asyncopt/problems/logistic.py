@@ -11,7 +11,7 @@ import scipy.sparse
 from jaxtyping import Array, Float, Int, Key
 
 from asyncopt.checks import InputError, check_integer, check_number
-from asyncopt.optim import Box, Constraint
+from asyncopt.constraints import Box, Constraint
 from asyncopt.problems.data import Dataset, Matrix, by_name
 from asyncopt.problems.logistic_optimum import LogisticLoss, minimise
 from asyncopt.problems.problem import Constants
@@ -54,7 +54,7 @@ class Logistic(eqx.Module):
     labels: Int[Array, " N"]
     test_rows: DenseRows | PaddedRows
     test_labels: Int[Array, " M"]
-    l2: Float[Array, ""]
+    l2: Float[Array, ""] | None  # None without, so that no pass over all coordinates is spent on it
     init_scale: Float[Array, ""]
     constants: Constants
     optimum: float | None
@@ -84,6 +84,8 @@ class Logistic(eqx.Module):
             losses = jax.nn.softplus(jnp.where(labels == 1, -scores, scores))
         else:
             losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
+        if self.l2 is None:
+            return jnp.mean(losses)
         return jnp.mean(losses) + 0.5 * self.l2 * jnp.sum(params**2)
 
     def objective(self, params: Float[Array, "d *C"]) -> Float[Array, ""]:
@@ -151,7 +153,7 @@ def logistic(
         labels=jnp.asarray(dataset.labels, jnp.int32),
         test_rows=_rows(test_features, dtype),
         test_labels=jnp.asarray(dataset.test_labels, jnp.int32),
-        l2=jnp.asarray(l2, dtype),
+        l2=jnp.asarray(l2, dtype) if l2 else None,
         init_scale=jnp.asarray(init_scale, dtype),
         constants=_constants(loss, constraint),
         optimum=None if best is None else np.float64(best.value),

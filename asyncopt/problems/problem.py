@@ -30,7 +30,7 @@ class Problem(Protocol):
 
     A problem that is a pytree with its arrays as leaves (an `equinox.Module`) is an input of the compiled loop;
     anything else is compiled in. Two optional attributes are used where they exist: ``constraint``, the set X
-    (an `asyncopt.optim.Constraint` or None), and ``metrics(params)``, a dict of further scalars to record.
+    (an `asyncopt.constraints.Constraint` or None), and ``metrics(params)``, a dict of further scalars to record.
     """
 
     optimum: float | None  # F*, the minimum of F over X, or None if unknown

@@ -28,7 +28,6 @@ class LoopState(NamedTuple):
     """All that a run carries from one update to the next."""
 
     params: PyTree  # x_k, iterate k
-    stale: PyTree  # y_k, the iterate that update k's gradient is computed at
     optimizer_state: PyTree
     history: PyTree  # like params, each leaf with a leading axis of slots
     average: PyTree  # mean of iterates 0..k - 1, float32 at least
@@ -75,7 +74,6 @@ def start(
     apam_state = measure.find_apam_state(optimizer_state, params) if record_bounds else None
     return LoopState(
         params=params,
-        stale=params,
         optimizer_state=optimizer_state,
         history=jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape), x.dtype).at[0].set(x), params),
         average=average,
@@ -94,34 +92,35 @@ def update(
     state: LoopState,
 ) -> LoopState:
     """Makes update k: takes the gradient at the stale iterate, steps from the newest, and measures."""
-    gradient = jax.grad(problem.loss)(state.stale, problem.sample(batch_keys[k]))
+    stale = jax.tree.map(
+        lambda slots: jax.lax.dynamic_index_in_dim(slots, schedule.read_slot[k], keepdims=False), state.history
+    )
+    gradient = jax.grad(problem.loss)(stale, problem.sample(batch_keys[k]))
     steps, optimizer_state = optimizer.update(
-        gradient, state.optimizer_state, state.params, delay=schedule.delay[k], stale_params=state.stale
+        gradient, state.optimizer_state, state.params, delay=schedule.delay[k], stale_params=stale
     )
     params = optax.apply_updates(state.params, steps)
-    history = jax.tree.map(
-        lambda slots, x: jax.lax.dynamic_update_index_in_dim(slots, x, schedule.write_slot[k], 0),
-        state.history,
-        params,
-    )
-    # The next update's read comes here, after the write and at once into the carry. At the top of the loop XLA
-    # would fuse it into each of its uses, find one after the write, and copy the history in every update.
-    stale = jax.tree.map(
-        lambda slots: jax.lax.dynamic_index_in_dim(slots, schedule.read_slot[k + 1], keepdims=False), history
-    )
 
+    drift = measure.drift(state.params, stale)
+    never = drift < 0
     bound_terms = state.bound_terms
     if bound_terms is not None:
         before = _apam_state(state)
         bound_terms = measure.add_state(bound_terms, before)
         bound_terms = measure.add_gradient(bound_terms, before, gradient)
-    drift = measure.drift(state.params, state.stale)
+        never |= (bound_terms.gradient_max < 0) | (bound_terms.scaled_gradient_sum < 0)
+    # XLA updates the history in place only if it can see that no read comes after the write; else it copies all of it
+    # in every update. Gradient and step come before, since what is written depends on them. What is measured, which
+    # is never negative, is made to come before too.
+    slot = schedule.write_slot[k] + never
+    history = jax.tree.map(
+        lambda slots, x: jax.lax.dynamic_update_index_in_dim(slots, x, slot, 0), state.history, params
+    )
     # NaN says that iterate k is not finite, so update k - 1 did it. That the last one is, `evaluate` checks.
     newly_diverged = (state.diverged_at < 0) & jnp.isnan(drift)
     return LoopState(
         params=params,
         optimizer_state=optimizer_state,
-        stale=stale,
         history=history,
         average=jax.tree.map(lambda mean, x: mean + (x - mean) / (k + 1), state.average, state.params),
         drift_sum=state.drift_sum + drift,

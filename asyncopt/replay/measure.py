@@ -10,6 +10,8 @@ from jaxtyping import Array, Float, PyTree
 
 from asyncopt.optim import ApamState
 
+_LANES = 64
+
 
 class BoundTerms(NamedTuple):
     """What a run must know of itself to evaluate the convergence bounds; sums and maxima over updates so far.
@@ -93,7 +95,10 @@ def drift(newest: PyTree, stale: PyTree) -> Float[Array, ""]:
 
     def leaf_drift(x, y):
         wide = jnp.promote_types(x.dtype, jnp.float32)
-        return jnp.sum((x.astype(wide) - y.astype(wide)) ** 2 + 0 * x.astype(wide))
+        terms = ((x.astype(wide) - y.astype(wide)) ** 2 + 0 * x.astype(wide)).ravel()
+        # Partial sums side by side, one for each lane: XLA adds up a vector in order, one entry at a time.
+        whole = terms.size // _LANES * _LANES
+        return jnp.sum(jnp.sum(terms[:whole].reshape(-1, _LANES), axis=0)) + jnp.sum(terms[whole:])
 
     return optax.tree.sum(jax.tree.map(leaf_drift, newest, stale))
 

@@ -1,4 +1,5 @@
 import collections
+import re
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from jaxtyping import Array, PyTree
 import asyncopt
 from asyncopt import InputError, traces
 from asyncopt.problems import data
+from asyncopt.replay import engine
 from asyncopt.traces import Trace
 
 
@@ -204,6 +206,24 @@ def test_one_compilation_serves_all_traces_of_one_length(digits):
     assert traced["loss"] == 1
     asyncopt.replay(problem, optimizer, traces.constant(100, 40))
     assert traced["loss"] == 2
+
+
+@pytest.mark.parametrize("record_bounds", [True, False])
+@pytest.mark.parametrize("optimizer", [asyncopt.apam(0.02), optax.adam(0.01)], ids=["apam", "adam"])
+def test_the_history_is_updated_in_place(digits, optimizer, record_bounds):
+    """XLA copies a buffer that is read after it is written; a copy of the history in each update would be slow."""
+    slots = asyncopt.replay.plan(traces.uniform(100, 20))
+    batch_keys = engine.batch_keys(jax.random.key(0), jnp.arange(100))
+    schedule = engine.Schedule(
+        *(jnp.asarray(x, jnp.int32) for x in (slots.read_slot, slots.write_slot, slots.read_slot))
+    )
+    state = engine.start(optimizer, jnp.zeros((65, 10)), slots.capacity, record_bounds)
+    lowered = engine.advance_one.lower(
+        digits, optimizer, schedule, batch_keys, state, jnp.asarray(0, jnp.int32), jnp.array([100], jnp.int32)
+    )
+    program = lowered.compile().compiled.as_text()
+    shape = re.escape(f"f64[{slots.capacity},65,10]")
+    assert len(re.findall(rf"= {shape}\S* copy\(", program)) <= 1  # of the argument, before the loop
 
 
 def test_number_of_evaluations_does_not_change_the_run(digits):
