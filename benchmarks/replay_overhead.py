@@ -9,8 +9,6 @@ and the ratios that matter. Runs of the four are interleaved; the median of each
 """
 
 import os
-import statistics
-import time
 
 # One thread a device, as the command line has it; PJRT_NPROC=2 on the command line shows what more threads cost.
 os.environ.setdefault("PJRT_NPROC", "1")
@@ -19,13 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from timing import microseconds_per_update
 
 import asyncopt
 from asyncopt.problems import data
 from asyncopt.replay import engine, measure, plan
 
 MAX_DELAY = 20
-ROUNDS = 7
 
 
 def plain_loop(problem, optimizer, batch_keys, num_updates, measured):
@@ -91,15 +89,7 @@ def compare(title, problem, num_updates):
         "replay": replay_loop(problem, optimizer, batch_keys, trace, record_bounds=False),
         "+ bounds": replay_loop(problem, optimizer, batch_keys, trace, record_bounds=True),
     }
-    seconds = {name: [] for name in loops}
-    for loop in loops.values():
-        jax.block_until_ready(loop())
-    for _ in range(ROUNDS):
-        for name, loop in loops.items():
-            began = time.perf_counter()
-            jax.block_until_ready(loop())
-            seconds[name].append(time.perf_counter() - began)
-    median = {name: statistics.median(times) / num_updates * 1e6 for name, times in seconds.items()}
+    median = microseconds_per_update(loops, num_updates)
     print(f"\n{title}, {num_updates:,} updates, {jnp.zeros(()).dtype}")
     for name, microseconds in median.items():
         print(f"  {name:10s} {microseconds:9.1f} µs an update")

@@ -5,8 +5,6 @@ iterate, APAM's update on all coordinates, the iterate kept for later readers. R
 """
 
 import os
-import statistics
-import time
 
 # One thread a device, as the command line has it; PJRT_NPROC=2 on the command line shows what more threads cost.
 os.environ.setdefault("PJRT_NPROC", "1")
@@ -16,13 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 from replay_overhead import replay_loop
+from timing import microseconds_per_update
 
 import asyncopt
 from asyncopt.problems import data
 from asyncopt.replay import engine, plan
 
 NUM_ROWS, NUM_FEATURES, ROW_VALUES, BATCH_SIZE = 20_242, 47_236, 72, 64
-MAX_DELAY, NUM_UPDATES, ROUNDS = 20, 1_000, 5
+MAX_DELAY, NUM_UPDATES = 20, 1_000
 STEP_SIZE = 1e-3
 
 
@@ -79,15 +78,7 @@ def main():
             "replay, with bounds": replay_loop(problem, optimizer, batch_keys, trace, record_bounds=True),
             "NumPy and SciPy": scipy_loop(dataset, trace, dtype),
         }
-        seconds = {name: [] for name in loops}
-        for loop in loops.values():
-            jax.block_until_ready(loop())
-        for _ in range(ROUNDS):
-            for name, loop in loops.items():
-                began = time.perf_counter()
-                jax.block_until_ready(loop())
-                seconds[name].append(time.perf_counter() - began)
-        median = {name: statistics.median(times) / NUM_UPDATES * 1e6 for name, times in seconds.items()}
+        median = microseconds_per_update(loops, NUM_UPDATES)
         print(f"\nrcv1-shaped, batch {BATCH_SIZE}, {NUM_UPDATES:,} updates, {dtype.__name__}")
         for name, microseconds in median.items():
             print(f"  {name:20s} {microseconds:9.1f} µs an update")

@@ -118,11 +118,14 @@ def update(
     )
     # NaN says that iterate k is not finite, so update k - 1 did it. That the last one is, `evaluate` checks.
     newly_diverged = (state.diverged_at < 0) & jnp.isnan(drift)
+    weight = (1 / (k + 1)).astype(drift.dtype)  # one division, not one a coordinate
     return LoopState(
         params=params,
         optimizer_state=optimizer_state,
         history=history,
-        average=jax.tree.map(lambda mean, x: mean + (x - mean) / (k + 1), state.average, state.params),
+        average=jax.tree.map(
+            lambda mean, x: mean + (x - mean) * weight.astype(mean.dtype), state.average, state.params
+        ),
         drift_sum=state.drift_sum + drift,
         diverged_at=jnp.where(newly_diverged, jnp.maximum(k - 1, 0), state.diverged_at),
         bound_terms=bound_terms,

@@ -96,7 +96,7 @@ def drift(newest: PyTree, stale: PyTree) -> Float[Array, ""]:
     def leaf_drift(x, y):
         wide = jnp.promote_types(x.dtype, jnp.float32)
         terms = ((x.astype(wide) - y.astype(wide)) ** 2 + 0 * x.astype(wide)).ravel()
-        # Partial sums side by side, one for each lane: XLA adds up a vector in order, one entry at a time.
+        # Partial sums side by side, one for each lane: of a vector XLA adds one entry after another.
         whole = terms.size // _LANES * _LANES
         return jnp.sum(jnp.sum(terms[:whole].reshape(-1, _LANES), axis=0)) + jnp.sum(terms[whole:])
 
