@@ -33,12 +33,15 @@ def curve(record: store.Record) -> Figure:
 
     figure = Figure(figsize=(7, 4.4), layout="constrained", dpi=150)
     axes = figure.add_subplot()
-    _band(axes, seen, quantity, start, colour, "-", f"{name}, iterate $x_k$")
+    drawn = _band(axes, seen, quantity, start, colour, "-", f"{name}, iterate $x_k$")
     median = _band(axes, seen, f"average_{quantity}", start, colour, "--", f"{name}, average $\\bar x_k$")
     if known:
         _reference(axes, median)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    if len(drawn) or len(median):
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    else:
+        axes.text(0.5, 0.5, "diverged before the first evaluation", ha="center", transform=axes.transAxes)
     axes.set_xlabel("updates $k$")
     axes.set_ylabel("gap $F(x) - F^*$" if known else "objective $F(x)$")
     axes.grid(which="major", color="#dddddd", linewidth=0.6)

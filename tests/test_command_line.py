@@ -148,14 +148,16 @@ def test_configurations(overrides, tmp_path):
     assert (frame["gap"].dropna() > -1e-6).all()
 
 
-def test_divergence_is_reported(tmp_path):
-    process = run(
-        "problem=quadratic", "optimizer=sgd", "optimizer.schedule=constant", "optimizer.learning_rate=1e9",
-        *SMALL, "hydra.run.dir=out", folder=tmp_path,
-    )  # fmt: skip
+@pytest.mark.parametrize("step_size", ["1e9", "4", "2.05"])  # at once, midway, only just
+def test_divergence_is_reported(step_size, tmp_path):
+    overrides = ["problem=quadratic", "optimizer=sgd", "optimizer.schedule=constant", "trace=synchronous"]
+    overrides += [f"optimizer.learning_rate={step_size}", "trace.num_updates=20000", "seeds=2", "progress=false"]
+    process = run(*overrides, "hydra.run.dir=out", folder=tmp_path)
     assert process.returncode == 0, process.stderr
-    assert re.search(r"diverged: seed 0 at update \d+, seed 1 at update \d+", process.stdout)
+    assert process.stderr == ""
+    assert re.search(r"diverged: seed 0 at update [\d,]+, seed 1 at update [\d,]+", process.stdout)
     assert np.isinf(asyncopt.load_runs(tmp_path / "out")["gap"].iloc[-1])
+    assert (tmp_path / "out" / "curve.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def update(
     )
     # NaN says that iterate k is not finite, so update k - 1 did it. That the last one is, `evaluate` checks.
     newly_diverged = (state.diverged_at < 0) & jnp.isnan(drift)
-    weight = (1 / (k + 1)).astype(drift.dtype)  # one division, not one a coordinate
+    weight = 1 / (k + 1).astype(drift.dtype)  # one division, not one a coordinate
     return LoopState(
         params=params,
         optimizer_state=optimizer_state,
