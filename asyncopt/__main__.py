@@ -25,6 +25,8 @@ def main(config: DictConfig) -> None:
     except (InputError, OSError) as error:
         # Hydra prints this kind without a traceback, and lets a sweep's other jobs run first.
         raise CompactHydraException(f"asyncopt: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit("asyncopt: stopped; this run left no results") from None
 
 
 if __name__ == "__main__":

@@ -70,11 +70,14 @@ def save(figure: Figure, path: pathlib.Path) -> None:
 
 def _band(axes: Axes, seen: pd.DataFrame, column: str, start: float, colour: str, style: str, label: str) -> pd.Series:
     # A logarithmic axis has no place for a gap lost in rounding, and a diverging run would flatten all others.
-    drawn = seen[(seen[column] > 0) & (seen[column] <= _DIVERGING * abs(start))]
-    by_step = drawn.groupby("step")[column]
+    limit = _DIVERGING * abs(start)
+    values = seen[column].where(seen[column] > 0).clip(upper=limit)
+    by_step = values.groupby(seen["step"])
     median = by_step.median()
+    median = median[median < limit]
     axes.plot(median.index, median, style, color=colour, label=label)
-    axes.fill_between(median.index, by_step.min(), by_step.max(), color=colour, alpha=0.15, linewidth=0)
+    low, high = by_step.min().loc[median.index], by_step.max().loc[median.index]
+    axes.fill_between(median.index, low, high, color=colour, alpha=0.15, linewidth=0)
     return median
 
 
