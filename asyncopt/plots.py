@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asyncopt import store
+from asyncopt import atomic, store
 
 # One colour a method, in every figure: Okabe and Ito's palette, which the colour-blind can tell apart.
 COLOURS = {"asyncopt.apam": "#0072B2", "optax.sgd": "#D55E00"}
@@ -65,7 +65,7 @@ def save(figure: Figure, path: pathlib.Path) -> None:
       OSError: if the file cannot be written.
     """
     # Without the version of matplotlib in it, the file depends on what is drawn alone.
-    store.write(path, lambda partial: figure.savefig(partial, metadata={"Software": None}))
+    atomic.write(path, lambda partial: figure.savefig(partial, metadata={"Software": None}))
 
 
 def _band(axes: Axes, seen: pd.DataFrame, column: str, start: float, colour: str, style: str, label: str) -> pd.Series:

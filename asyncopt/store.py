@@ -6,9 +6,8 @@ import json
 import os
 import pathlib
 import platform
-import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
+from asyncopt import atomic
 from asyncopt.checks import InputError
 from asyncopt.problems import Problem
 from asyncopt.replay import Result
@@ -50,24 +50,10 @@ def save_run(folder: pathlib.Path, config: DictConfig, problem: Problem, trace: 
     assert isinstance(plain_config, dict)
     record = Record({str(k): v for k, v in plain_config.items()}, metrics(result), summary(problem, trace, result))
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / CONFIG, lambda path: OmegaConf.save(config, path, resolve=True))
-    write(folder / METRICS, lambda path: record.metrics.to_parquet(path, index=False))
-    write(folder / SUMMARY, lambda path: path.write_text(json.dumps(record.summary, indent=2) + "\n"))
+    atomic.write(folder / CONFIG, lambda path: OmegaConf.save(config, path, resolve=True))
+    atomic.write(folder / METRICS, lambda path: record.metrics.to_parquet(path, index=False))
+    atomic.write(folder / SUMMARY, lambda path: path.write_text(json.dumps(record.summary, indent=2) + "\n"))
     return record
-
-
-def write(path: pathlib.Path, writer: Callable[[pathlib.Path], Any]) -> None:
-    """Lets ``writer`` write under a temporary name, then renames: no half file is ever seen under ``path``."""
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".partial" + path.suffix)
-    os.close(handle)
-    partial = pathlib.Path(name)
-    try:
-        writer(partial)
-        partial.chmod(0o644)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def metrics(result: Result) -> pd.DataFrame:

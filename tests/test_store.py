@@ -5,7 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import asyncopt
-from asyncopt import InputError, store
+from asyncopt import InputError, atomic, store
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,6 @@ def test_nothing_half_written_is_left(tmp_path):
 
     (tmp_path / "file.txt").write_text("before")
     with pytest.raises(OSError, match="disk full"):
-        store.write(tmp_path / "file.txt", fail)
+        atomic.write(tmp_path / "file.txt", fail)
     assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
     assert (tmp_path / "file.txt").read_text() == "before"

@@ -152,9 +152,7 @@ def apam(
     transform = scale_by_apam(b1, b2, eps, bias_correction=bias_correction)
 
     def step_size(count):
-        value = learning_rate(count) if callable(learning_rate) else learning_rate
-        array = jnp.asarray(value)
-        return array.astype(jnp.promote_types(array.dtype, jnp.float32))
+        return _strong(learning_rate(count) if callable(learning_rate) else learning_rate)
 
     def init(params):
         if constraint is not None and _is_concrete(params) and not constraint.contains(params):
@@ -200,6 +198,7 @@ def _cast_like(tree: PyTree, like: PyTree) -> PyTree:
     return jax.tree.map(lambda new, old: new.astype(old.dtype), tree, like)
 
 
-def _strong(value: jax.typing.ArrayLike) -> Array:
+def _strong(value: Any) -> Array:
+    """Returns a scalar as an array of its own dtype, float32 at least, that is not weakly typed."""
     array = jnp.asarray(value)
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))

@@ -47,10 +47,14 @@ class LogisticLoss:
         # With two classes the other score is 0, so both cases are a softmax.
         self._targets = np.eye(num_classes)[labels][:, num_classes - self.num_scores :]
 
+    def _scores(self, point: Vector) -> np.ndarray:
+        """Returns each row's score of every class, N by C; with two classes that of class 0 is 0."""
+        scores = self.features @ point.reshape(-1, self.num_scores)
+        return np.hstack([np.zeros((len(scores), self.num_classes - self.num_scores)), scores])
+
     def _probabilities(self, point: Vector) -> tuple[np.ndarray, np.ndarray]:
         """Returns -log p of each row's own class, and p of each class that has a score."""
-        scores = self.features @ point.reshape(-1, self.num_scores)
-        full = np.hstack([np.zeros((len(scores), self.num_classes - self.num_scores)), scores])
+        full = self._scores(point)
         log_p = full - scipy.special.logsumexp(full, axis=1, keepdims=True)
         own = -log_p[np.arange(len(full)), self.labels]
         return own, np.exp(log_p[:, self.num_classes - self.num_scores :])
@@ -63,8 +67,7 @@ class LogisticLoss:
 
     def separates(self, point: Vector) -> bool:
         """Whether every row's own class has the highest score, by more than rounding."""
-        scores = self.features @ point.reshape(-1, self.num_scores)
-        full = np.hstack([np.zeros((len(scores), self.num_classes - self.num_scores)), scores])
+        full = self._scores(point)
         rows = np.arange(len(full))
         own = full[rows, self.labels]
         full[rows, self.labels] = -np.inf

@@ -2,18 +2,18 @@
 
 import os
 import pathlib
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
 
 import numpy as np
 
+from asyncopt import atomic
 from asyncopt.checks import InputError
 
 
 def write(path: str | os.PathLike[str], kind: str, fields: Mapping[str, np.ndarray | int]) -> None:
-    """Writes ``fields`` under a temporary name, then renames: a reader never sees half a file.
+    """Writes ``fields`` to a file, whole or not at all.
 
     Args:
       path: a file name that ends in ``.npz``.
@@ -27,14 +27,7 @@ def write(path: str | os.PathLike[str], kind: str, fields: Mapping[str, np.ndarr
     path = pathlib.Path(path)
     if path.suffix != ".npz":
         raise InputError(f"{path}: expected a file name that ends in .npz")
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
-        try:
-            np.savez_compressed(file, allow_pickle=False, kind=kind, **fields)
-            file.close()
-            pathlib.Path(file.name).replace(path)
-        except BaseException:
-            pathlib.Path(file.name).unlink(missing_ok=True)
-            raise
+    atomic.write(path, lambda partial: np.savez_compressed(partial, allow_pickle=False, kind=kind, **fields))
 
 
 def read(path: pathlib.Path, kind: str) -> dict[str, np.ndarray]:
