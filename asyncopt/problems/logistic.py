@@ -155,7 +155,7 @@ def logistic(
         test_labels=jnp.asarray(dataset.test_labels, jnp.int32),
         l2=jnp.asarray(l2, dtype) if l2 else None,
         init_scale=jnp.asarray(init_scale, dtype),
-        constants=_constants(loss, constraint),
+        constants=_constants(loss, constraint, 0.0 if best is None else best.value),
         optimum=None if best is None else np.float64(best.value),
         solution=None if best is None or best.point is None else best.point.reshape(shape),
         constraint=constraint,
@@ -188,7 +188,7 @@ def _rows(features: Matrix, dtype: Any) -> DenseRows | PaddedRows:
     return PaddedRows(jnp.asarray(columns), jnp.asarray(values))
 
 
-def _constants(loss: LogisticLoss, constraint: Constraint | None) -> Constants:
+def _constants(loss: LogisticLoss, constraint: Constraint | None, lower_bound: float) -> Constants:
     """L from the largest singular value; G from the largest feature, and the box for the part of l2.
 
     The cross-entropy's Hessian in the scores has norm at most 1/4 (two classes) or 1/2 (more), and its gradient
@@ -208,4 +208,5 @@ def _constants(loss: LogisticLoss, constraint: Constraint | None) -> Constants:
         strong_convexity=loss.l2 or None,
         gradient_bound=float(gradient_bound) if np.isfinite(gradient_bound) else None,
         diameter=diameter,
+        lower_bound=lower_bound,
     )

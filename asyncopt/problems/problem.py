@@ -18,6 +18,7 @@ class Constants(eqx.Module):
     strong_convexity: float | None = eqx.field(default=None, converter=lambda x: _float64(x))  # μ
     gradient_bound: float | None = eqx.field(default=None, converter=lambda x: _float64(x))  # G >= ‖∇f(x; ξ)‖_∞
     diameter: float | None = eqx.field(default=None, converter=lambda x: _float64(x))  # D, X's, in ‖·‖_∞
+    lower_bound: float | None = eqx.field(default=None, converter=lambda x: _float64(x))  # of F over X; F* if known
 
 
 def _float64(value: float | None) -> np.float64 | None:

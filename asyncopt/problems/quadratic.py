@@ -84,7 +84,7 @@ def quadratic(
         if np.isfinite(lower).all() and np.isfinite(upper).all():
             bounds["diameter"] = float(np.max(upper - lower))
             bounds["gradient_bound"] = float(np.max(spectrum * np.maximum(-lower, upper)) + noise)
-    constants = Constants(len(spectrum), float(spectrum.max()), float(spectrum.min()), **bounds)
+    constants = Constants(len(spectrum), float(spectrum.max()), float(spectrum.min()), lower_bound=0.0, **bounds)
     return Quadratic(
         eigenvalues=jnp.asarray(spectrum, origin.dtype),
         noise=jnp.asarray(noise, origin.dtype),

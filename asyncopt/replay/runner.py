@@ -20,8 +20,10 @@ from asyncopt.replay.plan import plan
 from asyncopt.replay.result import Result
 from asyncopt.traces import Trace
 
-# Evaluations of a run when the caller does not say how often.
+# Evaluations of a run when the caller does not say how often: this many evenly spaced, and before the first of them
+# these many each time the number of updates doubles, so that what is quick at the start is seen.
 _DEFAULT_EVALUATIONS = 100
+_EARLY_EVALUATIONS_A_DOUBLING = 4
 # A run is at most this many calls of the compiled loop: enough to show progress, too few to cost anything.
 _MAX_CALLS = 1000
 
@@ -53,7 +55,8 @@ def replay(
       trace: with consistent reads.
       seed: of the start and the mini-batches, 0 to 2³² - 1.
       seeds: several seeds, run as one program and spread over all local devices; in place of ``seed``.
-      eval_every: evaluate F after so many updates, and at the end. Default: about 100 evaluations.
+      eval_every: evaluate F after so many updates, and at the end. Default: about 100 times evenly spaced, and
+        closer together at the start.
       record_bounds: measure what the convergence bounds need, if the optimizer is `asyncopt.apam`.
       progress: show a progress bar on the standard error.
 
@@ -151,11 +154,14 @@ def _check_starts(problem: Problem, starts: list[PyTree]) -> None:
 
 
 def _evaluation_steps(num_updates: int, eval_every: int | None) -> Int[np.ndarray, " E"]:
-    """Returns 0, eval_every, 2 eval_every, ..., and K."""
-    if eval_every is None:
-        eval_every = -(-num_updates // _DEFAULT_EVALUATIONS)
-    eval_every = check_integer("eval_every", eval_every, at_least=1)
-    return np.append(np.arange(0, num_updates, eval_every), num_updates)
+    """Returns 0, eval_every, 2 eval_every, ..., and K; by default with a geometric progression up to eval_every."""
+    if eval_every is not None:
+        eval_every = check_integer("eval_every", eval_every, at_least=1)
+        return np.append(np.arange(0, num_updates, eval_every), num_updates)
+    spacing = -(-num_updates // _DEFAULT_EVALUATIONS)
+    exponents = np.arange(0, np.log2(spacing), 1 / _EARLY_EVALUATIONS_A_DOUBLING)
+    early = np.round(2.0**exponents).astype(int)
+    return np.unique(np.concatenate([np.arange(0, num_updates, spacing), early, [num_updates]]))
 
 
 def _strongly_typed(state: engine.LoopState) -> engine.LoopState:

@@ -1,11 +1,12 @@
-"""Data sets: `digits` and `breast_cancer` come with scikit-learn, `libsvm` reads a file."""
+"""Data sets: `digits`, `breast_cancer` and `diabetes` come with scikit-learn, `libsvm` reads a file."""
 
 from asyncopt.checks import InputError
-from asyncopt.problems.data.bundled import breast_cancer, digits
-from asyncopt.problems.data.dataset import Dataset, Matrix, split
+from asyncopt.problems.data.bundled import breast_cancer, diabetes, digits
+from asyncopt.problems.data.dataset import Dataset, Matrix, RegressionData, split
 from asyncopt.problems.data.libsvm import libsvm
 
-_BY_NAME = {"breast_cancer": breast_cancer, "digits": digits}
+_CLASSIFICATION = {"breast_cancer": breast_cancer, "digits": digits}
+_REGRESSION = {"diabetes": diabetes}
 
 
 def by_name(name: str) -> Dataset:
@@ -14,9 +15,31 @@ def by_name(name: str) -> Dataset:
     Raises:
       InputError: for an unknown name.
     """
-    if name not in _BY_NAME:
-        raise InputError(f"data is {name!r}, expected one of {sorted(_BY_NAME)} or a Dataset")
-    return _BY_NAME[name]()
+    if name not in _CLASSIFICATION:
+        raise InputError(f"data is {name!r}, expected one of {sorted(_CLASSIFICATION)} or a Dataset")
+    return _CLASSIFICATION[name]()
 
 
-__all__ = ["Dataset", "Matrix", "breast_cancer", "by_name", "digits", "libsvm", "split"]
+def regression_by_name(name: str) -> RegressionData:
+    """Returns a bundled set of regression data.
+
+    Raises:
+      InputError: for an unknown name.
+    """
+    if name not in _REGRESSION:
+        raise InputError(f"data is {name!r}, expected one of {sorted(_REGRESSION)} or RegressionData")
+    return _REGRESSION[name]()
+
+
+__all__ = [
+    "Dataset",
+    "Matrix",
+    "RegressionData",
+    "breast_cancer",
+    "by_name",
+    "diabetes",
+    "digits",
+    "libsvm",
+    "regression_by_name",
+    "split",
+]

@@ -2,7 +2,7 @@
 
 import sklearn.datasets
 
-from asyncopt.problems.data.dataset import Dataset, split
+from asyncopt.problems.data.dataset import Dataset, RegressionData, split
 
 
 def digits(test_fraction: float = 0.2, split_seed: int = 0) -> Dataset:
@@ -32,3 +32,15 @@ def breast_cancer(test_fraction: float = 0.2, split_seed: int = 0) -> Dataset:
     measurements, labels = sklearn.datasets.load_breast_cancer(return_X_y=True)
     standardised = (measurements - measurements.mean(axis=0)) / measurements.std(axis=0)
     return split("breast_cancer", standardised, labels.astype(int), 2, test_fraction, split_seed)
+
+
+def diabetes() -> RegressionData:
+    """442 patients, 10 measurements each, and how far the disease had come a year later; all standardised.
+
+    References:
+      Efron, Hastie, Johnstone and Tibshirani, `Least angle regression
+      <https://doi.org/10.1214/009053604000000067>`_, 2004.
+    """
+    measurements, progression = sklearn.datasets.load_diabetes(return_X_y=True)
+    features = (measurements - measurements.mean(axis=0)) / measurements.std(axis=0)
+    return RegressionData("diabetes", features, (progression - progression.mean()) / progression.std())

@@ -1,4 +1,4 @@
-"""A classification data set in memory."""
+"""Data sets in memory: rows with classes, and rows with real targets."""
 
 import dataclasses
 
@@ -29,6 +29,21 @@ class Dataset:
     num_classes: int
     test_features: Matrix
     test_labels: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RegressionData:
+    """Rows and their targets.
+
+    Args:
+      name: for titles and messages.
+      features: float64[N, d].
+      targets: float64[N].
+    """
+
+    name: str
+    features: np.ndarray
+    targets: np.ndarray
 
 
 def split(

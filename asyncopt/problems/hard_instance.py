@@ -1,0 +1,77 @@
+"""The problem on which the rate K^-1/2 of the convex bound is attained: a slope that shrinks as the run grows."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from asyncopt.checks import check_integer, check_number
+from asyncopt.constraints import Box
+from asyncopt.problems.problem import Constants
+
+
+class HardInstance(eqx.Module):
+    """F(x) = δ x on [-1, 1], with f(x; ξ) = (δ + σ ξ) x and ξ = ±1 with equal odds; δ = c/√K."""
+
+    slope: Float[Array, ""]
+    noise: Float[Array, ""]
+    constants: Constants
+    optimum: float
+    constraint: Box
+
+    def init(self, key: Key[Array, ""]) -> Float[Array, " 1"]:
+        """Returns the middle of the interval."""
+        del key
+        return jnp.zeros(1, self.slope.dtype)
+
+    def sample(self, key: Key[Array, ""]) -> Float[Array, ""]:
+        """Draws ξ."""
+        return jax.random.rademacher(key, (), self.slope.dtype)
+
+    def loss(self, params: Float[Array, " 1"], batch: Float[Array, ""]) -> Float[Array, ""]:
+        """Returns f(x; ξ)."""
+        return (self.slope + self.noise * batch) * params[0]
+
+    def objective(self, params: Float[Array, " 1"]) -> Float[Array, ""]:
+        """Returns F(x)."""
+        return self.slope * params[0]
+
+
+def hard_instance(num_updates: int, slope_scale: float = 1.0, noise: float = 1.0) -> HardInstance:
+    r"""A linear function of one variable that K updates cannot tell from its mirror image.
+
+    .. math::
+      f(x; \xi) = (\delta + \sigma \xi)\, x, \quad x \in [-1, 1], \quad \xi = \pm 1, \quad \delta = c / \sqrt K
+
+    Over K gradients the noise adds up to σ√K, and so does the slope, up to a factor c/σ: whatever the method, it
+    is wrong about the sign with a probability that does not depend on K, and then its gap is of order δ, that is
+    K^-1/2. The gradient does not depend on x, so no delay makes any difference.
+
+    Args:
+      num_updates: K of the run that it is made for, at least 1.
+      slope_scale: c, above 0.
+      noise: σ, at least 0.
+
+    Raises:
+      InputError: if a number is out of range.
+
+    References:
+      Agarwal, Bartlett, Ravikumar and Wainwright, `Information-theoretic lower bounds on the oracle complexity of
+      stochastic convex optimization <https://arxiv.org/abs/1009.0571>`_, 2012, prove such lower bounds in general.
+    """
+    num_updates = check_integer("num_updates", num_updates, at_least=1)
+    slope = check_number("slope_scale", slope_scale, above=0) / math.sqrt(num_updates)
+    noise = check_number("noise", noise, at_least=0)
+    dtype = jnp.zeros(()).dtype
+    return HardInstance(
+        slope=jnp.asarray(slope, dtype),
+        noise=jnp.asarray(noise, dtype),
+        constants=Constants(
+            1, smoothness=0.0, strong_convexity=None, gradient_bound=slope + noise, diameter=2.0, lower_bound=-slope
+        ),
+        optimum=np.float64(-slope),
+        constraint=Box(-1.0, 1.0),
+    )
