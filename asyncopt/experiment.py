@@ -14,12 +14,30 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from asyncopt import plots, store
+from asyncopt import plots, staleness, store
 from asyncopt.checks import InputError, check_integer
 from asyncopt.optim import step_size
 from asyncopt.problems import Problem
 from asyncopt.replay import replay
 from asyncopt.traces import Trace
+
+
+def _staleness_or(default: int | float, *, _parent_: DictConfig, _root_: DictConfig) -> int | float:
+    """Returns what ``staleness`` gives for the trace that asks, or the trace's own ``default``."""
+    rule = OmegaConf.select(_root_, "staleness")
+    num_updates = _parent_.get("num_updates")
+    if rule is None or not isinstance(num_updates, int) or num_updates < 1:  # the trace will complain of the last
+        return default
+    return staleness.parse(rule)(num_updates)
+
+
+def _workers_or(default: int, *, _parent_: DictConfig, _root_: DictConfig) -> int | float:
+    """Returns how many workers make that staleness: p of them have a mean delay of p - 1."""
+    return _staleness_or(default - 1, _parent_=_parent_, _root_=_root_) + 1
+
+
+OmegaConf.register_new_resolver("staleness_or", _staleness_or, replace=True)
+OmegaConf.register_new_resolver("workers_or", _workers_or, replace=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +64,7 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
       InputError: if the configuration asks for something impossible.
       OSError: if a file cannot be read or written.
     """
+    _check_staleness(config)  # first, since whatever looks at the configuration resolves it
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise InputError(f"{missing[0]} has no value, expected {missing[0]}=... on the command line")
@@ -106,6 +125,20 @@ def _errors_of(group: str) -> Iterator[None]:
         if isinstance(said, InputError | OSError) or "unexpected keyword argument" in str(said):
             raise InputError(f"{group}: {said}") from error
         raise
+
+
+def _check_staleness(config: DictConfig) -> None:
+    """Refuses a rule that cannot be read, and one that the trace does not ask for: it would change nothing."""
+    if config.staleness is None:
+        return
+    staleness.parse(config.staleness)
+    unresolved = OmegaConf.to_container(config.trace, resolve=False)
+    assert isinstance(unresolved, dict)
+    if not any(str(value).startswith(("${staleness_or:", "${workers_or:")) for value in unresolved.values()):
+        raise InputError(
+            f"staleness is {config.staleness!r}, but the delays of {config.trace._target_} were set otherwise; "
+            "expected staleness=null, or a trace with one such setting, left alone"
+        )
 
 
 def _seeds(seeds: int | ListConfig) -> Sequence[int]:

@@ -92,7 +92,7 @@ def summary(problem: Problem, trace: Trace, result: Result) -> dict[str, Any]:
         },
         "problem": {
             "optimum": None if problem.optimum is None else float(problem.optimum),
-            **{name: None if value is None else float(value) for name, value in facts.items()},
+            **{name: value if value is None or isinstance(value, bool) else float(value) for name, value in facts.items()},
         },
         "diverged_at": dict(zip(map(str, result.seeds), result.diverged_at.tolist(), strict=True)),
         "timing": {"seconds": result.seconds, "updates_per_second": result.updates_per_second},
@@ -180,21 +180,26 @@ def load_runs(folder: str | os.PathLike[str]) -> pd.DataFrame:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, expected one with runs below it")
     frames = []
-    for config_path in sorted(folder.rglob(CONFIG)):
-        if config_path.parent.name == ".hydra":
-            continue
+    for run_folder in _run_folders(folder):
         try:
-            record = load_run(config_path.parent)
+            record = load_run(run_folder)
         except InputError as error:
             warnings.warn(f"left out: {error}", stacklevel=2)
             continue
         facts = {"trace": record.summary["trace"], "problem": record.summary["problem"]}
         constants = {**_flat(record.config), **_flat(facts, "summary.")}
-        run = str(config_path.parent.relative_to(folder))
+        run = str(run_folder.relative_to(folder))
         frames.append(record.metrics.assign(run=run, **constants))
     if not frames:
         raise InputError(f"{folder}: no finished run below it")
     return pd.concat(frames, ignore_index=True)
+
+
+def _run_folders(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns every folder that holds a run or, as Hydra's traces in it say, was to hold one."""
+    found = {path.parent for path in folder.rglob(CONFIG) if path.parent.name != ".hydra"}
+    begun = {path.parent.parent for path in folder.rglob(f".hydra/{CONFIG}")}
+    return sorted(found | begun)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -70,7 +70,12 @@ def hard_instance(num_updates: int, slope_scale: float = 1.0, noise: float = 1.0
         slope=jnp.asarray(slope, dtype),
         noise=jnp.asarray(noise, dtype),
         constants=Constants(
-            1, smoothness=0.0, strong_convexity=None, gradient_bound=slope + noise, diameter=2.0, lower_bound=-slope
+            dimension=1,
+            smoothness=0.0,
+            gradient_bound=slope + noise,
+            diameter=2.0,
+            lower_bound=-slope,
+            convex=True,
         ),
         optimum=np.float64(-slope),
         constraint=Box(-1.0, 1.0),

@@ -136,7 +136,7 @@ def logistic(
     """
     dataset = by_name(data) if isinstance(data, str) else data
     if not isinstance(dataset, Dataset):
-        raise InputError(f"data is {data!r}, expected a Dataset or the name of a bundled one")
+        raise InputError(f"data is {type(data).__name__}, expected a Dataset, which has classes, or the name of a bundled one")
     l2 = check_number("l2", l2, at_least=0)
     batch_size = check_integer("batch_size", batch_size, at_least=1)
     init_scale = check_number("init_scale", init_scale, at_least=0)
@@ -209,4 +209,5 @@ def _constants(loss: LogisticLoss, constraint: Constraint | None, lower_bound: f
         gradient_bound=float(gradient_bound) if np.isfinite(gradient_bound) else None,
         diameter=diameter,
         lower_bound=lower_bound,
+        convex=True,
     )

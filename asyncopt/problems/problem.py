@@ -19,6 +19,7 @@ class Constants(eqx.Module):
     gradient_bound: float | None = eqx.field(default=None, converter=lambda x: _float64(x))  # G >= ‖∇f(x; ξ)‖_∞
     diameter: float | None = eqx.field(default=None, converter=lambda x: _float64(x))  # D, X's, in ‖·‖_∞
     lower_bound: float | None = eqx.field(default=None, converter=lambda x: _float64(x))  # of F over X; F* if known
+    convex: bool = eqx.field(default=False, static=True)  # whether F is known to be
 
 
 def _float64(value: float | None) -> np.float64 | None:

@@ -84,7 +84,14 @@ def quadratic(
         if np.isfinite(lower).all() and np.isfinite(upper).all():
             bounds["diameter"] = float(np.max(upper - lower))
             bounds["gradient_bound"] = float(np.max(spectrum * np.maximum(-lower, upper)) + noise)
-    constants = Constants(len(spectrum), float(spectrum.max()), float(spectrum.min()), lower_bound=0.0, **bounds)
+    constants = Constants(
+        dimension=len(spectrum),
+        smoothness=float(spectrum.max()),
+        strong_convexity=float(spectrum.min()),
+        lower_bound=0.0,
+        convex=True,
+        **bounds,
+    )
     return Quadratic(
         eigenvalues=jnp.asarray(spectrum, origin.dtype),
         noise=jnp.asarray(noise, origin.dtype),

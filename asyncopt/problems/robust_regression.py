@@ -75,7 +75,9 @@ def robust_regression(
     """
     rows = regression_by_name(data) if isinstance(data, str) else data
     if not isinstance(rows, RegressionData):
-        raise InputError(f"data is {data!r}, expected RegressionData or the name of a bundled set of it")
+        raise InputError(
+            f"data is {type(rows).__name__}, expected RegressionData, which has real targets, or the name of a bundled set"
+        )
     scale = check_number("scale", scale, above=0)
     batch_size = check_integer("batch_size", batch_size, at_least=1)
     init_scale = check_number("init_scale", init_scale, at_least=0)

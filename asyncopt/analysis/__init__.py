@@ -1,0 +1,8 @@
+"""From runs on disk to verdicts: cells of (τ, K), fits with intervals over seeds, and what they say of the theorems."""
+
+from asyncopt.analysis.bootstrap import Estimate
+from asyncopt.analysis.claims import judge
+from asyncopt.analysis.studies import Study, studies
+from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED, Verdict
+
+__all__ = ["CONFIRMED", "INCONCLUSIVE", "VIOLATED", "Estimate", "Study", "Verdict", "judge", "studies"]

@@ -1,0 +1,216 @@
+"""The claims of the theorems, each held against a study: `judge` returns a verdict for every one.
+
+Too few seeds, or less than two decades of K, settle nothing either way. A claim is confirmed only by runs that the
+theorem is about; others can contradict it. The claims and their limits are derived in ``docs/theory.md``.
+"""
+
+import dataclasses
+import fractions
+import math
+
+import numpy as np
+
+from asyncopt.analysis import verdict
+from asyncopt.analysis.bootstrap import Estimate
+from asyncopt.analysis.fits import EXACT
+from asyncopt.analysis.inflation import ACCEPTED_INFLATION
+from asyncopt.analysis.measures import SIGNIFICANT, Measures
+from asyncopt.analysis.studies import Study
+from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED, Verdict
+
+# The intervals are tested at this many seeds; over less than two decades of K a slope still depends on the start.
+MIN_SEEDS = 16
+MIN_RANGE = 100.0
+MIN_LENGTHS = 4
+# Exponents are the limit of large K; at the K of a study they are reached to about this much.
+SLOPE_TOLERANCE = 0.1
+THRESHOLD_TOLERANCE = 0.05
+# The staleness up to which the theorems claim a nearly linear speed-up, as an exponent of K.
+CRITICAL_EXPONENT = 0.25
+
+_NOTHING = Estimate(math.nan, math.nan, math.nan)
+
+
+def judge(study: Study) -> list[Verdict]:
+    """Returns a verdict for each claim that the study has runs for, in the order of ``docs/theory.md``."""
+    measures = Measures(study)
+    return [
+        *_values(measures),
+        *_rates(measures),
+        *_same_rate(measures),
+        *_attained(measures),
+        *_delay_term(measures),
+        *_inflations(measures),
+        *_threshold(measures),
+    ]
+
+
+def _values(measures: Measures) -> list[Verdict]:
+    """Measured at most the a-posteriori bound, and that at most the a-priori one, in every cell."""
+    study = measures.study
+    claims = ["measured mean ≤ a-posteriori bound", "a-posteriori bound ≤ a-priori bound"]
+    if study.theorem is None or study.outside:
+        rule = f"no bound to compare: {study.outside}"
+        return [Verdict(claim, "ratio ≤ 1", _NOTHING, study.values.size, INCONCLUSIVE, rule) for claim in claims]
+    bounds = study.cells["a_posteriori"].to_numpy()
+    with np.errstate(invalid="ignore"):
+        ratios = np.where(study.censored, np.inf, measures.means / bounds)
+        chained = bounds / study.cells["a_priori"].to_numpy()
+    worst = int(np.argmax(ratios[0]))
+    closest = measures.estimate(ratios[:, worst])
+    # Of all cells, since the one with the largest mean need not have the highest upper end.
+    high = max(measures.estimate(ratios[:, cell]).high for cell in range(ratios.shape[1]))
+    measured = Estimate(closest.value, closest.low, high)
+    outcome, rule = verdict.at_most(measured, 1.0, 0.0)
+    rule += f" in all {ratios.shape[1]} cells" if outcome == CONFIRMED else ""
+    # A bound far above says little at one K: the measurement must fall as the bound does, too.
+    if study.reference is not None and outcome == CONFIRMED:
+        slope = measures.estimate(measures.slopes(study.reference))
+        falls, _ = verdict.at_most(slope, -0.5, SLOPE_TOLERANCE)
+        if falls != CONFIRMED:
+            outcome, rule = INCONCLUSIVE, "below the bound, but without delay it does not fall as K^-1/2"
+    first = _verdict(measures, claims[0], "ratio ≤ 1", measured, np.arange(ratios.shape[1]), outcome, rule)
+    largest = float(chained.max())
+    outcome, rule = verdict.at_most(Estimate(largest, largest, largest), 1.0, 0.0)
+    rule = f"largest ratio of {len(chained)} cells" if outcome == CONFIRMED else "the bounds contradict each other"
+    second = dataclasses.replace(
+        first, claim=claims[1], measured=Estimate(largest, math.nan, math.nan), outcome=outcome, rule=rule
+    )
+    return [first, second]
+
+
+def _rates(measures: Measures) -> list[Verdict]:
+    """The exponent of K along each rule of staleness."""
+    verdicts = []
+    for rule in measures.study.rules:
+        cells = measures.study.where(rule)
+        measured = measures.estimate(measures.slopes(rule))
+        outcome, decided = verdict.at_most(measured, -0.5, SLOPE_TOLERANCE)
+        if measured.high < -0.5:
+            decided += "; faster than K^-1/2"
+        claim = f"falls as K^-1/2 or faster at τ = {rule}"
+        verdicts.append(_verdict(measures, claim, "slope ≤ -0.5", measured, cells, outcome, decided, rule))
+    return verdicts
+
+
+def _same_rate(measures: Measures) -> list[Verdict]:
+    """The delays that the theorems allow do not change the rate."""
+    study, verdicts = measures.study, []
+    if study.reference is None:
+        return verdicts
+    for rule in study.rules:
+        cells = study.where(rule)
+        if rule != study.reference and study.cells["exponent"].iloc[cells[0]] == CRITICAL_EXPONENT:
+            difference = measures.estimate(measures.slopes(rule) - measures.slopes(study.reference))
+            outcome, decided = verdict.at_most(difference, 0.0, SLOPE_TOLERANCE)
+            claim = f"no slower in K at τ = {rule} than without delay"
+            verdicts.append(_verdict(measures, claim, "change ≤ 0", difference, cells, outcome, decided, rule))
+    return verdicts
+
+
+def _attained(measures: Measures) -> list[Verdict]:
+    """On the hard instance no method is faster than K^-1/2."""
+    study = measures.study
+    if not study.problem.endswith(".hard_instance") or study.reference is None:
+        return []
+    measured = measures.estimate(measures.slopes(study.reference))
+    outcome, decided = verdict.equal(measured, -0.5, SLOPE_TOLERANCE)
+    cells = study.where(study.reference)
+    return [_verdict(measures, "K^-1/2 is attained without delay", "slope = -0.5", measured, cells, outcome, decided)]
+
+
+def _delay_term(measures: Measures) -> list[Verdict]:
+    """The excess over zero delay grows at most as τ² and falls at least as 1/K."""
+    claims = {"excess over zero delay grows as τ^2 at most": ("p ≤ 2", 1, 2.0)}
+    claims["excess over zero delay falls as 1/K or faster"] = ("q ≤ -1", 2, -1.0)
+    exponents = measures.excess_exponents
+    cells = np.flatnonzero(measures.significant)
+    verdicts = []
+    for claim, (predicted, column, limit) in claims.items():
+        if exponents is None:
+            rule = f"{len(cells)} cells with a significant excess (4 needed, {SIGNIFICANT:g} standard errors)"
+            verdicts.append(_verdict(measures, claim, predicted, _NOTHING, cells, INCONCLUSIVE, rule))
+            continue
+        measured = measures.estimate(exponents[:, column])
+        outcome, decided = verdict.at_most(measured, limit, SLOPE_TOLERANCE)
+        verdicts.append(_verdict(measures, claim, predicted, measured, cells, outcome, decided))
+    return verdicts
+
+
+def _inflations(measures: Measures) -> list[Verdict]:
+    """Updates to accuracy: below the critical staleness they tend to those without delay, at it they stay bounded."""
+    study, verdicts = measures.study, []
+    if study.reference is None:
+        return verdicts
+    for rule in study.rules:
+        cells = study.where(rule)
+        exponent = study.cells["exponent"].iloc[cells[0]]
+        if rule == study.reference or exponent == 0:
+            continue
+        growth = measures.estimate(measures.inflation_slopes(rule))
+        outcome, decided = verdict.at_most(growth, 0.0, SLOPE_TOLERANCE)
+        claim = f"updates to accuracy, over those without delay, stay bounded at τ = {rule}"
+        verdicts.append(_verdict(measures, claim, "slope ≤ 0", growth, cells, outcome, decided, rule))
+        if exponent < CRITICAL_EXPONENT:
+            at_longest = measures.estimate(measures.inflation[0][:, cells[-1]])
+            outcome, decided = verdict.at_most(at_longest, 1.0, ACCEPTED_INFLATION - 1)
+            claim = f"updates to accuracy, over those without delay, tend to 1 at τ = {rule}"
+            longest = f"→ 1 (at K = {study.cells['num_updates'].iloc[cells[-1]]:,})"
+            verdicts.append(_verdict(measures, claim, longest, at_longest, cells, outcome, decided, rule))
+    return verdicts
+
+
+def _threshold(measures: Measures) -> list[Verdict]:
+    """The largest harmless delay grows at least as K^1/4."""
+    num_updates, _, side = measures.thresholds
+    if measures.study.reference is None or not len(num_updates):
+        return []
+    claim = f"largest delay with at most {ACCEPTED_INFLATION:g} times the updates grows as K^1/4 or faster"
+    measured = measures.estimate(measures.threshold_fit[:, 1])
+    exact = int((side[0] == EXACT).sum())
+    outcome, decided = verdict.at_least(measured, CRITICAL_EXPONENT, THRESHOLD_TOLERANCE)
+    if exact < 3:
+        outcome, decided = INCONCLUSIVE, f"within the delays tried at {exact} K only (3 needed)"
+    elif exact < len(num_updates):
+        decided += f"; a limit only at {len(num_updates) - exact} of {len(num_updates)} K"
+    cells = np.flatnonzero(np.isin(measures.study.cells["num_updates"], num_updates))
+    return [_verdict(measures, claim, "exponent ≥ 0.25", measured, cells, outcome, decided)]
+
+
+def _verdict(
+    measures: Measures,
+    claim: str,
+    predicted: str,
+    measured: Estimate,
+    cells: np.ndarray,
+    outcome: str,
+    decided: str,
+    rule: str | None = None,
+) -> Verdict:
+    """Returns a verdict, after making sure that nothing is confirmed which these runs cannot confirm."""
+    study = measures.study
+    if outcome != INCONCLUSIVE and (thin := _too_thin(study, cells)):
+        outcome, decided = INCONCLUSIVE, thin
+    if outcome == CONFIRMED and study.outside:
+        outcome, decided = INCONCLUSIVE, f"{decided}, but {study.outside}"
+    if outcome == CONFIRMED and rule is not None:
+        exponent = float(study.cells["exponent"].iloc[study.where(rule)[0]])
+        if exponent > CRITICAL_EXPONENT:
+            promised = fractions.Fraction(CRITICAL_EXPONENT)
+            outcome, decided = INCONCLUSIVE, f"{decided}, but nothing is claimed beyond K^{promised}"
+    return Verdict(claim, predicted, measured, len(study.seeds) * len(cells), outcome, decided)
+
+
+def _too_thin(study: Study, cells: np.ndarray) -> str:
+    """Says why these cells settle nothing either way, or nothing."""
+    lengths = study.cells["num_updates"].iloc[cells].unique()
+    if len(study.seeds) < MIN_SEEDS:
+        return f"{len(study.seeds)} seeds, fewer than {MIN_SEEDS}"
+    if lengths.max() < MIN_RANGE * lengths.min() * (1 - 1e-3):
+        return f"K from {lengths.min():,} to {lengths.max():,}, less than two decades"
+    if len(lengths) < MIN_LENGTHS:
+        return f"{len(lengths)} values of K, fewer than {MIN_LENGTHS}"
+    return ""
+
+
+__all__ = ["CONFIRMED", "INCONCLUSIVE", "VIOLATED", "judge"]

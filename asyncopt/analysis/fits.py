@@ -1,0 +1,87 @@
+"""Least-squares fits in logarithms, with cells of which only a limit is known.
+
+All functions take leading axes (one row for each bootstrap replicate) and fit every row.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+# What is known of an observation.
+EXACT, AT_LEAST, AT_MOST = 0, 1, -1
+_MAX_ITERATIONS = 100
+
+
+def one_sided_least_squares(
+    design: Float[np.ndarray, "... n p"],
+    target: Float[np.ndarray, "... n"],
+    side: Int[np.ndarray, "... n"],
+    weight: Float[np.ndarray, "... n"] | None = None,
+) -> Float[np.ndarray, "... p"]:
+    r"""Fits a linear model in which a limit counts only where the fit is on the wrong side of it.
+
+    .. math:: \min_\theta \sum_i w_i\, \rho_i(y_i - x_i^\top \theta),\qquad
+      \rho(r) = r^2 \text{ (exact)},\ \max(r, 0)^2 \text{ (at least)},\ \min(r, 0)^2 \text{ (at most)}
+
+    So a run that never reached the accuracy, or diverged, is neither dropped nor taken for a measurement. The
+    objective is convex and piecewise quadratic; the set of limits that count is found by iteration.
+
+    Args:
+      design: x, one row for each observation.
+      target: y.
+      side: `EXACT`, `AT_LEAST` or `AT_MOST` for each observation.
+      weight: w, at least 0; default 1.
+
+    Returns:
+      θ; NaN where fewer observations than parameters are exact.
+    """
+    design, target, side = np.broadcast_arrays(design, target[..., None], side[..., None])
+    target, side = target[..., 0], side[..., 0]
+    weight = np.ones(target.shape) if weight is None else np.broadcast_to(weight, target.shape)
+    exact = side == EXACT
+    counts = np.ones_like(exact)
+    solvable = (exact & (weight > 0)).sum(axis=-1) >= design.shape[-1]
+    theta = np.full((*target.shape[:-1], design.shape[-1]), np.nan)
+    for _ in range(_MAX_ITERATIONS):
+        theta = _least_squares(design, target, weight * counts, solvable)
+        residual = target - np.sum(design * theta[..., None, :], axis=-1)
+        now = exact | ((side == AT_LEAST) & (residual > 0)) | ((side == AT_MOST) & (residual < 0))
+        if np.array_equal(now, counts):
+            break
+        counts = now
+    return theta
+
+
+def power_law_slope(
+    x: Float[np.ndarray, " n"], y: Float[np.ndarray, "... n"], side: Int[np.ndarray, "... n"]
+) -> Float[np.ndarray, "... 2"]:
+    """Returns c and p of log y = c + p log x."""
+    design = np.stack([np.ones(len(x)), np.log(x)], axis=-1)
+    return one_sided_least_squares(design, np.log(y), side)
+
+
+def power_law_surface(
+    delay: Float[np.ndarray, " n"],
+    num_updates: Float[np.ndarray, " n"],
+    y: Float[np.ndarray, "... n"],
+    side: Int[np.ndarray, " n"],
+    weight: Float[np.ndarray, " n"],
+) -> Float[np.ndarray, "... 3"]:
+    """Returns c, p and q of log y = c + p log τ + q log K."""
+    design = np.stack([np.ones(len(delay)), np.log(delay), np.log(num_updates)], axis=-1)
+    return one_sided_least_squares(design, np.log(y), side, weight)
+
+
+def _least_squares(
+    design: Float[np.ndarray, "... n p"],
+    target: Float[np.ndarray, "... n"],
+    weight: Float[np.ndarray, "... n"],
+    solvable: np.ndarray,
+) -> Float[np.ndarray, "... p"]:
+    weighted = design * weight[..., None]
+    gram = np.sum(weighted[..., :, None] * design[..., None, :], axis=-3)
+    moment = np.sum(weighted * target[..., None], axis=-2)
+    # The ratio to the largest possible determinant: 0 if the observations do not tell the parameters apart.
+    volume = np.linalg.det(gram) / np.maximum(np.prod(np.diagonal(gram, axis1=-2, axis2=-1), axis=-1), 1e-300)
+    good = solvable & (volume > 1e-9)
+    safe = np.where(good[..., None, None], gram, np.eye(design.shape[-1]))
+    return np.where(good[..., None], np.linalg.solve(safe, moment[..., None])[..., 0], np.nan)

@@ -1,0 +1,141 @@
+"""The numbers that claims are about, each computed from one mean a cell, and so from every bootstrap replicate alike."""
+
+import dataclasses
+import functools
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from asyncopt.analysis import bootstrap, fits
+from asyncopt.analysis import inflation as inflations
+from asyncopt.analysis.bootstrap import Estimate
+from asyncopt.analysis.studies import Study
+
+# An excess is significant if its mean over paired seeds is so many standard errors above zero.
+SIGNIFICANT = 4.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measures:
+    """A study with its bootstrap replicates.
+
+    Every method that measures returns an `Estimate`, or arrays whose first row belongs to the seeds themselves and
+    whose other rows belong to the replicates.
+    """
+
+    study: Study
+
+    @functools.cached_property
+    def means(self) -> Float[np.ndarray, "R C"]:
+        """Means over seeds of each cell: the seeds' own in row 0, then the replicates'."""
+        finite = self.study.finite
+        return np.concatenate([finite.mean(axis=0, keepdims=True), bootstrap.resampled_means(finite)])
+
+    def estimate(self, values: Float[np.ndarray, " R"]) -> Estimate:
+        """Returns row 0 with its interval."""
+        return bootstrap.estimate(values[0], values[1:], len(self.study.seeds))
+
+    def num_updates(self, cells: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Returns K of some cells."""
+        return self.study.cells["num_updates"].to_numpy(float)[cells]
+
+    def slopes(self, rule: str) -> Float[np.ndarray, " R"]:
+        """The exponent of K in the mean along a rule."""
+        cells = self.study.where(rule)
+        side = np.where(self.study.censored[cells], fits.AT_LEAST, fits.EXACT)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return fits.power_law_slope(self.num_updates(cells), self.means[:, cells], side)[:, 1]
+
+    @functools.cached_property
+    def partner(self) -> Int[np.ndarray, " C"]:
+        """The cell without delay at the same K, or -1."""
+        study, partner = self.study, np.full(len(self.study.cells), -1)
+        if study.reference is not None:
+            by_updates = {study.cells["num_updates"].iloc[c]: c for c in study.where(study.reference)}
+            partner = np.array([by_updates.get(k, -1) for k in study.cells["num_updates"]])
+        return partner
+
+    @functools.cached_property
+    def excess(self) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
+        """Mean and standard error of each cell's excess over its partner, seed by seed; NaN without a partner."""
+        finite, num_seeds = self.study.finite, len(self.study.seeds)
+        difference = np.where(self.partner >= 0, finite - finite[:, self.partner], np.nan)
+        spread = difference.std(axis=0, ddof=1) if num_seeds > 1 else np.full(finite.shape[1], np.nan)
+        return difference.mean(axis=0), spread / np.sqrt(num_seeds)
+
+    @functools.cached_property
+    def significant(self) -> Bool[np.ndarray, " C"]:
+        """Cells with a delay and a significant excess."""
+        mean, error = self.excess
+        with np.errstate(invalid="ignore"):
+            return (self.study.cells["delay"].to_numpy() > 0) & (mean > 0) & (mean >= SIGNIFICANT * error)
+
+    @functools.cached_property
+    def excess_exponents(self) -> Float[np.ndarray, "R 3"] | None:
+        """c, p and q of log excess = c + p log τ + q log K over significant cells, or None with fewer than 4 of them.
+
+        Cells count by the precision of their logarithm. One that diverged gives a lower limit.
+        """
+        cells = np.flatnonzero(self.significant)
+        if len(cells) < 4:
+            return None
+        mean, error = (part[cells] for part in self.excess)
+        excess = self.means[:, cells] - self.means[:, self.partner[cells]]
+        weight = 1 / np.maximum(error / mean, 0.05) ** 2  # no cell is known so well that it alone decides
+        return fits.power_law_surface(
+            self.study.cells["delay"].to_numpy()[cells],
+            self.num_updates(cells),
+            np.maximum(excess, 1e-3 * mean),
+            np.where(self.study.censored[cells], fits.AT_LEAST, fits.EXACT),
+            weight,
+        )
+
+    @functools.cached_property
+    def inflation(self) -> tuple[Float[np.ndarray, "R C"], Int[np.ndarray, "R C"]]:
+        """The inflation of each cell, and whether it is exact or a lower limit; NaN where it has no meaning."""
+        study, means = self.study, self.means
+        value, side = np.full(means.shape, np.nan), np.full(means.shape, fits.EXACT)
+        reference = None if study.reference is None else study.where(study.reference)
+        if reference is None or len(reference) < 2 or (means[:, reference] <= 0).any():
+            return value, side
+        for cell, (k, diverged) in enumerate(zip(study.cells["num_updates"], study.censored, strict=True)):
+            reached = np.full(len(means), np.inf) if diverged else np.maximum(means[:, cell], 0)
+            with np.errstate(divide="ignore"):
+                value[:, cell], side[:, cell] = inflations.inflation(
+                    self.num_updates(reference), means[:, reference], k, reached
+                )
+        return value, side
+
+    def inflation_slopes(self, rule: str) -> Float[np.ndarray, " R"]:
+        """The exponent of K in the inflation along a rule."""
+        cells = self.study.where(rule)
+        value, side = (part[:, cells] for part in self.inflation)
+        return fits.power_law_slope(self.num_updates(cells), value, side)[:, 1]
+
+    @functools.cached_property
+    def thresholds(self) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "R n"], Int[np.ndarray, "R n"]]:
+        """For each K with delays tried: K, the largest harmless delay, and whether that is exact or a limit."""
+        cells, (value, _) = self.study.cells, self.inflation
+        found = []
+        for k in sorted(cells["num_updates"].unique()):
+            here = np.flatnonzero((cells["num_updates"] == k) & (cells["delay"] > 0))
+            # Rules that round to the same delay are one point.
+            delays, first = np.unique(cells["delay"].to_numpy()[here], return_index=True)
+            if len(delays):
+                found.append((k, *inflations.threshold(delays, value[:, here[first]])))
+        if not found:
+            empty = np.zeros((len(self.means), 0))
+            return np.zeros(0, int), empty, empty.astype(int)
+        return (
+            np.array([k for k, _, _ in found]),
+            np.stack([tau for _, tau, _ in found], axis=1),
+            np.stack([side for _, _, side in found], axis=1),
+        )
+
+    @functools.cached_property
+    def threshold_fit(self) -> Float[np.ndarray, "R 2"]:
+        """c and p of log τ* = c + p log K."""
+        num_updates, value, side = self.thresholds
+        if not len(num_updates):
+            return np.full((len(self.means), 2), np.nan)
+        return fits.power_law_slope(num_updates.astype(float), value, side)
