@@ -12,8 +12,8 @@ from asyncopt import atomic, store
 # One colour a method, in every figure: Okabe and Ito's palette, which the colour-blind can tell apart.
 COLOURS = {"asyncopt.apam": "#0072B2", "optax.sgd": "#D55E00"}
 NAMES = {"asyncopt.apam": "APAM", "optax.sgd": "SGD"}
-_OTHER_COLOUR = "#009E73"
-_REFERENCE_COLOUR = "#555555"
+OTHER_COLOUR = "#009E73"
+REFERENCE_COLOUR = "#555555"
 # A run is drawn as far as this many times its start.
 _DIVERGING = 1e6
 
@@ -25,7 +25,7 @@ def curve(record: store.Record) -> Figure:
     theorems' slope, k^-1/2.
     """
     method = record.config["optimizer"]["_target_"]
-    name, colour = NAMES.get(method, method), COLOURS.get(method, _OTHER_COLOUR)
+    name, colour = NAMES.get(method, method), COLOURS.get(method, OTHER_COLOUR)
     known = "gap" in record.metrics
     quantity = "gap" if known else "objective"
     start = record.metrics.loc[record.metrics["step"] == 0, quantity].median()
@@ -86,7 +86,7 @@ def _reference(axes: Axes, median: pd.Series) -> None:
     if len(median) > 1:
         steps = np.asarray(median.index, float)
         values = median.iloc[0] * (steps / steps[0]) ** -0.5
-        axes.plot(steps, values, ":", color=_REFERENCE_COLOUR, label="slope of the bounds, $k^{-1/2}$")
+        axes.plot(steps, values, ":", color=REFERENCE_COLOUR, label="slope of the bounds, $k^{-1/2}$")
 
 
 def _problem_name(record: store.Record) -> str:

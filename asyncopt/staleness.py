@@ -43,7 +43,7 @@ def parse(value: int | str) -> Staleness:
     """Reads a rule.
 
     Raises:
-      InputError: if it is neither a whole number of updates nor of the form ``c*K**a``; a may be a fraction, as in ``K**1/4``.
+      InputError: if it is neither a whole number of updates nor of the form ``c*K**a``, where a may be a fraction.
     """
     if not isinstance(value, str):
         return Staleness(check_integer("staleness", value, at_least=0), 0.0, str(value))

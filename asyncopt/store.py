@@ -92,7 +92,10 @@ def summary(problem: Problem, trace: Trace, result: Result) -> dict[str, Any]:
         },
         "problem": {
             "optimum": None if problem.optimum is None else float(problem.optimum),
-            **{name: value if value is None or isinstance(value, bool) else float(value) for name, value in facts.items()},
+            **{
+                name: value if value is None or isinstance(value, bool) else float(value)
+                for name, value in facts.items()
+            },
         },
         "diverged_at": dict(zip(map(str, result.seeds), result.diverged_at.tolist(), strict=True)),
         "timing": {"seconds": result.seconds, "updates_per_second": result.updates_per_second},

@@ -1,4 +1,4 @@
-"""The numbers that claims are about, each computed from one mean a cell, and so from every bootstrap replicate alike."""
+"""The numbers that claims are about, each computed from means of cells, and so from bootstrap replicates alike."""
 
 import dataclasses
 import functools
@@ -64,19 +64,24 @@ class Measures:
         return difference.mean(axis=0), spread / np.sqrt(num_seeds)
 
     @functools.cached_property
-    def significant(self) -> Bool[np.ndarray, " C"]:
-        """Cells with a delay and a significant excess."""
-        mean, error = self.excess
+    def in_delay_term(self) -> Bool[np.ndarray, " C"]:
+        """Cells that the power law of the delay term is fitted to: significant, and no more than a correction.
+
+        Where the excess is larger than all that is left without delay, a run no longer converges; such runs are all
+        about as bad as each other, and would make any power look small.
+        """
+        (mean, error), without = self.excess, self.means[0, self.partner]
         with np.errstate(invalid="ignore"):
-            return (self.study.cells["delay"].to_numpy() > 0) & (mean > 0) & (mean >= SIGNIFICANT * error)
+            significant = (mean > 0) & (mean >= SIGNIFICANT * error)
+            return (self.study.cells["delay"].to_numpy() > 0) & significant & (mean <= without)
 
     @functools.cached_property
     def excess_exponents(self) -> Float[np.ndarray, "R 3"] | None:
-        """c, p and q of log excess = c + p log τ + q log K over significant cells, or None with fewer than 4 of them.
+        """The c, p and q of log excess = c + p log τ + q log K, or None with fewer than 4 cells to fit it to.
 
-        Cells count by the precision of their logarithm. One that diverged gives a lower limit.
+        Cells count by the precision of their logarithm.
         """
-        cells = np.flatnonzero(self.significant)
+        cells = np.flatnonzero(self.in_delay_term)
         if len(cells) < 4:
             return None
         mean, error = (part[cells] for part in self.excess)
@@ -86,7 +91,7 @@ class Measures:
             self.study.cells["delay"].to_numpy()[cells],
             self.num_updates(cells),
             np.maximum(excess, 1e-3 * mean),
-            np.where(self.study.censored[cells], fits.AT_LEAST, fits.EXACT),
+            np.full(len(cells), fits.EXACT),
             weight,
         )
 
@@ -134,7 +139,7 @@ class Measures:
 
     @functools.cached_property
     def threshold_fit(self) -> Float[np.ndarray, "R 2"]:
-        """c and p of log τ* = c + p log K."""
+        """The c and p of log τ* = c + p log K."""
         num_updates, value, side = self.thresholds
         if not len(num_updates):
             return np.full((len(self.means), 2), np.nan)

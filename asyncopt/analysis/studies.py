@@ -198,7 +198,7 @@ def _name(row: pd.Series) -> str:
         last_word("problem._target_"), last_word("problem._target_")
     )
     data = f" on {last_word('problem.data._target_')}" if "problem.data._target_" in row else ""
-    within = ", " + last_word("constraint._target_") if "constraint._target_" in row else ""
+    within = {"Box": " in a box", "L2Ball": " in a ball"}.get(last_word("constraint._target_"), "")
     method = {"apam": "APAM", "sgd": "SGD"}.get(last_word("optimizer._target_"), last_word("optimizer._target_"))
     return f"{problem}{data}{within}; {method}; {last_word('trace._target_')} delays"
 

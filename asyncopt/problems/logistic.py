@@ -136,7 +136,9 @@ def logistic(
     """
     dataset = by_name(data) if isinstance(data, str) else data
     if not isinstance(dataset, Dataset):
-        raise InputError(f"data is {type(data).__name__}, expected a Dataset, which has classes, or the name of a bundled one")
+        raise InputError(
+            f"data is {type(data).__name__}, expected a Dataset, which has classes, or the name of a bundled one"
+        )
     l2 = check_number("l2", l2, at_least=0)
     batch_size = check_integer("batch_size", batch_size, at_least=1)
     init_scale = check_number("init_scale", init_scale, at_least=0)

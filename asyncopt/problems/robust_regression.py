@@ -76,7 +76,7 @@ def robust_regression(
     rows = regression_by_name(data) if isinstance(data, str) else data
     if not isinstance(rows, RegressionData):
         raise InputError(
-            f"data is {type(rows).__name__}, expected RegressionData, which has real targets, or the name of a bundled set"
+            f"data is {type(rows).__name__}, expected RegressionData (real targets) or the name of a bundled set"
         )
     scale = check_number("scale", scale, above=0)
     batch_size = check_integer("batch_size", batch_size, at_least=1)

@@ -1,0 +1,221 @@
+"""``python -m asyncopt.report FOLDER``: verdicts on the theorems and figures, from run folders alone."""
+
+import argparse
+import base64
+import html
+import io
+import json
+import math
+import pathlib
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from asyncopt import atomic, figures, plots, store
+from asyncopt.analysis import Study, Verdict, judge, studies
+from asyncopt.analysis.measures import Measures
+from asyncopt.analysis.studies import QUANTITIES
+from asyncopt.checks import InputError
+
+_HEADER = ("claim", "predicted", "measured", "95 % interval", "runs", "verdict", "decided by")
+_CAPTIONS = {
+    "rate": "Left: what was measured against the number of updates, for each rule of staleness; lines are the fitted "
+    "power laws. Right: the same beside the bounds.",
+    "phase": "How many times the updates a delay costs. Below the orange line it costs at most a tenth more. ≥: not "
+    "even half of the shortest run without delay was so bad.",
+    "delay_term": "What a delay adds, seed by seed on the same mini-batches.",
+    "bounds": "How far the bounds are above what was measured, in every cell.",
+    "speedup": "Throughput of the trace's clock divided by the inflation in updates.",
+}
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; font-size: 0.9rem; } td, th { padding: 0.3rem 0.6rem; text-align: left;
+border-bottom: 1px solid #ddd; } .confirmed { color: #00604a; font-weight: 600; } .violated { color: #a33c00;
+font-weight: 700; } .inconclusive { color: #555; font-style: italic; } figure { margin: 2rem 0; } img { max-width: 100%;
+} figcaption { color: #555; font-size: 0.9rem; }
+"""
+
+
+def report(
+    folder: pathlib.Path, output: pathlib.Path, quantity: str | None = None, min_updates: int = 0
+) -> tuple[str, list[str]]:
+    """Judges all runs below a folder, and writes tables, figures and a page with both.
+
+    Args:
+      folder: with runs below it.
+      output: made if need be. Gets ``verdicts.md``, ``verdicts.json`` and ``report.html``, and for each study
+        ``cells.csv`` (the data behind the figures) and the figures, numbered if there are several studies.
+      quantity: what to measure, a key of `asyncopt.analysis.studies.QUANTITIES`; default: what the theorem bounds.
+      min_updates: leave out shorter runs.
+
+    Returns:
+      The table in Markdown, and what was left out, a line each.
+
+    Raises:
+      InputError: if there is nothing to report on.
+      OSError: if a file cannot be written.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        found = studies(store.load_runs(folder), quantity, min_updates)
+    left_out = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+    output.mkdir(parents=True, exist_ok=True)
+    sections, facts, page = [], [], []
+    for number, study in enumerate(found, start=1):
+        measures, verdicts = Measures(study), judge(study)
+        prefix = f"{number}_" if len(found) > 1 else ""
+        table = cells_table(measures)
+        atomic.write(output / f"{prefix}cells.csv", lambda path, table=table: table.to_csv(path, index=False))
+        drawn = figures.all_figures(measures)
+        for name, figure in drawn.items():
+            plots.save(figure, output / f"{prefix}{name}.png")
+        sections.append(f"## {study.name}\n\n{_facts_line(study)}\n\n{markdown(verdicts)}\n")
+        facts.append(_as_json(study, verdicts))
+        page.append(_html_section(study, verdicts, drawn))
+    text = "\n".join(sections)
+    content = json.dumps({"studies": facts}, indent=2, allow_nan=False) + "\n"
+    atomic.write(output / "verdicts.md", lambda path: path.write_text(text))
+    atomic.write(output / "verdicts.json", lambda path: path.write_text(content))
+    atomic.write(output / "report.html", lambda path: path.write_text(_html_page(page, left_out)))
+    return text, left_out
+
+
+def cells_table(measures: Measures) -> pd.DataFrame:
+    """Returns one row a cell: what it was, what was measured with its interval, its bounds, excess and inflation."""
+    study = measures.study
+    columns: dict[str, Any] = {}
+    inflation, side = measures.inflation
+    for name, values in (("mean", measures.means), ("inflation", inflation)):
+        found = [measures.estimate(values[:, cell]) for cell in range(len(study.cells))]
+        columns |= {name: [f.value for f in found], f"{name}_low": [f.low for f in found]}
+        columns |= {f"{name}_high": [f.high for f in found]}
+    columns |= {"inflation_is_lower_limit": side[0] != 0, "mean_is_lower_limit": study.censored}
+    columns |= {"excess": measures.excess[0], "excess_standard_error": measures.excess[1]}
+    return study.cells.drop(columns="run").assign(**columns)
+
+
+def markdown(verdicts: Sequence[Verdict]) -> str:
+    """Returns the verdicts as a Markdown table with aligned columns."""
+    rows = [_HEADER, *(_row(verdict) for verdict in verdicts)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def _row(verdict: Verdict) -> tuple[str, ...]:
+    value, low, high = (_number(x) for x in verdict.measured)
+    interval = f"[{low}, {high}]" if low != "-" else "-"
+    return (verdict.claim, verdict.predicted, value, interval, str(verdict.runs), verdict.outcome, verdict.rule)
+
+
+def _number(value: float) -> str:
+    """Returns three significant digits; rounding's own noise is zero."""
+    if math.isnan(value):
+        return "-"
+    return f"{0.0 if abs(value) < 1e-12 else value:.3g}"
+
+
+def _facts_line(study: Study) -> str:
+    lengths = sorted(int(k) for k in study.cells["num_updates"].unique())
+    cells, diverged = len(study.cells), int(study.cells["diverged"].sum())
+    quantity = _plain(QUANTITIES[study.quantity])
+    line = f"{quantity}; {cells} cells of {len(study.seeds)} seeds; K from {lengths[0]:,} to {lengths[-1]:,}; τ = "
+    line += ", ".join(study.rules)
+    return line + (f"; {diverged} runs diverged" if diverged else "") + "."
+
+
+def _plain(text: str) -> str:
+    """Returns matplotlib's mathematics as plain text."""
+    for tex, plain in ((r"\bar x", "x̄"), (r"\|", "‖"), (r"\nabla", "∇"), ("^2", "²"), ("F^*", "F*"), ("$", "")):
+        text = text.replace(tex, plain)
+    return text
+
+
+def _as_json(study: Study, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    def number(value: float) -> float | str | None:
+        return None if math.isnan(value) else str(value) if math.isinf(value) else value
+
+    return {
+        "name": study.name,
+        "quantity": study.quantity,
+        "theorem": study.theorem,
+        "outside_the_theorem_because": study.outside or None,
+        "seeds": len(study.seeds),
+        "num_updates": sorted(int(k) for k in study.cells["num_updates"].unique()),
+        "rules": study.rules,
+        "verdicts": [
+            {
+                "claim": verdict.claim,
+                "predicted": verdict.predicted,
+                "measured": number(verdict.measured.value),
+                "low": number(verdict.measured.low),
+                "high": number(verdict.measured.high),
+                "runs": verdict.runs,
+                "outcome": verdict.outcome,
+                "rule": verdict.rule,
+            }
+            for verdict in verdicts
+        ],
+    }
+
+
+def _html_section(study: Study, verdicts: Sequence[Verdict], drawn: dict[str, Figure]) -> str:
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in _HEADER)
+    body = ""
+    for verdict in verdicts:
+        cells = (html.escape(cell) for cell in _row(verdict))
+        marked = (f'<td class="{c}">{c}</td>' if c == verdict.outcome else f"<td>{c}</td>" for c in cells)
+        body += f"<tr>{''.join(marked)}</tr>\n"
+    pictures = ""
+    for name, figure in drawn.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+        data = base64.b64encode(buffer.getvalue()).decode()
+        caption = html.escape(_CAPTIONS[name])
+        pictures += f'<figure><img alt="{name}" src="data:image/png;base64,{data}">'
+        pictures += f"<figcaption>{caption}</figcaption></figure>\n"
+    return (
+        f"<h2>{html.escape(study.name)}</h2>\n<p>{html.escape(_facts_line(study))}</p>\n"
+        f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n{pictures}"
+    )
+
+
+def _html_page(sections: Sequence[str], left_out: Sequence[str]) -> str:
+    notes = "".join(f"<li>{html.escape(line)}</li>" for line in left_out)
+    notes = f"<h2>Left out</h2><ul>{notes}</ul>" if notes else ""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>asyncopt: verdicts</title>'
+        f"<style>{_STYLE}</style></head>\n<body><h1>What theory says of staleness, and what was measured</h1>\n"
+        f"{''.join(sections)}{notes}</body></html>\n"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the command line, reports, and returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m asyncopt.report", description=__doc__)
+    parser.add_argument("folder", type=pathlib.Path, help="a folder with runs below it, such as a sweep's")
+    parser.add_argument("--output", type=pathlib.Path, help="where to write (default: FOLDER/report)")
+    parser.add_argument("--quantity", choices=QUANTITIES, help="what to measure (default: what the theorem bounds)")
+    parser.add_argument("--min-updates", type=int, default=0, metavar="K", help="leave out shorter runs")
+    options = parser.parse_args(arguments)
+    output = options.output or options.folder / "report"
+    try:
+        text, left_out = report(options.folder, output, options.quantity, options.min_updates)
+    except (InputError, OSError) as error:
+        print("asyncopt.report: " + " ".join(str(error).split()), file=sys.stderr)
+        return 1
+    for line in left_out:
+        print(" ".join(line.split()), file=sys.stderr)
+    print(f"{text}\n{output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
