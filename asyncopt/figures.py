@@ -13,7 +13,7 @@ from asyncopt.analysis import Study
 from asyncopt.analysis.claims import CRITICAL_EXPONENT
 from asyncopt.analysis.fits import AT_LEAST, EXACT
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
-from asyncopt.analysis.measures import SIGNIFICANT, Measures
+from asyncopt.analysis.measures import Measures
 from asyncopt.analysis.studies import QUANTITIES
 from asyncopt.plots import COLOURS, OTHER_COLOUR, REFERENCE_COLOUR
 
@@ -161,7 +161,7 @@ def delay_term(measures: Measures) -> Figure | None:
     height = np.max(measures.excess[0][usable]) * 0.5
     axes.plot(guide, height * (guide / guide[1]) ** 2, ":", color=REFERENCE_COLOUR, label=r"the bounds' $\tau^2$")
     if not measures.in_delay_term[usable].all():
-        label = f"not in the fit: below {SIGNIFICANT:g} standard errors,\nor above all that is left at τ = 0"
+        label = "not in the fit: above all that is left at τ = 0"
         axes.plot([], [], "o", color="black", markerfacecolor="white", linestyle="none", label=label)
     _log_axes(axes, r"staleness $\tau$ (root mean square), updates")
     axes.set_ylabel("excess over zero delay, same mini-batches\n" + QUANTITIES[study.quantity])

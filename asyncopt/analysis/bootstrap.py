@@ -1,10 +1,11 @@
 """Intervals over seeds: whole seeds are drawn again, so that all cells of a seed stay together."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 NUM_RESAMPLES = 4000
 LEVEL = 0.95
@@ -26,12 +27,18 @@ def resampled_means(values: Float[np.ndarray, "S C"], num_resamples: int = NUM_R
     The draws are the same in every call, so that the same runs give the same table.
     """
     num_seeds = len(values)
-    draws = np.random.default_rng(0).multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), num_resamples)
+    draws = _draws(num_seeds, num_resamples)
     # Seed by seed, not as one matrix product, whose rounding depends on how BLAS splits it.
     total = np.zeros((num_resamples, values.shape[1]))
     for seed in range(num_seeds):
         total += draws[:, seed, None] * values[seed]
     return total / num_seeds
+
+
+@functools.lru_cache(maxsize=4)
+def _draws(num_seeds: int, num_resamples: int) -> Int[np.ndarray, "R S"]:
+    """Returns how often each seed is drawn in each resample."""
+    return np.random.default_rng(0).multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), num_resamples)
 
 
 def estimate(value: float, replicates: Float[np.ndarray, " R"], num_seeds: int) -> Estimate:

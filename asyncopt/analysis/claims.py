@@ -127,11 +127,15 @@ def _delay_term(measures: Measures) -> list[Verdict]:
     verdicts = []
     for claim, (predicted, column, limit) in claims.items():
         if exponents is None:
-            rule = f"{len(cells)} cells with a significant excess that is a correction (4 needed)"
+            number = int(np.sum(measures.in_delay_term & measures.significant))
+            rule = f"{number} cells whose excess is significant, and a correction (4 needed)"
             verdicts.append(_verdict(measures, claim, predicted, _NOTHING, cells, INCONCLUSIVE, rule))
             continue
         measured = measures.estimate(exponents[:, column])
         outcome, decided = verdict.at_most(measured, limit, SLOPE_TOLERANCE)
+        if measures.helped.any():
+            # The sum of a gain and a loss is no power law, and its exponents say nothing of either.
+            outcome, decided = INCONCLUSIVE, f"no power law: in {measures.helped.sum()} cells the delay does good"
         verdicts.append(_verdict(measures, claim, predicted, measured, cells, outcome, decided))
     return verdicts
 

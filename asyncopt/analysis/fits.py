@@ -4,11 +4,18 @@ All functions take leading axes (one row for each bootstrap replicate) and fit e
 """
 
 import numpy as np
+import scipy.optimize
 from jaxtyping import Float, Int
 
 # What is known of an observation.
 EXACT, AT_LEAST, AT_MOST = 0, 1, -1
 _MAX_ITERATIONS = 100
+# Observations so many times their standard error start the fit of a surface; the weights are then made again so often.
+_CLEAR = 2.0
+_REWEIGHTINGS = 3
+# How exactly a power law is expected to hold.
+_MODEL_ERROR = 0.05
+_NEWTON_STEPS = 8
 
 
 def one_sided_least_squares(
@@ -62,13 +69,42 @@ def power_law_slope(
 def power_law_surface(
     delay: Float[np.ndarray, " n"],
     num_updates: Float[np.ndarray, " n"],
-    y: Float[np.ndarray, "... n"],
-    side: Int[np.ndarray, " n"],
-    weight: Float[np.ndarray, " n"],
-) -> Float[np.ndarray, "... 3"]:
-    """Returns c, p and q of log y = c + p log τ + q log K."""
+    y: Float[np.ndarray, "R n"],
+    error: Float[np.ndarray, " n"],
+) -> Float[np.ndarray, "R 3"]:
+    r"""Returns c, p and q of y = e^c τ^p K^q, by weighted least squares in y itself.
+
+    .. math:: \min \sum_i \frac{(y_i - f_i)^2}{\sigma_i^2}, \qquad \sigma_i^2 = e_i^2 + (0.05 f_i)^2
+
+    In logarithms, small and uncertain y would have to be left out, and those that noise made large would stay in; that
+    biases the exponents. The second part of σ keeps the few best known cells from deciding alone, as no real excess is
+    exactly a power law.
+
+    Args:
+      delay: τ, above 0.
+      num_updates: K.
+      y: row 0 is fitted from scratch; the other rows, its replicates, from where row 0 ended.
+      error: e, standard error of y, above 0; at least 3 of y in row 0 must be several times as large.
+
+    Returns:
+      The parameters; NaN where the observations do not determine them.
+    """
     design = np.stack([np.ones(len(delay)), np.log(delay), np.log(num_updates)], axis=-1)
-    return one_sided_least_squares(design, np.log(y), side, weight)
+    clear = y[0] > _CLEAR * error
+    theta = one_sided_least_squares(design[clear], np.log(y[0, clear]), np.full(clear.sum(), EXACT))
+    if np.isnan(theta).any():
+        return np.full((len(y), 3), np.nan)
+    for _ in range(_REWEIGHTINGS):
+        sigma = np.hypot(error, _MODEL_ERROR * np.exp(design @ theta))
+        theta = scipy.optimize.least_squares(lambda t, s=sigma: (y[0] - np.exp(design @ t)) / s, theta).x
+    weight = 1 / sigma**2
+    parameters = np.tile(theta, (len(y), 1))
+    solvable = np.ones(len(y) - 1, bool)
+    for _ in range(_NEWTON_STEPS):
+        fitted = np.exp(parameters[1:] @ design.T)
+        slopes = fitted[..., None] * design
+        parameters[1:] += _least_squares(slopes, y[1:] - fitted, np.broadcast_to(weight, fitted.shape), solvable)
+    return parameters
 
 
 def _least_squares(

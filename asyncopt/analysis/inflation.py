@@ -76,11 +76,11 @@ def threshold(
     low = np.take_along_axis(log_inflation, left[..., None], axis=-1)[..., 0]
     high = np.take_along_axis(log_inflation, right[..., None], axis=-1)[..., 0]
     with np.errstate(divide="ignore", invalid="ignore"):
-        crossing = log_delay[left] + (limit - low) / (high - low) * (log_delay[right] - log_delay[left])
+        part = np.clip((limit - low) / (high - low), 0, 1)
+    crossing = log_delay[left] + part * (log_delay[right] - log_delay[left])
     side = np.where(last < 0, AT_MOST, np.where(last == len(delays) - 1, AT_LEAST, EXACT))
-    value = np.where(last < 0, log_delay[0], np.where(last == len(delays) - 1, log_delay[-1], crossing))
-    unknown = np.isnan(log_inflation).any(axis=-1)
-    return np.where(unknown, np.nan, np.exp(value)), side
+    found = np.where(last < 0, delays[0], np.where(last == len(delays) - 1, delays[-1], np.exp(crossing)))
+    return np.where(np.isnan(log_inflation).any(axis=-1), np.nan, found), side
 
 
 def threshold_exponent(

@@ -65,34 +65,40 @@ class Measures:
 
     @functools.cached_property
     def in_delay_term(self) -> Bool[np.ndarray, " C"]:
-        """Cells that the power law of the delay term is fitted to: significant, and no more than a correction.
+        """Cells that the power law of the delay term is fitted to: those where the delay's cost is a correction.
 
         Where the excess is larger than all that is left without delay, a run no longer converges; such runs are all
         about as bad as each other, and would make any power look small.
         """
         (mean, error), without = self.excess, self.means[0, self.partner]
         with np.errstate(invalid="ignore"):
-            significant = (mean > 0) & (mean >= SIGNIFICANT * error)
-            return (self.study.cells["delay"].to_numpy() > 0) & significant & (mean <= without)
+            return (self.study.cells["delay"].to_numpy() > 0) & (error > 0) & (mean <= without)
+
+    @functools.cached_property
+    def significant(self) -> Bool[np.ndarray, " C"]:
+        """Cells with a significant excess."""
+        mean, error = self.excess
+        with np.errstate(invalid="ignore"):
+            return (mean > 0) & (mean >= SIGNIFICANT * error)
+
+    @functools.cached_property
+    def helped(self) -> Bool[np.ndarray, " C"]:
+        """Cells in which the delay does good: significantly below their partner."""
+        mean, error = self.excess
+        with np.errstate(invalid="ignore"):
+            return (self.study.cells["delay"].to_numpy() > 0) & (mean < 0) & (mean <= -SIGNIFICANT * error)
 
     @functools.cached_property
     def excess_exponents(self) -> Float[np.ndarray, "R 3"] | None:
-        """The c, p and q of log excess = c + p log τ + q log K, or None with fewer than 4 cells to fit it to.
-
-        Cells count by the precision of their logarithm.
-        """
+        """The c, p and q of excess = e^c τ^p K^q, or None with fewer than 4 significant cells."""
         cells = np.flatnonzero(self.in_delay_term)
-        if len(cells) < 4:
+        if (self.in_delay_term & self.significant).sum() < 4:
             return None
-        mean, error = (part[cells] for part in self.excess)
-        excess = self.means[:, cells] - self.means[:, self.partner[cells]]
-        weight = 1 / np.maximum(error / mean, 0.05) ** 2  # no cell is known so well that it alone decides
         return fits.power_law_surface(
             self.study.cells["delay"].to_numpy()[cells],
             self.num_updates(cells),
-            np.maximum(excess, 1e-3 * mean),
-            np.full(len(cells), fits.EXACT),
-            weight,
+            self.means[:, cells] - self.means[:, self.partner[cells]],
+            self.excess[1][cells],
         )
 
     @functools.cached_property

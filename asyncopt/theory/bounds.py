@@ -216,15 +216,16 @@ def nonconvex_a_posteriori(
     gradient_bound, mean_delay = np.asarray(gradient_bound, float), np.asarray(mean_delay, float)
     size = gradient_bound**2 * np.asarray(dimension, float)
     carried = b1 / (1 - b1)
-    with np.errstate(divide="ignore"):
-        moved = step_size**2 * smoothness**2 * np.asarray(scaled_momentum_max, float) ** 2 / eps
-        preconditioner = size / ((1 - b1) * eps * num_updates)
-        preconditioner_squared = smoothness * step_size * size / ((1 - b1) ** 2 * eps**2 * num_updates)
+    positive = np.where(eps > 0, eps, 1.0)
+    moved = step_size**2 * smoothness**2 * np.asarray(scaled_momentum_max, float) ** 2 / positive
+    preconditioner = size / ((1 - b1) * positive * num_updates)
+    preconditioner_squared = smoothness * step_size * size / ((1 - b1) ** 2 * positive**2 * num_updates)
     factor = 4 * (gradient_bound + eps)
     descent = np.asarray(initial_gap, float) / (step_size * num_updates)
     noise = smoothness * step_size * np.asarray(mean_scaled_gradient, float)
-    return Bound(
+    parts = Bound(
         leading=factor * (descent + noise),
         lower_order=factor * (preconditioner + preconditioner_squared + moved * carried**2 / 2),
         delay=factor * moved * (np.asarray(mean_square_delay, float) + carried * mean_delay),
     )
+    return Bound(*(np.where(eps > 0, part, np.inf) for part in parts))

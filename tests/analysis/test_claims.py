@@ -1,0 +1,192 @@
+"""Each claim comes out confirmed, violated or inconclusive when it must."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from asyncopt.analysis import CONFIRMED, INCONCLUSIVE, VIOLATED, Estimate, judge, verdict
+from asyncopt.analysis.measures import Measures
+from tests.analysis import synthetic
+
+
+def half_power(tau, k):
+    """What the theory allows at its slowest: K^-1/2, and a delay term τ²/K."""
+    return k**-0.5 + 0.01 * tau**2 / k
+
+
+def verdicts(truth=half_power, *, seed=0, **settings):
+    settings = {"noise": 0.02, **settings}
+    return {v.claim: v for v in judge(synthetic.study(truth, np.random.default_rng(seed), **settings))}
+
+
+def outcomes(found, words):
+    chosen = {claim: v.outcome for claim, v in found.items() if words in claim}
+    assert chosen, words
+    return set(chosen.values())
+
+
+@pytest.mark.parametrize(
+    ("estimate", "at_most", "at_least", "equal"),
+    [
+        (Estimate(0.9, 0.8, 1.0), CONFIRMED, CONFIRMED, CONFIRMED),
+        (Estimate(1.5, 1.4, 1.6), VIOLATED, CONFIRMED, VIOLATED),
+        (Estimate(0.5, 0.4, 0.6), CONFIRMED, VIOLATED, VIOLATED),
+        (Estimate(1.1, 1.0, 1.3), INCONCLUSIVE, CONFIRMED, INCONCLUSIVE),
+        (Estimate(0.9, 0.6, 1.0), CONFIRMED, INCONCLUSIVE, INCONCLUSIVE),
+        (Estimate(0.9, math.nan, math.nan), INCONCLUSIVE, INCONCLUSIVE, INCONCLUSIVE),
+        (Estimate(1.0, 0.0, math.inf), INCONCLUSIVE, INCONCLUSIVE, INCONCLUSIVE),
+    ],
+)
+def test_decisions(estimate, at_most, at_least, equal):
+    """Limit 1, tolerance 0.2."""
+    assert verdict.at_most(estimate, 1, 0.2)[0] == at_most
+    assert verdict.at_least(estimate, 1, 0.2)[0] == at_least
+    assert verdict.equal(estimate, 1, 0.2)[0] == equal
+
+
+def test_what_the_theory_says_is_confirmed():
+    found = verdicts()
+    for words in (
+        "a-posteriori",
+        "τ = 0",
+        "falls as K^-1/2 or faster at τ = K^1/8",
+        "falls as K^-1/2 or faster at τ = K^1/4",
+    ):
+        assert outcomes(found, words) == {CONFIRMED}, words
+    for words in (
+        "no slower in K",
+        "as τ^2 at most",
+        "as 1/K or faster",
+        "bounded at τ = K^1/8",
+        "bounded at τ = K^1/4",
+    ):
+        assert outcomes(found, words) == {CONFIRMED}, words
+    assert found["falls as K^-1/2 or faster at τ = K^1/4"].measured.value == pytest.approx(-0.5, abs=0.05)
+    assert found["excess over zero delay grows as τ^2 at most"].measured.value == pytest.approx(2, abs=0.2)
+
+
+def test_where_the_theory_promises_nothing_nothing_is_confirmed():
+    found = verdicts()
+    assert outcomes(found, "falls as K^-1/2 or faster at τ = K^3/8") == {INCONCLUSIVE}
+    assert "nothing is claimed beyond K^1/4" in found["falls as K^-1/2 or faster at τ = K^3/8"].rule
+    assert outcomes(found, "τ = K^1/2") <= {INCONCLUSIVE, VIOLATED}
+
+
+def test_the_measured_threshold():
+    """Inflation (1 + 0.01 τ²/√K)² is 1.1 at τ = 2.2 K^1/4."""
+    rules = (0, 1, 2, 4, 8, 16, 32, 64, 128)
+    found = verdicts(rules=rules, noise=0.005)[
+        "largest delay with at most 1.1 times the updates grows as K^1/4 or faster"
+    ]
+    assert found.outcome == CONFIRMED
+    assert found.measured.low <= 0.26
+    assert found.measured.value == pytest.approx(0.25, abs=0.03)
+
+
+def test_faster_is_said():
+    found = verdicts(lambda tau, k: 1 / k)["falls as K^-1/2 or faster at τ = 0"]
+    assert found.outcome == CONFIRMED
+    assert "faster than K^-1/2" in found.rule
+
+
+@pytest.mark.parametrize(
+    ("truth", "words"),
+    [
+        (lambda tau, k: k**-0.2, "falls as K^-1/2 or faster"),
+        (lambda tau, k: k**-0.5 * (1 + 0.5 * tau), "no slower in K"),
+        (lambda tau, k: k**-0.5 + 0.005 * tau**2.5 / k, "as τ^2 at most"),
+        (lambda tau, k: k**-0.5 * (1 + 0.05 * tau**0.9), "as 1/K or faster"),
+        (lambda tau, k: k**-0.5 * (1 + 0.1 * tau), "stay bounded at τ = K^1/4"),
+        (lambda tau, k: k**-0.5 * (1 + 0.2 * tau), "tend to 1 at τ = K^1/8"),
+    ],
+)
+def test_each_claim_can_be_violated(truth, words):
+    assert VIOLATED in outcomes(verdicts(truth), words)
+
+
+def test_a_threshold_that_does_not_grow_violates():
+    found = verdicts(lambda tau, k: k**-0.5 * (1 + 0.01 * tau), rules=(0, 1, 2, 4, 8, 16, 32))
+    assert outcomes(found, "largest delay") == {VIOLATED}
+
+
+def test_a_broken_bound_violates():
+    study = synthetic.study(half_power, np.random.default_rng(0), noise=0.02)
+    cells = study.cells.copy()
+    cells.loc[7, "a_posteriori"] = 0.5 * study.values[:, 7].mean()
+    found = {v.claim: v for v in judge(dataclasses.replace(study, cells=cells))}
+    assert found["measured mean ≤ a-posteriori bound"].outcome == VIOLATED
+    cells.loc[7, "a_posteriori"] = 1e6
+    found = {v.claim: v for v in judge(dataclasses.replace(study, cells=cells))}
+    assert found["a-posteriori bound ≤ a-priori bound"].outcome == VIOLATED
+
+
+def test_a_loose_bound_is_not_confirmed_by_runs_that_do_not_converge():
+    found = verdicts(lambda tau, k: 0.0 * tau + k**0.0)["measured mean ≤ a-posteriori bound"]
+    assert found.outcome == INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"seeds": 8}, "8 seeds"),
+        ({"lengths": (1000, 2000, 5000, 10_000)}, "less than two decades"),
+        ({"lengths": (1000, 100_000)}, "2 values of K"),
+    ],
+)
+@pytest.mark.parametrize("truth", [half_power, lambda tau, k: k**0.5 * (1 + tau)])
+def test_too_little_settles_nothing(settings, reason, truth):
+    found = verdicts(truth, **settings)
+    assert {v.outcome for v in found.values()} == {INCONCLUSIVE}
+    assert any(reason in v.rule for v in found.values())
+
+
+def test_outside_of_the_theorem_nothing_is_confirmed():
+    found = verdicts(outside="the step size is constant, not α/√K", theorem="convex")
+    assert CONFIRMED not in {v.outcome for v in found.values()}
+    assert "the step size is constant" in found["falls as K^-1/2 or faster at τ = 0"].rule
+
+
+def test_diverged_runs_count_as_limits_not_as_missing():
+    """One seed of the longest cell along K^1/4 diverges: the slope must rise, and no claim on it be confirmed."""
+    study = synthetic.study(half_power, np.random.default_rng(0), noise=0.02)
+    cell = study.where("K^1/4")[-1]
+    values = study.values.copy()
+    values[3, cell] = np.inf
+    study = dataclasses.replace(study, values=values)
+    before, after = (
+        Measures(s).slopes("K^1/4")[0]
+        for s in (synthetic.study(half_power, np.random.default_rng(0), noise=0.02), study)
+    )
+    assert after > before
+    found = {v.claim: v for v in judge(study)}
+    assert found["measured mean ≤ a-posteriori bound"].outcome == VIOLATED
+    assert found["falls as K^-1/2 or faster at τ = K^1/4"].outcome != CONFIRMED
+    assert found["falls as K^-1/2 or faster at τ = 0"].outcome == CONFIRMED
+    assert np.isfinite(found["falls as K^-1/2 or faster at τ = K^1/4"].measured.value)
+
+
+def test_an_accuracy_never_reached_is_not_bounded():
+    found = verdicts(lambda tau, k: np.where(tau > 20, 10.0, k**-0.5))
+    claim = found["updates to accuracy, over those without delay, stay bounded at τ = K^1/2"]
+    assert claim.outcome == VIOLATED
+    assert "200 at least" in claim.rule
+
+
+def test_where_delay_helps_no_power_law_is_claimed():
+    found = verdicts(lambda tau, k: k**-0.5 * (1 - 0.1 * (tau == 2)) + 0.01 * tau**2 / k)
+    assert outcomes(found, "as τ^2 at most") == {INCONCLUSIVE}
+
+
+def test_the_hard_instance_must_attain_the_rate():
+    problem = "asyncopt.problems.hard_instance"
+    claim = "K^-1/2 is attained without delay"
+    assert verdicts(problem=problem)[claim].outcome == CONFIRMED
+    assert verdicts(lambda tau, k: k**-0.9, problem=problem)[claim].outcome == VIOLATED
+
+
+def test_without_runs_without_delay():
+    found = verdicts(rules=("K**0.25",))
+    assert outcomes(found, "falls as K^-1/2") == {CONFIRMED}
+    assert not [claim for claim in found if "over those without delay" in claim or "largest delay" in claim]

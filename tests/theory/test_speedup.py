@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+import asyncopt
+from asyncopt import InputError, theory
+from tests import reference
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 8, 32])
+def test_asynchronous_throughput(num_workers):
+    """Against the tests' own analysis, and against the event-driven model, which shares nothing with it."""
+    predicted = theory.asynchronous_throughput(num_workers, 1.0, 0.1)
+    assert predicted == pytest.approx(reference.mean_value_analysis(num_workers, 1.0, 0.1), rel=1e-12)
+    server = {"distribution": "exponential", "mean": 0.1}
+    trace = asyncopt.traces.cluster(100_000, num_workers, server=server)
+    assert trace.num_updates / trace.time[-1] == pytest.approx(predicted, rel=0.02)
+
+
+def test_limits_of_asynchronous_throughput():
+    assert theory.asynchronous_throughput(5, 2.0, 0.0) == pytest.approx(2.5)  # no queue: p / c
+    assert theory.asynchronous_throughput(1000, 1.0, 0.1) == pytest.approx(10.0)  # the server is the limit: 1 / s
+
+
+@pytest.mark.parametrize("num_workers", [1, 3, 16])
+def test_synchronous_throughput(num_workers):
+    rng = np.random.default_rng(0)
+    rounds = rng.exponential(2.0, (200_000, num_workers)).max(axis=1) + 0.5
+    predicted = theory.synchronous_throughput(num_workers, 2.0, 0.5)
+    assert predicted == pytest.approx(num_workers / rounds.mean(), rel=0.01)
+
+
+def test_asynchronous_workers_do_not_wait_for_the_slowest():
+    assert theory.synchronous_throughput(32, 1.0, 0.01) < 0.3 * theory.asynchronous_throughput(32, 1.0, 0.01)
+
+
+def test_bad_numbers_are_named():
+    with pytest.raises(InputError, match="num_workers is 0"):
+        theory.asynchronous_throughput(0, 1.0, 0.1)
+    with pytest.raises(InputError, match="compute is 0"):
+        theory.synchronous_throughput(2, 0.0, 0.1)
