@@ -81,6 +81,8 @@ def phase(measures: Measures) -> Figure | None:
     figure = _new(_NARROW, study)
     axes = figure.add_subplot()
     norm, cmap = LogNorm(1.0, _LARGEST_INFLATION), matplotlib.colormaps["cividis_r"]
+    if not (cells["delay"] > 0).any():
+        return None
     bottom, top = np.inf, 0.0
     for k, left, right in zip(lengths, _edges(lengths)[:-1], _edges(lengths)[1:], strict=True):
         here = np.flatnonzero((cells["num_updates"] == k) & (cells["delay"] > 0))
@@ -91,14 +93,14 @@ def phase(measures: Measures) -> Figure | None:
         shades = np.clip(value[here], 1.0, _LARGEST_INFLATION)[:, None]
         axes.pcolormesh([left, right], edges, shades, norm=norm, cmap=cmap, edgecolors="white", linewidth=0.6)
         for cell, delay in zip(here, delays, strict=True):
-            text = f"≥ {value[cell]:.2g}" if side[cell] == AT_LEAST else f"{value[cell]:.3g}"
+            text = f"≥ {value[cell]:.0f}" if side[cell] == AT_LEAST else f"{value[cell]:.3g}"
             text = "diverged" if study.censored[cell] else text
             shade = norm(np.clip(value[cell], 1.0, _LARGEST_INFLATION))
             axes.text(
-                k,
+                left * (right / left) ** 0.06,
                 delay,
                 text,
-                ha="center",
+                ha="left",
                 va="center",
                 fontsize=7.5,
                 color="white" if shade > 0.5 else "black",

@@ -72,7 +72,7 @@ def test_a_run_leaves_a_folder(finished):
 
 def test_the_run_is_the_replay_of_its_parts(finished):
     frame = pd.read_parquet(finished[0] / "out" / "metrics.parquet")
-    assert list(frame.groupby("seed").size()) == [101, 101]
+    assert list(frame.groupby("seed").size()) == [105, 105]
     trace = asyncopt.traces.uniform(400, 20)
     result = asyncopt.replay(
         asyncopt.problems.logistic("digits"), asyncopt.apam(0.5 / np.sqrt(400)), trace, seeds=range(2)
@@ -106,7 +106,7 @@ def test_a_sweep_is_read_as_one_table(tmp_path):
     assert set(runs["run"]) == {"0", "1"}
     assert set(runs["trace.max_delay"]) == {0, 7}
     assert set(runs["summary.trace.max_delay"]) == {0, 7}
-    assert len(runs) == 2 * 2 * 101
+    assert len(runs) == 2 * 2 * 105
     assert set(runs["optimizer.learning_rate"]) == {0.5}
     fresh = runs[runs["trace.max_delay"] == 0]
     assert (fresh["drift"] == 0).all()
@@ -175,6 +175,12 @@ def test_divergence_is_reported(step_size, tmp_path):
         (["+constraint=box", "problem.init_scale=9"], "the start is outside the problem's constraint Box"),
         (["+constraint=box", "optimizer=sgd"], "optimizer: optax.sgd keeps no constraint"),
         (["problem.l2=-1"], "problem: l2 is -1"),
+        (["staleness=fast"], "staleness is 'fast', expected a whole number of updates or a rule"),
+        (["staleness=3", "trace.max_delay=2"], "staleness is 3, but the delays of asyncopt.traces.uniform were set"),
+        (["staleness=3", "trace=synchronous"], "staleness is 3, but the delays of asyncopt.traces.synchronous"),
+        (["data=diabetes"], "problem: data is RegressionData, expected a Dataset, which has classes"),
+        (["problem=robust_regression"], "problem: data is Dataset, expected RegressionData"),
+        (["problem=hard_instance", "problem.slope_scale=0"], "problem: slope_scale is 0"),
         (["seeds=0"], "seeds is 0, expected an integer of at least 1"),
         (["seeds=[]"], "seeds is empty"),
         (["eval_every=0"], "eval_every is 0"),
@@ -200,6 +206,45 @@ def test_bad_input_gets_a_line_not_a_traceback(overrides, message, tmp_path):
     assert not (tmp_path / "out" / "summary.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("trace", "mean", "largest"),
+    [
+        ("constant", 10, 10),
+        ("uniform", 5, 10),
+        ("pareto", 10, 999),
+        ("geometric", 10, 999),
+        ("cyclic", 10, 10),
+        ("cluster", 10, 999),
+    ],
+)
+def test_one_rule_of_staleness_for_all_kinds_of_trace(trace, mean, largest, tmp_path):
+    process = run(
+        f"trace={trace}", "staleness=K**0.5", "trace.num_updates=100", "seeds=1", "hydra.run.dir=out", folder=tmp_path
+    )
+    assert process.returncode == 0, process.stderr
+    facts = json.loads((tmp_path / "out" / "summary.json").read_text())["trace"]
+    assert facts["max_delay"] <= largest
+    assert mean / 3 <= facts["mean_delay"] <= mean
+    assert asyncopt.load_runs(tmp_path / "out")["staleness"].iloc[0] == "K**0.5"
+
+
+def test_a_theory_sweep_and_its_report(tmp_path):
+    """The two lines that README shows, at a size for a test: six rules at two K, which can settle nothing."""
+    process = run(
+        "-m", "+sweep=convex_rate", "trace=pareto", "trace.num_updates=20,40", "staleness=0,K**0.25",
+        "seeds=2", "progress=false", "hydra.sweep.dir=sweep", folder=tmp_path,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    process = subprocess.run(
+        [sys.executable, "-m", "asyncopt.report", "sweep"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    assert "## logistic regression on breast cancer in a box; APAM; pareto delays" in process.stdout
+    assert "2 seeds, fewer than 16" in process.stdout
+    assert "confirmed" not in process.stdout
+    assert (tmp_path / "sweep" / "report" / "report.html").exists()
+
+
 def test_a_sweep_goes_on_after_a_bad_job(tmp_path):
     process = run("-m", "trace.max_delay=3,-1,5", "hydra.sweep.dir=sweep", *SMALL, folder=tmp_path)
     assert process.returncode == 1
@@ -211,9 +256,9 @@ def test_help_lists_the_groups(tmp_path):
     process = run("--help", folder=tmp_path)
     assert process.returncode == 0
     for option in (
-        "problem: logistic, quadratic",
+        "problem: hard_instance, logistic, nonconvex_logistic, quadratic, robust_regression",
         "trace: cluster, constant",
-        "sweep: staleness",
+        "sweep: convex_rate, hard_instance, nonconvex_rate, staleness, threshold, threshold_nonconvex",
         "seeds: 8",
     ):
         assert option in process.stdout

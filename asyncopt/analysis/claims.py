@@ -4,6 +4,7 @@ Too few seeds, or less than two decades of K, settle nothing either way. A claim
 theorem is about; others can contradict it. The claims and their limits are derived in ``docs/theory.md``.
 """
 
+import dataclasses
 import fractions
 import math
 
@@ -35,15 +36,25 @@ _NOTHING = Estimate(math.nan, math.nan, math.nan)
 def judge(study: Study) -> list[Verdict]:
     """Returns a verdict for each claim that the study has runs for, in the order of ``docs/theory.md``."""
     measures = Measures(study)
-    return [
-        *_values(measures),
-        *_rates(measures),
+    values, rates = _values(measures), _rates(measures)
+    others = [
         *_same_rate(measures),
         *_attained(measures),
         *_delay_term(measures),
         *_inflations(measures),
         *_threshold(measures),
     ]
+    # Against runs that do not converge even with the least delay, a loose bound holds and no delay does harm.
+    if rates[0].outcome != CONFIRMED:
+        reason = f"but it is not confirmed that these runs converge at τ = {study.rules[0]}"
+        values, others = ([_doubted(found, reason) for found in group] for group in (values, others))
+    return [*values, *rates, *others]
+
+
+def _doubted(found: Verdict, reason: str) -> Verdict:
+    if found.outcome != CONFIRMED:
+        return found
+    return dataclasses.replace(found, outcome=INCONCLUSIVE, rule=f"{found.rule}, {reason}")
 
 
 def _values(measures: Measures) -> list[Verdict]:
@@ -64,12 +75,6 @@ def _values(measures: Measures) -> list[Verdict]:
     measured = Estimate(closest.value, closest.low, high)
     outcome, rule = verdict.at_most(measured, 1.0, 0.0)
     rule += f" in all {ratios.shape[1]} cells" if outcome == CONFIRMED else ""
-    # A bound far above says little at one K: the measurement must fall as the bound does, too.
-    if study.reference is not None and outcome == CONFIRMED:
-        slope = measures.estimate(measures.slopes(study.reference))
-        falls, _ = verdict.at_most(slope, -0.5, SLOPE_TOLERANCE)
-        if falls != CONFIRMED:
-            outcome, rule = INCONCLUSIVE, "below the bound, but without delay it does not fall as K^-1/2"
     first = _verdict(measures, claims[0], "ratio ≤ 1", measured, np.arange(ratios.shape[1]), outcome, rule)
     largest = float(chained.max())
     # A sum of inequalities that hold in every single run, so there is no interval; rounding is allowed for.

@@ -13,6 +13,8 @@ from asyncopt.analysis.studies import Study
 
 # An excess is significant if its mean over paired seeds is so many standard errors above zero.
 SIGNIFICANT = 4.0
+# A part of what is left without delay that is not worth a word.
+LITTLE = 0.05
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,10 +85,11 @@ class Measures:
 
     @functools.cached_property
     def helped(self) -> Bool[np.ndarray, " C"]:
-        """Cells in which the delay does good: significantly below their partner."""
-        mean, error = self.excess
+        """Cells in which the delay does good: significantly below their partner, and by more than a little."""
+        (mean, error), without = self.excess, self.means[0, self.partner]
         with np.errstate(invalid="ignore"):
-            return (self.study.cells["delay"].to_numpy() > 0) & (mean < 0) & (mean <= -SIGNIFICANT * error)
+            significant = (mean < 0) & (mean <= -SIGNIFICANT * error)
+            return (self.study.cells["delay"].to_numpy() > 0) & significant & (mean < -LITTLE * without)
 
     @functools.cached_property
     def excess_exponents(self) -> Float[np.ndarray, "R 3"] | None:
