@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asyncopt import optim, problems, traces
+    from asyncopt import analysis, optim, problems, theory, traces
     from asyncopt.checks import InputError
     from asyncopt.constraints import Box, L2Ball
     from asyncopt.optim import apam, delay_gradients, scale_by_apam
@@ -21,6 +21,7 @@ _HOMES = {
     "Box": "asyncopt.constraints",
     "InputError": "asyncopt.checks",
     "L2Ball": "asyncopt.constraints",
+    "analysis": None,
     "apam": "asyncopt.optim",
     "delay_gradients": "asyncopt.optim",
     "load_runs": "asyncopt.store",
@@ -28,6 +29,7 @@ _HOMES = {
     "problems": None,
     "replay": None,  # the package can be called, see there
     "scale_by_apam": "asyncopt.optim",
+    "theory": None,
     "traces": None,
 }
 
@@ -35,6 +37,7 @@ __all__ = [
     "Box",
     "InputError",
     "L2Ball",
+    "analysis",
     "apam",
     "delay_gradients",
     "load_runs",
@@ -42,6 +45,7 @@ __all__ = [
     "problems",
     "replay",
     "scale_by_apam",
+    "theory",
     "traces",
 ]
 

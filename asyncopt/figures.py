@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
@@ -16,6 +17,8 @@ from asyncopt.analysis.inflation import ACCEPTED_INFLATION
 from asyncopt.analysis.measures import Measures
 from asyncopt.analysis.studies import QUANTITIES
 from asyncopt.plots import COLOURS, OTHER_COLOUR, REFERENCE_COLOUR
+
+Colour = str | tuple[float, float, float, float]
 
 _MARKERS = "osD^vP*Xh<>p"
 _WIDE, _NARROW = (10.4, 5.4), (6.8, 4.8)
@@ -114,7 +117,7 @@ def phase(measures: Measures) -> Figure | None:
     _draw_thresholds(axes, measures, span)
     _log_axes(axes, "updates $K$", grid=False)
     axes.set(xlim=span, ylim=(bottom, top), ylabel=r"staleness $\tau$ (root mean square), updates")
-    mappable = matplotlib.cm.ScalarMappable(norm=norm, cmap=cmap)
+    mappable = ScalarMappable(norm=norm, cmap=cmap)
     bar = figure.colorbar(mappable, ax=axes, ticks=[1, 2, 5, 10, 30], format="%g", extend="max")
     bar.set_label("updates to the same accuracy, over those without delay")
     bar.ax.minorticks_off()
@@ -254,10 +257,10 @@ def _log_axes(axes: Axes, xlabel: str, grid: bool = True) -> None:
         axes.set_axisbelow(True)
 
 
-def _styles(study: Study) -> dict[str, tuple[tuple[float, ...] | str, str]]:
+def _styles(study: Study) -> dict[str, tuple[Colour, str]]:
     """Returns colour and marker of each rule: the method's own colour without delay, then ever lighter shades."""
     shades = _shades(len(study.rules))
-    styles: dict[str, tuple[tuple[float, ...] | str, str]] = {
+    styles: dict[str, tuple[Colour, str]] = {
         rule: (shades[i], _MARKERS[i % len(_MARKERS)]) for i, rule in enumerate(study.rules)
     }
     if study.reference is not None:
@@ -265,7 +268,7 @@ def _styles(study: Study) -> dict[str, tuple[tuple[float, ...] | str, str]]:
     return styles
 
 
-def _shades(number: int) -> list[tuple[float, ...]]:
+def _shades(number: int) -> list[Colour]:
     """Returns colours that also greyscale and the colour-blind put in this order."""
     return [matplotlib.colormaps["inferno"](x) for x in np.linspace(0.1, 0.8, number)]
 
@@ -278,13 +281,13 @@ def _points(measures: Measures, cells: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return measures.num_updates(cells), mean, np.nan_to_num(np.abs(ends - mean))
 
 
-def _fit_line(axes: Axes, k: np.ndarray, mean: np.ndarray, slope: float, colour: tuple[float, ...] | str) -> None:
+def _fit_line(axes: Axes, k: np.ndarray, mean: np.ndarray, slope: float, colour: Colour) -> None:
     if len(k) > 1 and np.isfinite(slope):
         middle = np.exp(np.mean(np.log(mean)) - slope * np.mean(np.log(k)))
         axes.plot(k, middle * k**slope, color=colour, linewidth=1)
 
 
-def _mark_limits(axes: Axes, k: np.ndarray, mean: np.ndarray, censored: np.ndarray, colour) -> None:
+def _mark_limits(axes: Axes, k: np.ndarray, mean: np.ndarray, censored: np.ndarray, colour: Colour) -> None:
     """Points of which only a lower limit is known, since a seed diverged, get an arrow upwards."""
     for x, y in zip(k[censored], mean[censored], strict=True):
         axes.annotate("", (x, y * 1.8), (x, y), arrowprops={"arrowstyle": "->", "color": colour})

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import hydra
 import numpy as np
 import pandas as pd
 import pytest
@@ -72,7 +73,7 @@ def test_a_run_leaves_a_folder(finished):
 
 def test_the_run_is_the_replay_of_its_parts(finished):
     frame = pd.read_parquet(finished[0] / "out" / "metrics.parquet")
-    assert list(frame.groupby("seed").size()) == [105, 105]
+    assert list(frame.groupby("seed").size()) == [104, 104]
     trace = asyncopt.traces.uniform(400, 20)
     result = asyncopt.replay(
         asyncopt.problems.logistic("digits"), asyncopt.apam(0.5 / np.sqrt(400)), trace, seeds=range(2)
@@ -106,7 +107,7 @@ def test_a_sweep_is_read_as_one_table(tmp_path):
     assert set(runs["run"]) == {"0", "1"}
     assert set(runs["trace.max_delay"]) == {0, 7}
     assert set(runs["summary.trace.max_delay"]) == {0, 7}
-    assert len(runs) == 2 * 2 * 105
+    assert len(runs) == 2 * 2 * 104
     assert set(runs["optimizer.learning_rate"]) == {0.5}
     fresh = runs[runs["trace.max_delay"] == 0]
     assert (fresh["drift"] == 0).all()
@@ -177,10 +178,8 @@ def test_divergence_is_reported(step_size, tmp_path):
         (["problem.l2=-1"], "problem: l2 is -1"),
         (["staleness=fast"], "staleness is 'fast', expected a whole number of updates or a rule"),
         (["staleness=3", "trace.max_delay=2"], "staleness is 3, but the delays of asyncopt.traces.uniform were set"),
-        (["staleness=3", "trace=synchronous"], "staleness is 3, but the delays of asyncopt.traces.synchronous"),
         (["data=diabetes"], "problem: data is RegressionData, expected a Dataset, which has classes"),
         (["problem=robust_regression"], "problem: data is Dataset, expected RegressionData"),
-        (["problem=hard_instance", "problem.slope_scale=0"], "problem: slope_scale is 0"),
         (["seeds=0"], "seeds is 0, expected an integer of at least 1"),
         (["seeds=[]"], "seeds is empty"),
         (["eval_every=0"], "eval_every is 0"),
@@ -206,26 +205,16 @@ def test_bad_input_gets_a_line_not_a_traceback(overrides, message, tmp_path):
     assert not (tmp_path / "out" / "summary.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("trace", "mean", "largest"),
-    [
-        ("constant", 10, 10),
-        ("uniform", 5, 10),
-        ("pareto", 10, 999),
-        ("geometric", 10, 999),
-        ("cyclic", 10, 10),
-        ("cluster", 10, 999),
-    ],
-)
-def test_one_rule_of_staleness_for_all_kinds_of_trace(trace, mean, largest, tmp_path):
-    process = run(
-        f"trace={trace}", "staleness=K**0.5", "trace.num_updates=100", "seeds=1", "hydra.run.dir=out", folder=tmp_path
-    )
-    assert process.returncode == 0, process.stderr
-    facts = json.loads((tmp_path / "out" / "summary.json").read_text())["trace"]
-    assert facts["max_delay"] <= largest
-    assert mean / 3 <= facts["mean_delay"] <= mean
-    assert asyncopt.load_runs(tmp_path / "out")["staleness"].iloc[0] == "K**0.5"
+@pytest.mark.parametrize("trace", ["constant", "uniform", "pareto", "geometric", "cyclic", "cluster"])
+def test_one_rule_of_staleness_for_all_kinds_of_trace(trace):
+    from asyncopt import experiment
+    from asyncopt.__main__ import CONFIG_FOLDER
+
+    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        config = hydra.compose("config", [f"trace={trace}", "staleness=K**0.5", "trace.num_updates=10000"])
+    made = experiment.build(config).trace
+    assert made.mean_delay == pytest.approx(50 if trace == "uniform" else 100, rel=0.05 if trace != "pareto" else 0.3)
+    assert (made.max_delay == 100) == (trace in ("constant", "uniform", "cyclic"))
 
 
 def test_a_theory_sweep_and_its_report(tmp_path):
@@ -249,7 +238,9 @@ def test_a_sweep_goes_on_after_a_bad_job(tmp_path):
     process = run("-m", "trace.max_delay=3,-1,5", "hydra.sweep.dir=sweep", *SMALL, folder=tmp_path)
     assert process.returncode == 1
     assert "max_delay is -1" in process.stderr
-    assert set(asyncopt.load_runs(tmp_path / "sweep")["trace.max_delay"]) == {3, 5}
+    with pytest.warns(UserWarning, match="left out: .*1: not a finished run"):
+        runs = asyncopt.load_runs(tmp_path / "sweep")
+    assert set(runs["trace.max_delay"]) == {3, 5}
 
 
 def test_help_lists_the_groups(tmp_path):

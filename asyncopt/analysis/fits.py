@@ -94,6 +94,7 @@ def power_law_surface(
     theta = one_sided_least_squares(design[clear], np.log(y[0, clear]), np.full(clear.sum(), EXACT))
     if np.isnan(theta).any():
         return np.full((len(y), 3), np.nan)
+    sigma = error
     for _ in range(_REWEIGHTINGS):
         sigma = np.hypot(error, _MODEL_ERROR * np.exp(design @ theta))
         theta = scipy.optimize.least_squares(lambda t, s=sigma: (y[0] - np.exp(design @ t)) / s, theta).x

@@ -90,7 +90,7 @@ class Study:
     @property
     def censored(self) -> Bool[np.ndarray, " C"]:
         """Cells of which only a lower limit is known, since a run diverged."""
-        return ~np.isfinite(self.values).all(axis=0)
+        return np.any(~np.isfinite(self.values), axis=0)
 
 
 def studies(runs: pd.DataFrame, quantity: str | None = None, min_updates: int = 0) -> list[Study]:
@@ -273,8 +273,8 @@ def _measured(by_seed: Mapping[str, np.ndarray], steps: np.ndarray, quantity: st
 def _mean_over_run(values: Float[np.ndarray, "S E"], steps: Int[np.ndarray, " E"]) -> Float[np.ndarray, " S"]:
     """Returns the mean over iterates 0 to K - 1, on straight lines between the evaluations.
 
-    Over the iterates from a to b - 1 such a line adds up to (b - a)(f_a + f_b)/2 + (f_a - f_b)/2. The second part, which
-    an integral would not have, matters where the first few iterates are far above the others.
+    Over the iterates from a to b - 1 such a line adds up to (b - a)(f_a + f_b)/2 + (f_a - f_b)/2. The second part,
+    which an integral would not have, matters where the first few iterates are far above the others.
     """
     total = np.sum((values[:, 1:] + values[:, :-1]) / 2 * np.diff(steps), axis=1)
     return (total + (values[:, 0] - values[:, -1]) / 2) / steps[-1]
@@ -284,11 +284,8 @@ def _rule(row: pd.Series) -> staleness.Staleness | str:
     """Returns the rule a run's delays follow: as configured, or else the settings of its trace."""
     configured = row.get("staleness")
     if configured is not None and not pd.isna(configured):
-        if isinstance(configured, float) and configured.is_integer():
-            configured = int(configured)  # among other runs' text or missing values, pandas makes numbers floats
-        elif isinstance(configured, str) and configured.isdigit():
-            configured = int(configured)
-        return staleness.parse(configured)
+        # Beside other runs' missing values, pandas makes whole numbers floats.
+        return staleness.parse(configured if isinstance(configured, str) else int(configured))
     if row["summary.trace.max_delay"] == 0:
         return staleness.parse(0)
     varying = [str(key) for key in row.index if key in _VARYING and str(key).startswith("trace.")]
