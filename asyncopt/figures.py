@@ -15,7 +15,7 @@ from asyncopt.analysis.claims import CRITICAL_EXPONENT
 from asyncopt.analysis.fits import AT_LEAST, EXACT
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
 from asyncopt.analysis.measures import Measures
-from asyncopt.analysis.studies import QUANTITIES
+from asyncopt.analysis.studies import QUANTITIES, at
 from asyncopt.plots import COLOURS, OTHER_COLOUR, REFERENCE_COLOUR
 
 Colour = str | tuple[float, float, float, float]
@@ -43,13 +43,14 @@ def rate(measures: Measures) -> Figure | None:
         cells = study.where(rule)
         k, mean, errors = _points(measures, cells)
         slope = measures.estimate(measures.slopes(rule))
-        known = "" if np.isnan(slope.low) else f"  [{slope.low:.2f}, {slope.high:.2f}]"
-        label = f"{_tau(rule)}: slope {slope.value:.2f}{known}"
+        label = _tau(rule) + ("" if np.isnan(slope.value) else f": slope {slope.value:.2f}")
+        label += "" if np.isnan(slope.low) else f"  [{slope.low:.2f}, {slope.high:.2f}]"
         left.errorbar(k, mean, errors, fmt=marker, color=colour, markersize=5, capsize=2, label=label)
         _fit_line(left, k, mean, slope.value, colour)
         _mark_limits(left, k, mean, study.censored[cells], colour)
     _half_power(left, study, measures)
-    left.set_title("measured: means over seeds, 95 % intervals", fontsize="medium")
+    means = "means over seeds, 95 % intervals" if len(study.seeds) > 1 else "one seed"
+    left.set_title(f"measured: {means}", fontsize="medium")
     left.set_ylabel(QUANTITIES[study.quantity])
 
     drawn = [r for r in study.rules if r == study.reference or _exponent(study, r) == CRITICAL_EXPONENT]
@@ -119,7 +120,7 @@ def phase(measures: Measures) -> Figure | None:
     axes.set(xlim=span, ylim=(bottom, top), ylabel=r"staleness $\tau$ (root mean square), updates")
     mappable = ScalarMappable(norm=norm, cmap=cmap)
     bar = figure.colorbar(mappable, ax=axes, ticks=[1, 2, 5, 10, 30], format="%g", extend="max")
-    bar.set_label("updates to the same accuracy, over those without delay")
+    bar.set_label("updates to accuracy, over those without delay")
     bar.ax.minorticks_off()
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
     return figure
@@ -228,6 +229,8 @@ def speedup(measures: Measures) -> Figure | None:
     axes.plot([], [], "_", color="black", markersize=12, label="throughput of the trace alone")
     axes.plot([1, most], [1, most], ":", color=REFERENCE_COLOUR, label="ideal")
     _log_axes(axes, "workers $p$")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
     axes.set_ylabel("speed-up in simulated time to the same accuracy")
     axes.legend(frameon=False, fontsize="small")
     return figure
@@ -244,7 +247,8 @@ _FIGURES: Mapping[str, Callable[[Measures], Figure | None]] = {
 
 def _new(size: tuple[float, float], study: Study) -> Figure:
     figure = Figure(figsize=size, layout="constrained", dpi=150)
-    figure.suptitle(f"{study.name}\n{len(study.seeds)} seeds", fontsize="medium")
+    seeds = f"{len(study.seeds)} seeds" if len(study.seeds) > 1 else "1 seed"
+    figure.suptitle(f"{study.name}\n{seeds}", fontsize="medium")
     return figure
 
 
@@ -343,7 +347,7 @@ def _exponent(study: Study, rule: str) -> float:
 def _tau(rule: str) -> str:
     """Returns a rule's label as mathematics."""
     if "K^" not in rule:
-        return f"$\\tau$ = {rule}" if rule.isdigit() else rule
+        return at(rule)
     factor, _, exponent = rule.rpartition("K^")
     return f"$\\tau = {factor}K^{{{exponent}}}$"
 

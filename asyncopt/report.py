@@ -126,7 +126,8 @@ def _facts_line(study: Study) -> str:
     lengths = sorted(int(k) for k in study.cells["num_updates"].unique())
     cells, diverged = len(study.cells), int(study.cells["diverged"].sum())
     quantity = _plain(QUANTITIES[study.quantity])
-    line = f"{quantity}; {cells} cells of {len(study.seeds)} seeds; K from {lengths[0]:,} to {lengths[-1]:,}; τ = "
+    seeds = f"{len(study.seeds)} seeds" if len(study.seeds) > 1 else "1 seed"
+    line = f"{quantity}; {cells} cells of {seeds}; K from {lengths[0]:,} to {lengths[-1]:,}; staleness "
     line += ", ".join(study.rules)
     return line + (f"; {diverged} runs diverged" if diverged else "") + "."
 

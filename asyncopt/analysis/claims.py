@@ -15,7 +15,7 @@ from asyncopt.analysis.bootstrap import Estimate
 from asyncopt.analysis.fits import AT_LEAST, EXACT
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
 from asyncopt.analysis.measures import Measures
-from asyncopt.analysis.studies import Study
+from asyncopt.analysis.studies import Study, at
 from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED, Verdict
 
 # The intervals are tested at this many seeds; over less than two decades of K a slope still depends on the start.
@@ -46,7 +46,7 @@ def judge(study: Study) -> list[Verdict]:
     ]
     # Against runs that do not converge even with the least delay, a loose bound holds and no delay does harm.
     if rates[0].outcome != CONFIRMED:
-        reason = f"but it is not confirmed that these runs converge at τ = {study.rules[0]}"
+        reason = f"but it is not confirmed that these runs converge at {at(study.rules[0])}"
         values, others = ([_doubted(found, reason) for found in group] for group in (values, others))
     return [*values, *rates, *others]
 
@@ -92,7 +92,7 @@ def _rates(measures: Measures) -> list[Verdict]:
         outcome, decided = verdict.at_most(measured, -0.5, SLOPE_TOLERANCE)
         if measured.high < -0.5:
             decided += "; faster than K^-1/2"
-        claim = f"falls as K^-1/2 or faster at τ = {rule}"
+        claim = f"falls as K^-1/2 or faster at {at(rule)}"
         verdicts.append(_verdict(measures, claim, "slope ≤ -0.5", measured, cells, outcome, decided, rule))
     return verdicts
 
@@ -107,7 +107,7 @@ def _same_rate(measures: Measures) -> list[Verdict]:
         if rule != study.reference and study.cells["exponent"].iloc[cells[0]] == CRITICAL_EXPONENT:
             difference = measures.estimate(measures.slopes(rule) - measures.slopes(study.reference))
             outcome, decided = verdict.at_most(difference, 0.0, SLOPE_TOLERANCE)
-            claim = f"no slower in K at τ = {rule} than without delay"
+            claim = f"no slower in K at {at(rule)} than without delay"
             verdicts.append(_verdict(measures, claim, "change ≤ 0", difference, cells, outcome, decided, rule))
     return verdicts
 
@@ -162,11 +162,11 @@ def _inflations(measures: Measures) -> list[Verdict]:
             # Only limits are known, through which any line could be drawn; the last of them says enough.
             growth, outcome = Estimate(math.nan, math.nan, math.nan), VIOLATED
             decided = f"at K = {study.cells['num_updates'].iloc[cells[-1]]:,} it is {at_longest.value:.3g} at least"
-        claim = f"updates to accuracy, over those without delay, stay bounded at τ = {rule}"
+        claim = f"updates to accuracy, over those without delay, stay bounded at {at(rule)}"
         verdicts.append(_verdict(measures, claim, "slope ≤ 0", growth, cells, outcome, decided, rule))
         if exponent < CRITICAL_EXPONENT:
             outcome, decided = verdict.at_most(at_longest, 1.0, ACCEPTED_INFLATION - 1)
-            claim = f"updates to accuracy, over those without delay, tend to 1 at τ = {rule}"
+            claim = f"updates to accuracy, over those without delay, tend to 1 at {at(rule)}"
             longest = f"→ 1 (at K = {study.cells['num_updates'].iloc[cells[-1]]:,})"
             verdicts.append(_verdict(measures, claim, longest, at_longest, cells, outcome, decided, rule))
     return verdicts

@@ -93,6 +93,11 @@ class Study:
         return np.any(~np.isfinite(self.values), axis=0)
 
 
+def at(rule: str) -> str:
+    """Returns a rule's label as it stands in a sentence: numbers and powers of K are τ, other settings say what they are."""
+    return f"τ = {rule}" if rule[0].isdigit() or "K^" in rule else rule
+
+
 def studies(runs: pd.DataFrame, quantity: str | None = None, min_updates: int = 0) -> list[Study]:
     """Sorts a table of runs into studies.
 
@@ -162,7 +167,7 @@ def _study(frames: Sequence[pd.DataFrame], quantity: str | None) -> Study | None
         before = kept.setdefault((row["rule"], row["num_updates"]), row)
         if before is not row and not before["measured"].equals(row["measured"]):
             warnings.warn(
-                f"left out: {row['run']}: another run of τ = {row['rule']} at K = {row['num_updates']:,} than "
+                f"left out: {row['run']}: another run of {at(row['rule'])} at K = {row['num_updates']:,} than "
                 f"{before['run']}, and with other results",
                 stacklevel=3,
             )
@@ -290,7 +295,7 @@ def _rule(row: pd.Series) -> staleness.Staleness | str:
         return staleness.parse(0)
     varying = [str(key) for key in row.index if key in _VARYING and str(key).startswith("trace.")]
     settings = {key.removeprefix("trace."): row[key] for key in varying if key != "trace.num_updates"}
-    return ", ".join(f"{key} {value:g}" for key, value in settings.items()) or "trace"
+    return ", ".join(f"{key} = {value:g}" for key, value in settings.items()) or "the trace"
 
 
 def _bounds(

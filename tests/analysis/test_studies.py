@@ -94,7 +94,7 @@ def test_hypotheses_that_are_not_met_are_named(runs, column, value, reason):
 
 def test_without_rules_the_traces_settings_tell_cells_apart(runs):
     (study,) = studies(runs.drop(columns="staleness"))
-    assert study.rules == ["0", "delay 4", "delay 8"]
+    assert study.rules == ["0", "delay = 4", "delay = 8"]
 
 
 def test_numbers_as_rules(runs):
@@ -132,6 +132,6 @@ def test_traces_with_a_clock_have_a_throughput(tmp_path):
     store.save_run(tmp_path / "0", OmegaConf.create(config), problem, trace, result)
     (study,) = studies(asyncopt.load_runs(tmp_path))
     assert study.cells["throughput"].iloc[0] == pytest.approx(50 / trace.time[-1])
-    assert study.rules == ["num_workers 4"]
+    assert study.rules == ["num_workers = 4"]
     assert isinstance(study.cells, pd.DataFrame)
     assert jnp.isfinite(study.limit)
