@@ -205,12 +205,20 @@ def _verdict(
         outcome, decided = INCONCLUSIVE, thin
     if outcome == CONFIRMED and study.outside:
         outcome, decided = INCONCLUSIVE, f"{decided}, but {study.outside}"
-    if outcome == CONFIRMED and rule is not None:
-        exponent = float(study.cells["exponent"].iloc[study.where(rule)[0]])
-        if exponent > CRITICAL_EXPONENT:
-            promised = fractions.Fraction(CRITICAL_EXPONENT)
-            outcome, decided = INCONCLUSIVE, f"{decided}, but nothing is claimed beyond K^{promised}"
+    if outcome != INCONCLUSIVE and rule is not None and _beyond(study, rule):
+        promised = f"nothing is claimed beyond K^{fractions.Fraction(CRITICAL_EXPONENT)}"
+        decided += f", but {promised}" if outcome == CONFIRMED else f"; {promised}"
+        outcome = INCONCLUSIVE if outcome == CONFIRMED else outcome
     return Verdict(claim, predicted, measured, len(study.seeds) * len(cells), outcome, decided)
+
+
+def _beyond(study: Study, rule: str) -> bool:
+    """Whether a rule of staleness is more than the theorems allow, or a fixed delay that is so at every K tried."""
+    cells = study.cells.iloc[study.where(rule)]
+    exponent = cells["exponent"].iloc[0]
+    if exponent > 0:
+        return bool(exponent > CRITICAL_EXPONENT)
+    return bool((cells["delay"] > cells["num_updates"] ** CRITICAL_EXPONENT).all())
 
 
 def _too_thin(study: Study, cells: np.ndarray) -> str:

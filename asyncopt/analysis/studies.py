@@ -94,7 +94,7 @@ class Study:
 
 
 def at(rule: str) -> str:
-    """Returns a rule's label as it stands in a sentence: numbers and powers of K are τ, other settings say what they are."""
+    """Returns a rule's label as it stands in a sentence: a number or a power of K is τ, a setting names itself."""
     return f"τ = {rule}" if rule[0].isdigit() or "K^" in rule else rule
 
 

@@ -74,6 +74,18 @@ def test_where_the_theory_promises_nothing_nothing_is_confirmed():
     assert outcomes(found, "τ = K^1/2") <= {INCONCLUSIVE, VIOLATED}
 
 
+def test_a_fixed_delay_is_beyond_the_theory_if_it_is_so_at_every_length():
+    """The longest run is of 100,000 updates, and K^1/4 is 17.8 there."""
+    found = verdicts(rules=(0, 17, 18))
+    assert found["falls as K^-1/2 or faster at τ = 17"].outcome == CONFIRMED
+    assert found["falls as K^-1/2 or faster at τ = 18"].outcome == INCONCLUSIVE
+    lost = verdicts(lambda tau, k: k**-0.5 if tau < 100 else k**0.0, rules=(0, 200))[
+        "falls as K^-1/2 or faster at τ = 200"
+    ]
+    assert lost.outcome == VIOLATED
+    assert "nothing is claimed beyond K^1/4" in lost.rule
+
+
 def test_the_measured_threshold():
     """Inflation (1 + 0.01 τ²/√K)² is 1.1 at τ = 2.2 K^1/4."""
     rules = (0, 1, 2, 4, 8, 16, 32, 64, 128)
