@@ -166,6 +166,9 @@ def delay_term(measures: Measures) -> Figure | None:
     guide = np.array([low, low * 10])
     height = np.max(measures.excess[0][usable]) * 0.5
     axes.plot(guide, height * (guide / guide[1]) ** 2, ":", color=REFERENCE_COLOUR, label=r"the bounds' $\tau^2$")
+    below = int(np.sum((measures.partner >= 0) & (cells["delay"].to_numpy() > 0) & (measures.excess[0] <= 0)))
+    if below:
+        axes.plot([], [], " ", label=f"({below} cells at or below zero are not shown)")
     if not measures.in_delay_term[usable].all():
         label = "not in the fit: above all that is left at τ = 0"
         axes.plot([], [], "o", color="black", markerfacecolor="white", linestyle="none", label=label)
