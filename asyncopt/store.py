@@ -158,6 +158,7 @@ def load_run(folder: str | os.PathLike[str]) -> Record:
     if (
         not {"trace", "optimizer"} <= sections.keys()
         or not isinstance(facts, dict)
+        or not all(isinstance(facts.get(section), dict) for section in ("trace", "problem"))
         or not {"seed", "step"} <= set(frame)
     ):
         raise InputError(f"{folder}: not a run of asyncopt")

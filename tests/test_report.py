@@ -152,20 +152,26 @@ def test_damaged_and_unfinished_runs_are_named_and_left_out(damaged):
     frame = pd.read_parquet(damaged / "7" / "metrics.parquet")
     frame[frame["step"] < frame["step"].max()].to_parquet(damaged / "7" / "metrics.parquet")
     frame.drop(columns="drift").to_parquet(damaged / "8" / "metrics.parquet")
+    (damaged / "9" / "summary.json").write_text('{"trace": {"num_updates": 3000}, "problem": {}}')
+    (damaged / "10" / "summary.json").write_text("{}")
+    (damaged / "11" / "config.yaml").write_text((damaged / "11" / "config.yaml").read_text().replace("K**", "K of "))
     process = command_line(damaged)
     assert process.returncode == 0, process.stderr
     assert "Traceback" not in process.stderr
     lines = process.stderr.splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 8
     for words in (
         ["1/metrics.parquet", "cannot be read"],
         ["4: not a finished run", "summary.json"],
         ["5: not a finished run"],
         ["7: metrics.parquet covers updates 0 to", "expected 0 to 600"],
-        ["8: metrics.parquet has no column drift"],
+        ["9: summary.json has no trace.max_delay"],
+        ["10: not a run of asyncopt"],
+        ["11: config.yaml: staleness is 'K of 0.75'"],
+        ["8: metrics.parquet has no drift"],
     ):
         assert any(all(word in line for word in words) for line in lines), (words, lines)
-    assert "7 cells of 16 seeds" in process.stdout
+    assert "4 cells of 16 seeds" in process.stdout
 
 
 def test_runs_of_different_problems_are_different_studies(damaged):

@@ -129,10 +129,19 @@ def studies(runs: pd.DataFrame, quantity: str | None = None, min_updates: int = 
 
 def _refusal(frame: pd.DataFrame) -> str:
     """Says what is wrong with a run's table, or nothing."""
-    needed = ["seed", "step", "objective", "grad_norm_sq", "average_objective", "drift", "summary.trace.num_updates"]
-    missing = [name for name in needed if name not in frame]
-    if missing:
-        return f"metrics.parquet has no column {missing[0]}"
+    needed = {
+        "metrics.parquet": ["seed", "step", "objective", "grad_norm_sq", "average_objective", "drift"],
+        "config.yaml": ["problem._target_", "optimizer._target_", "trace._target_"],
+        "summary.json": [f"summary.trace.{n}" for n in ("num_updates", "max_delay", "mean_delay", "mean_square_delay")],
+    }
+    for file, names in needed.items():
+        for name in names:
+            if name not in frame:
+                return f"{file} has no {name.removeprefix('summary.')}"
+    try:
+        _rule(frame.iloc[0])
+    except InputError as error:
+        return f"config.yaml: {error}"
     num_updates = frame["summary.trace.num_updates"].iloc[0]
     num_seeds = frame["seed"].nunique()
     steps = frame["step"].to_numpy()
@@ -223,6 +232,7 @@ def _outside(row: pd.Series, frames: Sequence[pd.DataFrame], theorem: str | None
             f"the step size is {row.get('optimizer.schedule')}, not α/√K",
         ),
         (not row.get("optimizer.bias_correction", False), "the step is bias-corrected"),
+        (all(f"optimizer.{n}" in row for n in ("learning_rate", "b1", "b2", "eps")), "its settings are not all known"),
         (all("scale_l1" in frame for frame in frames), "what the bound needs was not recorded"),
         (known("smoothness"), "L is unknown"),
         (known("gradient_bound"), "the gradients have no known bound"),

@@ -1,10 +1,14 @@
 """Data sets: `digits`, `breast_cancer` and `diabetes` come with scikit-learn, `libsvm` reads a file."""
 
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
 from asyncopt.checks import InputError
 from asyncopt.problems.data.bundled import breast_cancer, diabetes, digits
 from asyncopt.problems.data.dataset import Dataset, Matrix, RegressionData, split
 from asyncopt.problems.data.libsvm import libsvm
 
+_T = TypeVar("_T")
 _CLASSIFICATION = {"breast_cancer": breast_cancer, "digits": digits}
 _REGRESSION = {"diabetes": diabetes}
 
@@ -15,9 +19,7 @@ def by_name(name: str) -> Dataset:
     Raises:
       InputError: for an unknown name.
     """
-    if name not in _CLASSIFICATION:
-        raise InputError(f"data is {name!r}, expected one of {sorted(_CLASSIFICATION)} or a Dataset")
-    return _CLASSIFICATION[name]()
+    return _bundled(_CLASSIFICATION, name, "a Dataset")
 
 
 def regression_by_name(name: str) -> RegressionData:
@@ -26,9 +28,13 @@ def regression_by_name(name: str) -> RegressionData:
     Raises:
       InputError: for an unknown name.
     """
-    if name not in _REGRESSION:
-        raise InputError(f"data is {name!r}, expected one of {sorted(_REGRESSION)} or RegressionData")
-    return _REGRESSION[name]()
+    return _bundled(_REGRESSION, name, "RegressionData")
+
+
+def _bundled(known: Mapping[str, Callable[[], _T]], name: str, otherwise: str) -> _T:
+    if name not in known:
+        raise InputError(f"data is {name!r}, expected one of {sorted(known)} or {otherwise}")
+    return known[name]()
 
 
 __all__ = [
