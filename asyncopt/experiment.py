@@ -93,6 +93,8 @@ def build(config: DictConfig) -> Experiment:
     Raises:
       InputError: if one of them refuses its settings; the message starts with the config group.
     """
+    if config.constraint is not None and "constraint" not in config.problem:
+        raise InputError(f"problem: {config.problem._target_} takes no constraint, expected constraint=null")
     trace = _instantiate("trace", config.trace)
     problem = _instantiate("problem", config.problem)
     settings = dict(config.optimizer)

@@ -175,6 +175,7 @@ def test_divergence_is_reported(step_size, tmp_path):
         (["+constraint=box", "constraint.lower=2"], "bounds cross: lower 2 is above upper 1.0"),
         (["+constraint=box", "problem.init_scale=9"], "the start is outside the problem's constraint Box"),
         (["+constraint=box", "optimizer=sgd"], "optimizer: optax.sgd keeps no constraint"),
+        (["+constraint=box", "problem=nonconvex_logistic"], "nonconvex_logistic takes no constraint"),
         (["problem.l2=-1"], "problem: l2 is -1"),
         (["staleness=fast"], "staleness is 'fast', expected a whole number of updates or a rule"),
         (["staleness=3", "trace.max_delay=2"], "staleness is 3, but the delays of asyncopt.traces.uniform were set"),
