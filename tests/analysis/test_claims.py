@@ -86,6 +86,16 @@ def test_a_fixed_delay_is_beyond_the_theory_if_it_is_so_at_every_length():
     assert "nothing is claimed beyond K^1/4" in lost.rule
 
 
+def test_delays_with_a_heavy_tail_are_beyond_the_theory_sooner():
+    """The bound depends on the mean square delay, whatever the rule that the mean delay follows."""
+    study = synthetic.study(half_power, np.random.default_rng(0), noise=0.02)
+    heavy = study.cells.assign(delay=study.cells["delay"] * study.cells["num_updates"] ** 0.2)
+    for cells, expected in ((study.cells, CONFIRMED), (heavy, INCONCLUSIVE)):
+        found = {v.claim: v for v in judge(dataclasses.replace(study, cells=cells))}
+        assert found["falls as K^-1/2 or faster at τ = 0"].outcome == CONFIRMED
+        assert found["falls as K^-1/2 or faster at τ = K^1/4"].outcome == expected
+
+
 def test_the_measured_threshold():
     """Inflation (1 + 0.01 τ²/√K)² is 1.1 at τ = 2.2 K^1/4."""
     rules = (0, 1, 2, 4, 8, 16, 32, 64, 128)
