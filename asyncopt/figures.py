@@ -24,6 +24,8 @@ _MARKERS = "osD^vP*Xh<>p"
 _WIDE, _NARROW = (10.4, 5.4), (6.8, 4.8)
 # Inflations above this look the same.
 _LARGEST_INFLATION = 30.0
+# The first and the last rule's points are drawn at K over and times this.
+_APART = 1.12
 _THRESHOLD_COLOUR = "#D55E00"
 _OUTLINE = [patheffects.Stroke(linewidth=3.5, foreground="white"), patheffects.Normal()]
 
@@ -39,15 +41,17 @@ def rate(measures: Measures) -> Figure | None:
     study = measures.study
     figure = _new(_WIDE, study)
     left, right = figure.subplots(1, 2)
-    for rule, (colour, marker) in _styles(study).items():
+    # Rules are set apart a little, or those that make no difference would hide each other.
+    apart = np.geomspace(1 / _APART, _APART, len(study.rules)) if len(study.rules) > 1 else [1.0]
+    for shift, (rule, (colour, marker)) in zip(apart, _styles(study).items(), strict=True):
         cells = study.where(rule)
         k, mean, errors = _points(measures, cells)
         slope = measures.estimate(measures.slopes(rule))
         label = _tau(rule) + ("" if np.isnan(slope.value) else f": slope {slope.value:.2f}")
         label += "" if np.isnan(slope.low) else f"  [{slope.low:.2f}, {slope.high:.2f}]"
-        left.errorbar(k, mean, errors, fmt=marker, color=colour, markersize=5, capsize=2, label=label)
+        left.errorbar(shift * k, mean, errors, fmt=marker, color=colour, markersize=5, capsize=2, label=label)
         _fit_line(left, k, mean, slope.value, colour)
-        _mark_limits(left, k, mean, study.censored[cells], colour)
+        _mark_limits(left, shift * k, mean, study.censored[cells], colour)
     _half_power(left, study, measures)
     means = "means over seeds, 95 % intervals" if len(study.seeds) > 1 else "one seed"
     left.set_title(f"measured: {means}", fontsize="medium")

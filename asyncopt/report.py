@@ -23,8 +23,8 @@ from asyncopt.checks import InputError
 
 _HEADER = ("claim", "predicted", "measured", "95 % interval", "runs", "verdict", "decided by")
 _CAPTIONS = {
-    "rate": "Left: what was measured against the number of updates, for each rule of staleness; lines are the fitted "
-    "power laws. Right: the same beside the bounds.",
+    "rate": "Left: what was measured against the number of updates, for each rule of staleness; points are "
+    "set apart a little in K, lines are the fitted power laws. Right: the same beside the bounds.",
     "phase": "How many times the updates a delay costs. Below the orange line it costs at most a tenth more. ≥: not "
     "even half of the shortest run without delay was so bad.",
     "delay_term": "What a delay adds, seed by seed on the same mini-batches.",
