@@ -1,6 +1,6 @@
 """Figures of a study: what was measured beside what theory says. Made from run folders alone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -10,11 +10,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from asyncopt.analysis import Study
+from asyncopt.analysis import Estimate, Measures, Study
 from asyncopt.analysis.claims import CRITICAL_EXPONENT
 from asyncopt.analysis.fits import AT_LEAST, EXACT
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
-from asyncopt.analysis.measures import Measures
 from asyncopt.analysis.studies import QUANTITIES, at
 from asyncopt.plots import COLOURS, OTHER_COLOUR, REFERENCE_COLOUR
 
@@ -42,8 +41,9 @@ def rate(measures: Measures) -> Figure | None:
     figure = _new(_WIDE, study)
     left, right = figure.subplots(1, 2)
     # Rules are set apart a little, or those that make no difference would hide each other.
+    styles = _styles(study)
     apart = np.geomspace(1 / _APART, _APART, len(study.rules)) if len(study.rules) > 1 else [1.0]
-    for shift, (rule, (colour, marker)) in zip(apart, _styles(study).items(), strict=True):
+    for shift, (rule, (colour, marker)) in zip(apart, styles.items(), strict=True):
         cells = study.where(rule)
         k, mean, errors = _points(measures, cells)
         slope = measures.estimate(measures.slopes(rule))
@@ -59,7 +59,7 @@ def rate(measures: Measures) -> Figure | None:
 
     drawn = [r for r in study.rules if r == study.reference or _exponent(study, r) == CRITICAL_EXPONENT]
     for rule in drawn or study.rules[:1]:
-        colour, marker = _styles(study)[rule]
+        colour, marker = styles[rule]
         cells = study.where(rule)
         k, mean, errors = _points(measures, cells)
         right.errorbar(k, mean, errors, fmt=f"{marker}-", color=colour, markersize=5, label=f"{_tau(rule)}: measured")
@@ -82,15 +82,13 @@ def phase(measures: Measures) -> Figure | None:
     """Returns the inflation over τ and K, with the staleness that theory allows and the largest harmless one."""
     study = measures.study
     value, side = (part[0] for part in measures.inflation)
-    if np.isnan(value).all():
-        return None
     cells = study.cells
+    if np.isnan(value).all() or not (cells["delay"] > 0).any():
+        return None
     lengths = np.sort(cells["num_updates"].unique())
     figure = _new(_NARROW, study)
     axes = figure.add_subplot()
     norm, cmap = LogNorm(1.0, _LARGEST_INFLATION), matplotlib.colormaps["cividis_r"]
-    if not (cells["delay"] > 0).any():
-        return None
     bottom, top = np.inf, 0.0
     for k, left, right in zip(lengths, _edges(lengths)[:-1], _edges(lengths)[1:], strict=True):
         here = np.flatnonzero((cells["num_updates"] == k) & (cells["delay"] > 0))
@@ -133,7 +131,8 @@ def phase(measures: Measures) -> Figure | None:
 def delay_term(measures: Measures) -> Figure | None:
     """Returns the excess over zero delay against τ for each K, with the fitted power law."""
     study, cells = measures.study, measures.study.cells
-    usable = (measures.partner >= 0) & (cells["delay"].to_numpy() > 0) & (measures.excess[0] > 0)
+    compared = (measures.partner >= 0) & (cells["delay"].to_numpy() > 0)
+    usable = compared & (measures.excess[0] > 0)
     if not usable.any():
         return None
     figure = _new(_NARROW, study)
@@ -170,7 +169,7 @@ def delay_term(measures: Measures) -> Figure | None:
     guide = np.array([low, low * 10])
     height = np.max(measures.excess[0][usable]) * 0.5
     axes.plot(guide, height * (guide / guide[1]) ** 2, ":", color=REFERENCE_COLOUR, label=r"the bounds' $\tau^2$")
-    below = int(np.sum((measures.partner >= 0) & (cells["delay"].to_numpy() > 0) & (measures.excess[0] <= 0)))
+    below = int(np.sum(compared & ~usable))
     if below:
         axes.plot([], [], " ", label=f"({below} cells at or below zero are not shown)")
     if not measures.in_delay_term[usable].all():
@@ -227,8 +226,7 @@ def speedup(measures: Measures) -> Figure | None:
         workers = cells["num_workers"].to_numpy(float)[here]
         faster = cells["throughput"].to_numpy()[here] / alone[k]
         found = [measures.estimate(faster[i] / measures.inflation[0][:, cell]) for i, cell in enumerate(here)]
-        value = np.array([f.value for f in found])
-        errors = np.abs(np.array([[f.low, f.high] for f in found]).reshape(-1, 2).T - value)
+        value, errors = _error_bars(found)
         marker = _MARKERS[index % len(_MARKERS)]
         axes.errorbar(workers, value, errors, fmt=marker + "-", color=shades[index], capsize=2, label=f"$K$ = {k:,}")
         axes.plot(workers, faster, "_", color="black", markersize=12)
@@ -286,10 +284,14 @@ def _shades(number: int) -> list[Colour]:
 
 def _points(measures: Measures, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns K, the means, and the lengths of the error bars of some cells."""
-    found = [measures.estimate(measures.means[:, cell]) for cell in cells]
-    mean = np.array([f.value for f in found])
-    ends = np.array([[f.low, f.high] for f in found]).T
-    return measures.num_updates(cells), mean, np.nan_to_num(np.abs(ends - mean))
+    mean, errors = _error_bars([measures.estimate(measures.means[:, cell]) for cell in cells])
+    return measures.num_updates(cells), mean, errors
+
+
+def _error_bars(found: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the values, and how far their intervals reach below and above; 0 where there is none."""
+    value, low, high = np.array(found).reshape(-1, 3).T
+    return value, np.nan_to_num(np.abs(np.stack([low, high]) - value))
 
 
 def _fit_line(axes: Axes, k: np.ndarray, mean: np.ndarray, slope: float, colour: Colour) -> None:
@@ -318,8 +320,7 @@ def _draw_thresholds(axes: Axes, measures: Measures, span: np.ndarray) -> None:
     if not known.any():
         return
     found = [measures.estimate(value[:, i]) for i in np.flatnonzero(known)]
-    middle = np.array([f.value for f in found])
-    errors = np.nan_to_num(np.abs(np.array([[f.low, f.high] for f in found]).T - middle))
+    middle, errors = _error_bars(found)
     axes.errorbar(
         num_updates[known],
         middle,

@@ -7,11 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asyncopt import atomic, store
+from asyncopt import atomic, names, store
 
 # One colour a method, in every figure: Okabe and Ito's palette, which the colour-blind can tell apart.
 COLOURS = {"asyncopt.apam": "#0072B2", "optax.sgd": "#D55E00"}
-NAMES = {"asyncopt.apam": "APAM", "optax.sgd": "SGD"}
 OTHER_COLOUR = "#009E73"
 REFERENCE_COLOUR = "#555555"
 # A run is drawn as far as this many times its start.
@@ -25,7 +24,7 @@ def curve(record: store.Record) -> Figure:
     theorems' slope, k^-1/2.
     """
     method = record.config["optimizer"]["_target_"]
-    name, colour = NAMES.get(method, method), COLOURS.get(method, OTHER_COLOUR)
+    name, colour = names.method(method), COLOURS.get(method, OTHER_COLOUR)
     known = "gap" in record.metrics
     quantity = "gap" if known else "objective"
     start = record.metrics.loc[record.metrics["step"] == 0, quantity].median()
@@ -51,8 +50,10 @@ def curve(record: store.Record) -> Figure:
     num_seeds = record.metrics["seed"].nunique()
     seeds = f"{num_seeds} seeds, bands from smallest to largest" if num_seeds > 1 else "1 seed"
     seeds += f", {diverged} diverged" if diverged else ""
+    problem = record.config["problem"]
+    title = names.problem(problem["_target_"], problem.get("data", {}).get("_target_"))
     axes.set_title(
-        f"{_problem_name(record)}: delay {trace['mean_delay']:.3g} on average, {trace['max_delay']:,} at most\n{seeds}",
+        f"{title}: delay {trace['mean_delay']:.3g} on average, {trace['max_delay']:,} at most\n{seeds}",
         fontsize="medium",
     )
     return figure
@@ -87,11 +88,3 @@ def _reference(axes: Axes, median: pd.Series) -> None:
         steps = np.asarray(median.index, float)
         values = median.iloc[0] * (steps / steps[0]) ** -0.5
         axes.plot(steps, values, ":", color=REFERENCE_COLOUR, label="slope of the bounds, $k^{-1/2}$")
-
-
-def _problem_name(record: store.Record) -> str:
-    def last_word(group: str) -> str:
-        return record.config[group]["_target_"].rpartition(".")[2].replace("_", " ")
-
-    problem = last_word("problem")
-    return f"logistic regression on {last_word('data')}" if problem == "logistic" else problem

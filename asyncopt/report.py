@@ -3,21 +3,18 @@
 import argparse
 import base64
 import html
-import io
 import json
 import math
 import pathlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from asyncopt import atomic, figures, plots, store
-from asyncopt.analysis import Study, Verdict, judge, studies
-from asyncopt.analysis.measures import Measures
+from asyncopt.analysis import Measures, Study, Verdict, judge, studies
 from asyncopt.analysis.studies import QUANTITIES
 from asyncopt.checks import InputError
 
@@ -66,16 +63,18 @@ def report(
     output.mkdir(parents=True, exist_ok=True)
     sections, facts, page = [], [], []
     for number, study in enumerate(found, start=1):
-        measures, verdicts = Measures(study), judge(study)
+        measures = Measures(study)
+        verdicts = judge(measures)
         prefix = f"{number}_" if len(found) > 1 else ""
         table = cells_table(measures)
         atomic.write(output / f"{prefix}cells.csv", lambda path, table=table: table.to_csv(path, index=False))
-        drawn = figures.all_figures(measures)
-        for name, figure in drawn.items():
-            plots.save(figure, output / f"{prefix}{name}.png")
+        pictures = {}
+        for name, figure in figures.all_figures(measures).items():
+            pictures[name] = output / f"{prefix}{name}.png"
+            plots.save(figure, pictures[name])
         sections.append(f"## {study.name}\n\n{_facts_line(study)}\n\n{markdown(verdicts)}\n")
         facts.append(_as_json(study, verdicts))
-        page.append(_html_section(study, verdicts, drawn))
+        page.append(_html_section(study, verdicts, pictures))
     text = "\n".join(sections)
     content = json.dumps({"studies": facts}, indent=2, allow_nan=False) + "\n"
     atomic.write(output / "verdicts.md", lambda path: path.write_text(text))
@@ -167,24 +166,22 @@ def _as_json(study: Study, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     }
 
 
-def _html_section(study: Study, verdicts: Sequence[Verdict], drawn: dict[str, Figure]) -> str:
+def _html_section(study: Study, verdicts: Sequence[Verdict], pictures: Mapping[str, pathlib.Path]) -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in _HEADER)
     body = ""
     for verdict in verdicts:
         cells = (html.escape(cell) for cell in _row(verdict))
         marked = (f'<td class="{c}">{c}</td>' if c == verdict.outcome else f"<td>{c}</td>" for c in cells)
         body += f"<tr>{''.join(marked)}</tr>\n"
-    pictures = ""
-    for name, figure in drawn.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-        data = base64.b64encode(buffer.getvalue()).decode()
+    shown = ""
+    for name, path in pictures.items():
+        data = base64.b64encode(path.read_bytes()).decode()
         caption = html.escape(_CAPTIONS[name])
-        pictures += f'<figure><img alt="{name}" src="data:image/png;base64,{data}">'
-        pictures += f"<figcaption>{caption}</figcaption></figure>\n"
+        shown += f'<figure><img alt="{name}" src="data:image/png;base64,{data}">'
+        shown += f"<figcaption>{caption}</figcaption></figure>\n"
     return (
         f"<h2>{html.escape(study.name)}</h2>\n<p>{html.escape(_facts_line(study))}</p>\n"
-        f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n{pictures}"
+        f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n{shown}"
     )
 
 

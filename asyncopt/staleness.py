@@ -19,12 +19,10 @@ class Staleness:
     Args:
       factor: at least 0.
       exponent: at least 0; 0 for a delay that is the same for every K.
-      text: as the user wrote it.
     """
 
     factor: float
     exponent: float
-    text: str
 
     @property
     def label(self) -> str:
@@ -46,7 +44,7 @@ def parse(value: int | str) -> Staleness:
       InputError: if it is neither a whole number of updates nor of the form ``c*K**a``, where a may be a fraction.
     """
     if not isinstance(value, str):
-        return Staleness(check_integer("staleness", value, at_least=0), 0.0, str(value))
+        return Staleness(check_integer("staleness", value, at_least=0), 0.0)
     match = _RULE.fullmatch(value.replace(" ", ""))
     try:
         if match is None:
@@ -56,4 +54,4 @@ def parse(value: int | str) -> Staleness:
         raise InputError(
             f"staleness is {value!r}, expected a whole number of updates or a rule such as K**0.25 or 2*K**0.5"
         ) from None
-    return Staleness(float(match["factor"] or 1), exponent, match[0])
+    return Staleness(float(match["factor"] or 1), exponent)

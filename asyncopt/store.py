@@ -201,9 +201,8 @@ def load_runs(folder: str | os.PathLike[str]) -> pd.DataFrame:
 
 def _run_folders(folder: pathlib.Path) -> list[pathlib.Path]:
     """Returns every folder that holds a run or, as Hydra's traces in it say, was to hold one."""
-    found = {path.parent for path in folder.rglob(CONFIG) if path.parent.name != ".hydra"}
-    begun = {path.parent.parent for path in folder.rglob(f".hydra/{CONFIG}")}
-    return sorted(found | begun)
+    holders = (path.parent for path in folder.rglob(CONFIG))
+    return sorted({holder.parent if holder.name == ".hydra" else holder for holder in holders})
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -34,9 +34,8 @@ ROUNDING = 0.05
 _NOTHING = Estimate(math.nan, math.nan, math.nan)
 
 
-def judge(study: Study) -> list[Verdict]:
-    """Returns a verdict for each claim that the study has runs for, in the order of ``docs/theory.md``."""
-    measures = Measures(study)
+def judge(measures: Measures) -> list[Verdict]:
+    """Returns a verdict for each claim that a study has runs for, in the order of ``docs/theory.md``."""
     values, rates = _values(measures), _rates(measures)
     others = [
         *_same_rate(measures),
@@ -47,7 +46,7 @@ def judge(study: Study) -> list[Verdict]:
     ]
     # Against runs that do not converge even with the least delay, a loose bound holds and no delay does harm.
     if rates[0].outcome != CONFIRMED:
-        reason = f"but it is not confirmed that these runs converge at {at(study.rules[0])}"
+        reason = f"but it is not confirmed that these runs converge at {at(measures.study.rules[0])}"
         values, others = ([_doubted(found, reason) for found in group] for group in (values, others))
     return [*values, *rates, *others]
 
@@ -62,7 +61,7 @@ def _values(measures: Measures) -> list[Verdict]:
     """Measured at most the a-posteriori bound, and that at most the a-priori one, in every cell."""
     study = measures.study
     claims = ["measured mean ≤ a-posteriori bound", "a-posteriori bound ≤ a-priori bound"]
-    if study.theorem is None or study.outside:
+    if study.outside:
         rule = f"no bound to compare: {study.outside}"
         return [Verdict(claim, "ratio ≤ 1", _NOTHING, study.values.size, INCONCLUSIVE, rule) for claim in claims]
     bounds = study.cells["a_posteriori"].to_numpy()
@@ -161,7 +160,7 @@ def _inflations(measures: Measures) -> list[Verdict]:
         at_longest = measures.estimate(measures.inflation[0][:, cells[-1]])
         if measures.inflation[1][0, cells[-1]] == fits.AT_LEAST and at_longest.value >= HOPELESS_INFLATION:
             # Only limits are known, through which any line could be drawn; the last of them says enough.
-            growth, outcome = Estimate(math.nan, math.nan, math.nan), VIOLATED
+            growth, outcome = _NOTHING, VIOLATED
             decided = f"at K = {study.cells['num_updates'].iloc[cells[-1]]:,} it is {at_longest.value:.3g} at least"
         claim = f"updates to accuracy, over those without delay, stay bounded at {at(rule)}"
         verdicts.append(_verdict(measures, claim, "slope ≤ 0", growth, cells, outcome, decided, rule))

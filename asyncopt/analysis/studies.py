@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from asyncopt import staleness, theory
+from asyncopt import names, staleness, theory
 from asyncopt.checks import InputError
 
 # What is measured at the end of a run; the first two are what the theorems bound.
@@ -134,8 +134,8 @@ def _refusal(frame: pd.DataFrame) -> str:
         "config.yaml": ["problem._target_", "optimizer._target_", "trace._target_"],
         "summary.json": [f"summary.trace.{n}" for n in ("num_updates", "max_delay", "mean_delay", "mean_square_delay")],
     }
-    for file, names in needed.items():
-        for name in names:
+    for file, fields in needed.items():
+        for name in fields:
             if name not in frame:
                 return f"{file} has no {name.removeprefix('summary.')}"
     try:
@@ -205,16 +205,10 @@ def _study(frames: Sequence[pd.DataFrame], quantity: str | None) -> Study | None
 
 
 def _name(row: pd.Series) -> str:
-    def last_word(key: str) -> str:
-        return str(row.get(key, "")).rpartition(".")[2].replace("_", " ")
-
-    problem = {"logistic": "logistic regression", "nonconvex logistic": "non-convex logistic regression"}.get(
-        last_word("problem._target_"), last_word("problem._target_")
-    )
-    data = f" on {last_word('problem.data._target_')}" if "problem.data._target_" in row else ""
-    within = {"Box": " in a box", "L2Ball": " in a ball"}.get(last_word("constraint._target_"), "")
-    method = {"apam": "APAM", "sgd": "SGD"}.get(last_word("optimizer._target_"), last_word("optimizer._target_"))
-    return f"{problem}{data}{within}; {method}; {last_word('trace._target_')} delays"
+    problem = names.problem(row["problem._target_"], row.get("problem.data._target_"))
+    within = {"asyncopt.Box": " in a box", "asyncopt.L2Ball": " in a ball"}.get(row.get("constraint._target_", ""), "")
+    delays = names.last_word(row["trace._target_"])
+    return f"{problem}{within}; {names.method(row['optimizer._target_'])}; {delays} delays"
 
 
 def _outside(row: pd.Series, frames: Sequence[pd.DataFrame], theorem: str | None, quantity: str) -> str:
@@ -261,11 +255,11 @@ def _cell(frame: pd.DataFrame, quantity: str, theorem: str | None) -> dict[str, 
     }
     steps = by_seed["step"][0]
     measured = _measured(by_seed, steps, quantity)
-    rule = _rule(row)
+    rule, factor, exponent = _rule(row)
     facts: dict[str, Any] = {
-        "rule": rule.label if isinstance(rule, staleness.Staleness) else rule,
-        "exponent": rule.exponent if isinstance(rule, staleness.Staleness) else 0.0,
-        "factor": rule.factor if isinstance(rule, staleness.Staleness) else float(trace["mean_delay"]),
+        "rule": rule,
+        "exponent": exponent,
+        "factor": factor,
         "num_updates": num_updates,
         "delay": float(np.sqrt(row["summary.trace.mean_square_delay"])),
         **trace,
@@ -295,17 +289,22 @@ def _mean_over_run(values: Float[np.ndarray, "S E"], steps: Int[np.ndarray, " E"
     return (total + (values[:, 0] - values[:, -1]) / 2) / steps[-1]
 
 
-def _rule(row: pd.Series) -> staleness.Staleness | str:
-    """Returns the rule a run's delays follow: as configured, or else the settings of its trace."""
+def _rule(row: pd.Series) -> tuple[str, float, float]:
+    """Returns label, factor and exponent of the rule that a run's delays follow: the configured one, if there is one.
+
+    Else the settings of its trace are the label; their mean delay as the factor puts them in order.
+    """
     configured = row.get("staleness")
     if configured is not None and not pd.isna(configured):
         # Beside other runs' missing values, pandas makes whole numbers floats.
-        return staleness.parse(configured if isinstance(configured, str) else int(configured))
+        rule = staleness.parse(configured if isinstance(configured, str) else int(configured))
+        return rule.label, rule.factor, rule.exponent
     if row["summary.trace.max_delay"] == 0:
-        return staleness.parse(0)
+        return "0", 0.0, 0.0
     varying = [str(key) for key in row.index if key in _VARYING and str(key).startswith("trace.")]
     settings = {key.removeprefix("trace."): row[key] for key in varying if key != "trace.num_updates"}
-    return ", ".join(f"{key} = {value:g}" for key, value in settings.items()) or "the trace"
+    label = ", ".join(f"{key} = {value:g}" for key, value in settings.items()) or "the trace"
+    return label, float(row["summary.trace.mean_delay"]), 0.0
 
 
 def _bounds(

@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import scipy.sparse
 from jaxtyping import Array, Float, Int, Key
 
 from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.constraints import Box, Constraint
-from asyncopt.problems.data import Dataset, Matrix, by_name
+from asyncopt.problems.data import Dataset, Matrix, by_name, with_intercept
 from asyncopt.problems.logistic_optimum import LogisticLoss, minimise
 from asyncopt.problems.problem import Constants
 
@@ -142,8 +141,8 @@ def logistic(
     l2 = check_number("l2", l2, at_least=0)
     batch_size = check_integer("batch_size", batch_size, at_least=1)
     init_scale = check_number("init_scale", init_scale, at_least=0)
-    features = _with_intercept(dataset.features) if intercept else dataset.features
-    test_features = _with_intercept(dataset.test_features) if intercept else dataset.test_features
+    features = with_intercept(dataset.features) if intercept else dataset.features
+    test_features = with_intercept(dataset.test_features) if intercept else dataset.test_features
 
     num_features = features.shape[1]
     shape = _parameter_shape(num_features, dataset.num_classes)
@@ -169,13 +168,6 @@ def logistic(
 
 def _parameter_shape(num_features: int, num_classes: int) -> tuple[int, ...]:
     return (num_features,) if num_classes == 2 else (num_features, num_classes)
-
-
-def _with_intercept(features: Matrix) -> Matrix:
-    ones = np.ones((features.shape[0], 1))
-    if isinstance(features, np.ndarray):
-        return np.hstack([features, ones])
-    return scipy.sparse.csr_array(scipy.sparse.hstack([features, ones], format="csr"))
 
 
 def _rows(features: Matrix, dtype: Any) -> DenseRows | PaddedRows:

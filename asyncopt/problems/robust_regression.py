@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from asyncopt.checks import InputError, check_integer, check_number
-from asyncopt.problems.data import RegressionData, regression_by_name
+from asyncopt.problems.data import RegressionData, regression_by_name, with_intercept
 from asyncopt.problems.problem import Constants
 
 # Of ρ(r) = ½ r²/(1 + r²): ρ' = r/(1 + r²)² is largest at r = 1/√3, |ρ''| = |1 - 3r²|/(1 + r²)³ at r = 0.
@@ -81,7 +81,7 @@ def robust_regression(
     scale = check_number("scale", scale, above=0)
     batch_size = check_integer("batch_size", batch_size, at_least=1)
     init_scale = check_number("init_scale", init_scale, at_least=0)
-    features = np.hstack([rows.features, np.ones((len(rows.targets), 1))]) if intercept else rows.features
+    features = with_intercept(rows.features) if intercept else rows.features
     dtype = jnp.zeros(()).dtype
     return RobustRegression(
         features=jnp.asarray(features, dtype),

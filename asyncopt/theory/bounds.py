@@ -63,9 +63,9 @@ def convex_a_priori(
       diameter: D, the longest side of the box.
       mean_square_delay: the mean of τ_k² over the trace.
     """
-    b1, b2, step_size, num_updates = (np.asarray(x, float) for x in (b1, b2, step_size, num_updates))
-    eps, dimension, diameter = np.asarray(eps, float), np.asarray(dimension, float), np.asarray(diameter, float)
-    smoothness, gradient_bound = np.asarray(smoothness, float), np.asarray(gradient_bound, float)
+    num_updates, step_size, b1, b2, eps = _floats(num_updates, step_size, b1, b2, eps)
+    dimension, smoothness, gradient_bound = _floats(dimension, smoothness, gradient_bound)
+    diameter, mean_square_delay = _floats(diameter, mean_square_delay)
     carried = b1 / (1 - b1)
     size = dimension * gradient_bound
     distance = diameter**2 * (size + dimension * eps) / (2 * step_size * num_updates)
@@ -73,7 +73,7 @@ def convex_a_priori(
     return Bound(
         leading=distance + noise,
         lower_order=carried * diameter * size / num_updates,
-        delay=smoothness * step_size**2 * dimension / (2 * (1 - b2)) * np.asarray(mean_square_delay, float),
+        delay=smoothness * step_size**2 * dimension / (2 * (1 - b2)) * mean_square_delay,
     )
 
 
@@ -108,14 +108,16 @@ def convex_a_posteriori(
       momentum_l1: ‖m_K‖_1.
       mean_drift: the mean of ‖x_k - y_k‖² over the updates.
     """
-    b1, diameter, num_updates = np.asarray(b1, float), np.asarray(diameter, float), np.asarray(num_updates, float)
+    num_updates, step_size, b1, smoothness, diameter = _floats(num_updates, step_size, b1, smoothness, diameter)
+    scale_l1, scaled_momentum_sum, momentum_l1 = _floats(scale_l1, scaled_momentum_sum, momentum_l1)
+    (mean_drift,) = _floats(mean_drift)
     carried = b1 / (1 - b1)
-    distance = diameter**2 * np.asarray(scale_l1, float) / (2 * np.asarray(step_size, float))
-    noise = (0.5 + carried) * np.asarray(scaled_momentum_sum, float)
+    distance = diameter**2 * scale_l1 / (2 * step_size)
+    noise = (0.5 + carried) * scaled_momentum_sum
     return Bound(
         leading=(distance + noise) / num_updates,
-        lower_order=carried * diameter * np.asarray(momentum_l1, float) / num_updates,
-        delay=np.asarray(smoothness, float) / 2 * np.asarray(mean_drift, float),
+        lower_order=carried * diameter * momentum_l1 / num_updates,
+        delay=smoothness / 2 * mean_drift,
     )
 
 
@@ -152,8 +154,7 @@ def nonconvex_a_priori(
       mean_delay: the mean of τ_k over the trace.
       mean_square_delay: the mean of τ_k².
     """
-    dimension, eps, b2 = np.asarray(dimension, float), np.asarray(eps, float), np.asarray(b2, float)
-    gradient_bound = np.asarray(gradient_bound, float)
+    b2, eps, dimension, gradient_bound = _floats(b2, eps, dimension, gradient_bound)
     with np.errstate(divide="ignore"):
         mean_scaled_gradient = gradient_bound**2 * dimension / eps**2
     return nonconvex_a_posteriori(
@@ -211,21 +212,26 @@ def nonconvex_a_posteriori(
       mean_scaled_gradient: W², the mean of ‖g_k / V_{k-1}‖² over the updates.
       scaled_momentum_max: B, the largest ‖m_k / V_k‖_2.
     """
-    num_updates, step_size = np.asarray(num_updates, float), np.asarray(step_size, float)
-    b1, eps, smoothness = np.asarray(b1, float), np.asarray(eps, float), np.asarray(smoothness, float)
-    gradient_bound, mean_delay = np.asarray(gradient_bound, float), np.asarray(mean_delay, float)
-    size = gradient_bound**2 * np.asarray(dimension, float)
+    num_updates, step_size, b1, eps = _floats(num_updates, step_size, b1, eps)
+    dimension, smoothness, gradient_bound = _floats(dimension, smoothness, gradient_bound)
+    initial_gap, mean_delay, mean_square_delay = _floats(initial_gap, mean_delay, mean_square_delay)
+    mean_scaled_gradient, scaled_momentum_max = _floats(mean_scaled_gradient, scaled_momentum_max)
+    size = gradient_bound**2 * dimension
     carried = b1 / (1 - b1)
     positive = np.where(eps > 0, eps, 1.0)
-    moved = step_size**2 * smoothness**2 * np.asarray(scaled_momentum_max, float) ** 2 / positive
+    moved = step_size**2 * smoothness**2 * scaled_momentum_max**2 / positive
     preconditioner = size / ((1 - b1) * positive * num_updates)
     preconditioner_squared = smoothness * step_size * size / ((1 - b1) ** 2 * positive**2 * num_updates)
     factor = 4 * (gradient_bound + eps)
-    descent = np.asarray(initial_gap, float) / (step_size * num_updates)
-    noise = smoothness * step_size * np.asarray(mean_scaled_gradient, float)
+    descent = initial_gap / (step_size * num_updates)
+    noise = smoothness * step_size * mean_scaled_gradient
     parts = Bound(
         leading=factor * (descent + noise),
         lower_order=factor * (preconditioner + preconditioner_squared + moved * carried**2 / 2),
-        delay=factor * moved * (np.asarray(mean_square_delay, float) + carried * mean_delay),
+        delay=factor * moved * (mean_square_delay + carried * mean_delay),
     )
     return Bound(*(np.where(eps > 0, part, np.inf) for part in parts))
+
+
+def _floats(*values: ArrayLike) -> tuple[Array, ...]:
+    return tuple(np.asarray(value, float) for value in values)

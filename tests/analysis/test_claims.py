@@ -18,7 +18,7 @@ def half_power(tau, k):
 
 def verdicts(truth=half_power, *, seed=0, **settings):
     settings = {"noise": 0.02, **settings}
-    return {v.claim: v for v in judge(synthetic.study(truth, np.random.default_rng(seed), **settings))}
+    return {v.claim: v for v in judge(Measures(synthetic.study(truth, np.random.default_rng(seed), **settings)))}
 
 
 def outcomes(found, words):
@@ -91,7 +91,7 @@ def test_delays_with_a_heavy_tail_are_beyond_the_theory_sooner():
     study = synthetic.study(half_power, np.random.default_rng(0), noise=0.02)
     heavy = study.cells.assign(delay=study.cells["delay"] * study.cells["num_updates"] ** 0.2)
     for cells, expected in ((study.cells, CONFIRMED), (heavy, INCONCLUSIVE)):
-        found = {v.claim: v for v in judge(dataclasses.replace(study, cells=cells))}
+        found = {v.claim: v for v in judge(Measures(dataclasses.replace(study, cells=cells)))}
         assert found["falls as K^-1/2 or faster at τ = 0"].outcome == CONFIRMED
         assert found["falls as K^-1/2 or faster at τ = K^1/4"].outcome == expected
 
@@ -137,10 +137,10 @@ def test_a_broken_bound_violates():
     study = synthetic.study(half_power, np.random.default_rng(0), noise=0.02)
     cells = study.cells.copy()
     cells.loc[7, "a_posteriori"] = 0.5 * study.values[:, 7].mean()
-    found = {v.claim: v for v in judge(dataclasses.replace(study, cells=cells))}
+    found = {v.claim: v for v in judge(Measures(dataclasses.replace(study, cells=cells)))}
     assert found["measured mean ≤ a-posteriori bound"].outcome == VIOLATED
     cells.loc[7, "a_posteriori"] = 1e6
-    found = {v.claim: v for v in judge(dataclasses.replace(study, cells=cells))}
+    found = {v.claim: v for v in judge(Measures(dataclasses.replace(study, cells=cells)))}
     assert found["a-posteriori bound ≤ a-priori bound"].outcome == VIOLATED
 
 
@@ -182,7 +182,7 @@ def test_diverged_runs_count_as_limits_not_as_missing():
         for s in (synthetic.study(half_power, np.random.default_rng(0), noise=0.02), study)
     )
     assert after > before
-    found = {v.claim: v for v in judge(study)}
+    found = {v.claim: v for v in judge(Measures(study))}
     assert found["measured mean ≤ a-posteriori bound"].outcome == VIOLATED
     assert found["falls as K^-1/2 or faster at τ = K^1/4"].outcome != CONFIRMED
     assert found["falls as K^-1/2 or faster at τ = 0"].outcome == CONFIRMED

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from asyncopt.checks import InputError
 from asyncopt.problems.data.bundled import breast_cancer, diabetes, digits
-from asyncopt.problems.data.dataset import Dataset, Matrix, RegressionData, split
+from asyncopt.problems.data.dataset import Dataset, Matrix, RegressionData, split, with_intercept
 from asyncopt.problems.data.libsvm import libsvm
 
 _T = TypeVar("_T")
@@ -48,4 +48,5 @@ __all__ = [
     "libsvm",
     "regression_by_name",
     "split",
+    "with_intercept",
 ]

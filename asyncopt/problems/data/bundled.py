@@ -1,5 +1,6 @@
 """Real data sets that come with scikit-learn: nothing to download."""
 
+import numpy as np
 import sklearn.datasets
 
 from asyncopt.problems.data.dataset import Dataset, RegressionData, split
@@ -30,8 +31,7 @@ def breast_cancer(test_fraction: float = 0.2, split_seed: int = 0) -> Dataset:
       Wolberg et al., `Breast cancer Wisconsin (diagnostic) <https://doi.org/10.24432/C5DW2B>`_, 1995.
     """
     measurements, labels = sklearn.datasets.load_breast_cancer(return_X_y=True)
-    standardised = (measurements - measurements.mean(axis=0)) / measurements.std(axis=0)
-    return split("breast_cancer", standardised, labels.astype(int), 2, test_fraction, split_seed)
+    return split("breast_cancer", _standardised(measurements), labels.astype(int), 2, test_fraction, split_seed)
 
 
 def diabetes() -> RegressionData:
@@ -42,5 +42,8 @@ def diabetes() -> RegressionData:
       <https://doi.org/10.1214/009053604000000067>`_, 2004.
     """
     measurements, progression = sklearn.datasets.load_diabetes(return_X_y=True)
-    features = (measurements - measurements.mean(axis=0)) / measurements.std(axis=0)
-    return RegressionData("diabetes", features, (progression - progression.mean()) / progression.std())
+    return RegressionData("diabetes", _standardised(measurements), _standardised(progression))
+
+
+def _standardised(columns: np.ndarray) -> np.ndarray:
+    return (columns - columns.mean(axis=0)) / columns.std(axis=0)

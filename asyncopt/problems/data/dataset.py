@@ -70,3 +70,11 @@ def split(
     order = np.random.default_rng(check_integer("split_seed", seed, at_least=0)).permutation(num_rows)
     test, train = np.sort(order[:num_test]), np.sort(order[num_test:])
     return Dataset(name, features[train], labels[train], num_classes, features[test], labels[test])
+
+
+def with_intercept(features: Matrix) -> Matrix:
+    """Returns the features with a column of ones after them."""
+    ones = np.ones((features.shape[0], 1))
+    if isinstance(features, np.ndarray):
+        return np.hstack([features, ones])
+    return scipy.sparse.csr_array(scipy.sparse.hstack([features, ones], format="csr"))
