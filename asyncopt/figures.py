@@ -25,7 +25,8 @@ _WIDE, _NARROW = (10.4, 5.4), (6.8, 4.8)
 _LARGEST_INFLATION = 30.0
 # The first and the last rule's points are drawn at K over and times this.
 _APART = 1.12
-_THRESHOLD_COLOUR = "#D55E00"
+# Of Okabe and Ito's palette, too, but no method's.
+_THRESHOLD_COLOUR = "#CC79A7"
 _OUTLINE = [patheffects.Stroke(linewidth=3.5, foreground="white"), patheffects.Normal()]
 
 

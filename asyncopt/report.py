@@ -22,7 +22,7 @@ _HEADER = ("claim", "predicted", "measured", "95 % interval", "runs", "verdict",
 _CAPTIONS = {
     "rate": "Left: what was measured against the number of updates, for each rule of staleness; points are "
     "set apart a little in K, lines are the fitted power laws. Right: the same beside the bounds.",
-    "phase": "How many times the updates a delay costs. Below the orange line it costs at most a tenth more. ≥: not "
+    "phase": "How many times the updates a delay costs. Below the pink line it costs at most a tenth more. ≥: not "
     "even half of the shortest run without delay was so bad.",
     "delay_term": "What a delay adds, seed by seed on the same mini-batches.",
     "bounds": "How far the bounds are above what was measured, in every cell.",
