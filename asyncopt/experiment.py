@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -68,7 +67,7 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise InputError(f"{missing[0]} has no value, expected {missing[0]}=... on the command line")
-    _prepare_jax(config.precision)
+    _prepare_jax(config.precision, config.threads, len(_seeds(config.seeds)))
     experiment = build(config)
     result = replay(
         experiment.problem,
@@ -149,20 +148,23 @@ def _seeds(seeds: int | ListConfig) -> Sequence[int]:
     return range(check_integer("seeds", seeds, at_least=1))
 
 
-def _prepare_jax(precision: str) -> None:
+def _prepare_jax(precision: str, threads: int | None, num_runs: int) -> None:
     if precision not in ("float32", "float64"):
         raise InputError(f"precision is {precision!r}, expected float32 or float64")
     jax.config.update("jax_enable_x64", precision == "float64")
-    _one_device_a_core()
+    num_cores = len(os.sched_getaffinity(0))
+    if threads is None:
+        threads = max(1, num_cores // num_runs)
+    _share_out_cores(min(check_integer("threads", threads, at_least=1), num_cores), num_cores)
 
 
-@functools.cache
-def _one_device_a_core() -> None:
-    """Makes each core a JAX device of its own, so that seeds run side by side; once, before JAX starts.
+def _share_out_cores(threads: int, num_cores: int) -> None:
+    """Makes devices of ``threads`` cores each, so that seeds run side by side; once, before JAX starts.
 
-    Each device then has one thread. An update of a small model is a row of kernels of a few microseconds, and handing
-    them from thread to thread costs more than it gains (`benchmarks/sparse_logistic.py` shows both).
+    An update of a small model is a row of kernels of a few microseconds, and handing them from thread to thread costs
+    more than it gains (`benchmarks/sparse_logistic.py` shows both); a network has work enough for several.
     """
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
-        os.environ.setdefault("PJRT_NPROC", "1")
+        os.environ.setdefault("PJRT_NPROC", str(threads))
+        with contextlib.suppress(RuntimeError):  # an earlier job of this process started JAX, which keeps its devices
+            jax.config.update("jax_num_cpu_devices", num_cores // threads)

@@ -2,6 +2,14 @@
 
 from asyncopt.problems import data
 from asyncopt.problems.hard_instance import HardInstance, hard_instance
+from asyncopt.problems.image_classification import (
+    ImageClassification,
+    all_cnn,
+    lenet5,
+    perceptron,
+    resnet18,
+    wrn_28_5,
+)
 from asyncopt.problems.logistic import Logistic, logistic
 from asyncopt.problems.nonconvex_logistic import NonconvexLogistic, nonconvex_logistic
 from asyncopt.problems.problem import Constants, Problem
@@ -11,15 +19,21 @@ from asyncopt.problems.robust_regression import RobustRegression, robust_regress
 __all__ = [
     "Constants",
     "HardInstance",
+    "ImageClassification",
     "Logistic",
     "NonconvexLogistic",
     "Problem",
     "Quadratic",
     "RobustRegression",
+    "all_cnn",
     "data",
     "hard_instance",
+    "lenet5",
     "logistic",
     "nonconvex_logistic",
+    "perceptron",
     "quadratic",
+    "resnet18",
     "robust_regression",
+    "wrn_28_5",
 ]

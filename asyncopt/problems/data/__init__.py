@@ -1,11 +1,17 @@
-"""Data sets: `digits`, `breast_cancer` and `diabetes` come with scikit-learn, `libsvm` reads a file."""
+"""Data sets: `digits`, `breast_cancer` and `diabetes` come with scikit-learn, `libsvm` reads a file.
+
+Images: `digits_images` comes with scikit-learn, too; `fashion_mnist`, `mnist` and `cifar10` read published files.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from asyncopt.checks import InputError
-from asyncopt.problems.data.bundled import breast_cancer, diabetes, digits
+from asyncopt.problems.data.bundled import breast_cancer, diabetes, digits, digits_images
+from asyncopt.problems.data.cifar import cifar10
 from asyncopt.problems.data.dataset import Dataset, Matrix, RegressionData, split, with_intercept
+from asyncopt.problems.data.idx import fashion_mnist, mnist
+from asyncopt.problems.data.images import ImageData
 from asyncopt.problems.data.libsvm import libsvm
 
 _T = TypeVar("_T")
@@ -39,13 +45,18 @@ def _bundled(known: Mapping[str, Callable[[], _T]], name: str, otherwise: str) -
 
 __all__ = [
     "Dataset",
+    "ImageData",
     "Matrix",
     "RegressionData",
     "breast_cancer",
     "by_name",
+    "cifar10",
     "diabetes",
     "digits",
+    "digits_images",
+    "fashion_mnist",
     "libsvm",
+    "mnist",
     "regression_by_name",
     "split",
     "with_intercept",

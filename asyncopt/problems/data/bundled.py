@@ -4,6 +4,7 @@ import numpy as np
 import sklearn.datasets
 
 from asyncopt.problems.data.dataset import Dataset, RegressionData, split
+from asyncopt.problems.data.images import ImageData
 
 
 def digits(test_fraction: float = 0.2, split_seed: int = 0) -> Dataset:
@@ -18,6 +19,30 @@ def digits(test_fraction: float = 0.2, split_seed: int = 0) -> Dataset:
     """
     pixels, labels = sklearn.datasets.load_digits(return_X_y=True)
     return split("digits", pixels / 16.0, labels.astype(int), 10, test_fraction, split_seed)
+
+
+def digits_images(test_fraction: float = 0.2, split_seed: int = 0) -> ImageData:
+    """The images of `digits` for networks: 8 × 8 pixels, as bytes.
+
+    Args:
+      test_fraction: part of the images held out, in [0, 1).
+      split_seed: which ones those are; the same as in `digits`.
+    """
+    rows = digits(test_fraction, split_seed)
+
+    def pixels(features):
+        return np.round(features * 255).astype(np.uint8).reshape(-1, 8, 8, 1)
+
+    return ImageData(
+        name="digits",
+        images=pixels(rows.features),
+        labels=rows.labels,
+        num_classes=10,
+        test_images=pixels(rows.test_features),
+        test_labels=rows.test_labels,
+        mean=np.array([0.3053]),  # of all pixels
+        deviation=np.array([0.3760]),
+    )
 
 
 def breast_cancer(test_fraction: float = 0.2, split_seed: int = 0) -> Dataset:

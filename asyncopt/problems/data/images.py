@@ -1,0 +1,61 @@
+"""Images in memory, as bytes: normalised and augmented only when a mini-batch is drawn."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from asyncopt.checks import InputError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageData:
+    """Images and their classes, with some held out to measure accuracy on.
+
+    Args:
+      name: for titles and messages.
+      images: uint8[N, H, W, C], N at least 1.
+      labels: int64[N], classes 0..num_classes - 1.
+      num_classes: at least 2.
+      test_images: uint8[M, H, W, C], held out; M may be 0.
+      test_labels: int64[M].
+      mean: float[C], subtracted from pixels scaled to [0, 1].
+      deviation: float[C], which the result is divided by.
+
+    Raises:
+      InputError: if an array has another shape or dtype, or a label is out of range; the message names both.
+    """
+
+    name: str
+    images: UInt8[np.ndarray, "N H W C"]
+    labels: Int[np.ndarray, " N"]
+    num_classes: int
+    test_images: UInt8[np.ndarray, "M H W C"]
+    test_labels: Int[np.ndarray, " M"]
+    mean: Float[np.ndarray, " C"]
+    deviation: Float[np.ndarray, " C"]
+
+    def __post_init__(self):
+        parts = (("", self.images, self.labels), ("test_", self.test_images, self.test_labels))
+        for part, images, labels in parts:
+            if images.ndim != 4 or images.dtype != np.uint8 or images.shape[1:] != self.images.shape[1:]:
+                raise InputError(
+                    f"{self.name}: {part}images is {images.dtype}{list(images.shape)}, expected uint8 with axes for "
+                    "image, row, column and colour, the same for training and test"
+                )
+            if labels.shape != images.shape[:1]:
+                raise InputError(f"{self.name}: {len(images)} {part}images, but {len(labels)} {part}labels")
+            check_labels(f"{self.name}: {part}labels", labels, self.num_classes)
+        if not len(self.images):
+            raise InputError(f"{self.name}: no images, expected at least one to train on")
+
+
+def check_labels(name: str, labels: Int[np.ndarray, " N"], num_classes: int) -> None:
+    """Refuses labels outside of 0..num_classes - 1.
+
+    Raises:
+      InputError: starting with ``name``.
+    """
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if len(wrong):
+        raise InputError(f"{name}: label {labels[wrong[0]]} of image {wrong[0]}, expected 0 to {num_classes - 1}")
