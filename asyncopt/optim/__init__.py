@@ -3,12 +3,24 @@
 from asyncopt.optim.apam import ApamState, apam, scale_by_apam
 from asyncopt.optim.delay import DelayGradientsState, delay_gradients
 from asyncopt.optim.schedules import step_size
+from asyncopt.optim.staleness_aware import (
+    WRAPPER_STATES,
+    buffer_updates,
+    compensate_delay,
+    drop_stale,
+    scale_steps_by_delay,
+)
 
 __all__ = [
+    "WRAPPER_STATES",
     "ApamState",
     "DelayGradientsState",
     "apam",
+    "buffer_updates",
+    "compensate_delay",
     "delay_gradients",
+    "drop_stale",
     "scale_by_apam",
+    "scale_steps_by_delay",
     "step_size",
 ]

@@ -67,39 +67,42 @@ class ImageClassification(eqx.Module):
     def loss(self, params: Any, batch: tuple[Float[Array, "C H W B"], Int[Array, " B"]]) -> Float[Array, ""]:
         """Returns the MEAN cross-entropy of a mini-batch."""
         images, labels = batch
-        return jnp.mean(_cross_entropy(params, images, labels))
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(_scores(params, images), labels))
 
     def objective(self, params: Any) -> Float[Array, ""]:
         """Returns the mean cross-entropy over the images that F is measured on, without augmentation."""
-        return self._mean(_cross_entropy, params, self.measured_images, self.measured_labels)
+        return self._means(params, self.measured_images, self.measured_labels)[0]
 
     def metrics(self, params: Any) -> dict[str, Float[Array, ""]]:
         """Returns accuracy on the images F is measured on, and loss and accuracy on those held out if there are any."""
-        measured = {"train_accuracy": self._mean(_is_right, params, self.measured_images, self.measured_labels)}
-        if len(self.test_labels):
-            measured["test_loss"] = self._mean(_cross_entropy, params, self.test_images, self.test_labels)
-            measured["test_accuracy"] = self._mean(_is_right, params, self.test_images, self.test_labels)
-        return measured
+        _, train_accuracy = self._means(params, self.measured_images, self.measured_labels)
+        if not len(self.test_labels):
+            return {"train_accuracy": train_accuracy}
+        test_loss, test_accuracy = self._means(params, self.test_images, self.test_labels)
+        return {"train_accuracy": train_accuracy, "test_loss": test_loss, "test_accuracy": test_accuracy}
 
     def _normalised(self, images: UInt8[Array, "B H W C"]) -> Float[Array, "C H W B"]:
         pixels = images.astype(self.mean.dtype) / 255
         return ((pixels - self.mean) / self.deviation).transpose(3, 1, 2, 0)
 
-    def _mean(self, measure: Callable[..., Array], params: Any, images: Array, labels: Array) -> Float[Array, ""]:
-        """Returns the mean of a measure over all images, taken in parts."""
+    def _means(self, params: Any, images: UInt8[Array, "M H W C"], labels: Int[Array, " M"]) -> Float[Array, "2"]:
+        """Returns mean cross-entropy and accuracy over all images, taken in parts."""
 
         # Nothing is kept of a part for the gradient: it is computed again.
         @jax.checkpoint
-        def part_sum(images, labels):
-            return jnp.sum(measure(params, self._normalised(images), labels))
+        def part_sums(images, labels):
+            scores = _scores(params, self._normalised(images))
+            losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
+            right = jnp.argmax(scores, axis=1) == labels
+            return jnp.stack([jnp.sum(losses), jnp.sum(right, dtype=losses.dtype)])
 
         number = len(labels)
         size = min(_EVALUATED_AT_ONCE, number)
         whole = number // size * size
-        parts = [x[:whole].reshape(-1, size, *x.shape[1:]) for x in (images, labels)]
-        sums, _ = jax.lax.scan(lambda total, part: (total + part_sum(*part), None), jnp.zeros(()), tuple(parts))
+        parts = tuple(x[:whole].reshape(-1, size, *x.shape[1:]) for x in (images, labels))
+        sums = jnp.sum(jax.lax.map(lambda part: part_sums(*part), parts), axis=0)
         if whole < number:
-            sums += part_sum(images[whole:], labels[whole:])
+            sums += part_sums(images[whole:], labels[whole:])
         return sums / number
 
 
@@ -108,15 +111,6 @@ def _scores(network: Any, images: Float[Array, "C H W B"]) -> Float[Array, "B cl
     dtype = jax.tree.leaves(network)[0].dtype
     scores = network(images.astype(dtype)).T
     return scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
-
-
-def _cross_entropy(network: Any, images: Array, labels: Array) -> Float[Array, " B"]:
-    return optax.softmax_cross_entropy_with_integer_labels(_scores(network, images), labels)
-
-
-def _is_right(network: Any, images: Array, labels: Array) -> Float[Array, " B"]:
-    scores = _scores(network, images)
-    return (jnp.argmax(scores, axis=1) == labels).astype(scores.dtype)
 
 
 def _crop(images: UInt8[Array, "B H W C"], key: Key[Array, ""]) -> UInt8[Array, "B H W C"]:
@@ -138,14 +132,14 @@ def _flip(images: UInt8[Array, "B H W C"], key: Key[Array, ""]) -> UInt8[Array, 
 
 
 def perceptron(
-    data: ImageData, batch_size: int = 40, width: float = 1.0, augment: bool = False, objective_images: int = 10_000
+    data: ImageData, batch_size: int = 40, width: float = 1.0, augment: bool = False, objective_images: int = 5_000
 ) -> ImageClassification:
     """A perceptron with one hidden layer of 100 · ``width`` units; see `lenet5` for the arguments."""
     return _problem(networks.Perceptron, data, batch_size, width, augment, objective_images)
 
 
 def lenet5(
-    data: ImageData, batch_size: int = 40, width: float = 1.0, augment: bool = False, objective_images: int = 10_000
+    data: ImageData, batch_size: int = 40, width: float = 1.0, augment: bool = False, objective_images: int = 5_000
 ) -> ImageClassification:
     """LeNet-5 on images of at least 16 × 16 pixels. All networks take the same arguments.
 
@@ -165,21 +159,21 @@ def lenet5(
 
 
 def all_cnn(
-    data: ImageData, batch_size: int = 100, width: float = 1.0, augment: bool = True, objective_images: int = 10_000
+    data: ImageData, batch_size: int = 100, width: float = 1.0, augment: bool = True, objective_images: int = 5_000
 ) -> ImageClassification:
     """The all-convolutional network of the paper's artificial-delay experiment; see `lenet5` for the arguments."""
     return _problem(networks.AllCNN, data, batch_size, width, augment, objective_images)
 
 
 def resnet18(
-    data: ImageData, batch_size: int = 80, width: float = 1.0, augment: bool = True, objective_images: int = 10_000
+    data: ImageData, batch_size: int = 80, width: float = 1.0, augment: bool = True, objective_images: int = 5_000
 ) -> ImageClassification:
     """ResNet-18 with a stem of 3 × 3; see `lenet5` for the arguments."""
     return _problem(networks.ResNet18, data, batch_size, width, augment, objective_images)
 
 
 def wrn_28_5(
-    data: ImageData, batch_size: int = 100, width: float = 1.0, augment: bool = True, objective_images: int = 10_000
+    data: ImageData, batch_size: int = 100, width: float = 1.0, augment: bool = True, objective_images: int = 5_000
 ) -> ImageClassification:
     """The wide residual network WRN-28-5; see `lenet5` for the arguments."""
     return _problem(networks.WideResNet, data, batch_size, width, augment, objective_images)

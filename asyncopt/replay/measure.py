@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from asyncopt.optim import ApamState
+from asyncopt.optim import WRAPPER_STATES, ApamState
 
 _LANES = 64
 
@@ -36,10 +36,11 @@ class LastTerms(NamedTuple):
 def find_apam_state(optimizer_state: PyTree, params: PyTree) -> ApamState | None:
     """Returns the one `ApamState` over all of ``params`` inside an optimizer's state, or None.
 
-    None, too, where there are several or it sees only part of the parameters: the bounds are about one method
-    on the whole vector.
+    None, too, where there are several, it sees only part of the parameters, or its steps are changed for their delay:
+    the bounds are about one method on the whole vector.
     """
-    leaves = jax.tree.leaves(optimizer_state, is_leaf=lambda leaf: isinstance(leaf, ApamState))
+    kept_whole = (ApamState, *WRAPPER_STATES)
+    leaves = jax.tree.leaves(optimizer_state, is_leaf=lambda leaf: isinstance(leaf, kept_whole))
     found = [leaf for leaf in leaves if isinstance(leaf, ApamState)]
     if len(found) != 1 or jax.tree.structure(found[0].amsgrad.mu) != jax.tree.structure(params):
         return None

@@ -22,7 +22,32 @@ TRANSFORMS = {
     "delay_gradients 0": functools.partial(asyncopt.delay_gradients, 0),
     "delay_gradients 3": functools.partial(asyncopt.delay_gradients, 3),
 }
-every = pytest.mark.parametrize("make", TRANSFORMS.values(), ids=TRANSFORMS)
+ours = pytest.mark.parametrize("make", TRANSFORMS.values(), ids=TRANSFORMS)
+
+
+def told(wrap):
+    """The wrapper around APAM, told what the engine tells it: here, of gradients one update old."""
+
+    def make(learning_rate):
+        transform = wrap(asyncopt.apam(learning_rate))
+
+        def update(updates, state, params=None, **extra_args):
+            return transform.update(updates, state, params, **{"delay": 1, "stale_params": params} | extra_args)
+
+        return optax.GradientTransformationExtraArgs(transform.init, update)
+
+    return functools.partial(make, 0.1)
+
+
+STALENESS_AWARE = {
+    "scale_steps_by_delay": told(lambda inner: asyncopt.optim.scale_steps_by_delay(inner, "power", 0.5)),
+    "drop_stale": told(lambda inner: asyncopt.optim.drop_stale(inner, 2)),
+    "compensate_delay": told(lambda inner: asyncopt.optim.compensate_delay(inner, 0.1)),
+    "compensate_delay adaptive": told(lambda inner: asyncopt.optim.compensate_delay(inner, 0.1, 0.9)),
+    "buffer_updates": told(lambda inner: asyncopt.optim.buffer_updates(inner, 3)),
+}
+everything = TRANSFORMS | STALENESS_AWARE
+every = pytest.mark.parametrize("make", everything.values(), ids=everything)
 
 
 def params_like(dtype=jnp.float64):
@@ -44,7 +69,7 @@ def assert_close(left, right, rtol=1e-12):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-12), left, right)
 
 
-@every
+@ours
 def test_is_an_extra_args_transform_that_ignores_what_it_does_not_know(make):
     assert isinstance(make(), optax.GradientTransformationExtraArgs)
     plain = steps(make(), params_like())
