@@ -1,7 +1,14 @@
 """What problems and methods are called in titles and tables."""
 
 _METHODS = {"asyncopt.apam": "APAM", "optax.sgd": "SGD"}
-_PROBLEMS = {"logistic": "logistic regression", "nonconvex logistic": "non-convex logistic regression"}
+_PROBLEMS = {
+    "all cnn": "All-CNN",
+    "lenet5": "LeNet-5",
+    "logistic": "logistic regression",
+    "nonconvex logistic": "non-convex logistic regression",
+    "resnet18": "ResNet-18",
+    "wrn 28 5": "WRN-28-5",
+}
 
 
 def method(target: str) -> str:
