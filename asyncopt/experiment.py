@@ -154,7 +154,7 @@ def _prepare_jax(precision: str, threads: int | None, num_runs: int) -> None:
     jax.config.update("jax_enable_x64", precision == "float64")
     num_cores = len(os.sched_getaffinity(0))
     if threads is None:
-        threads = max(1, num_cores // num_runs)
+        threads = max(1, num_cores // max(1, num_runs))  # no seeds at all are refused later
     _share_out_cores(min(check_integer("threads", threads, at_least=1), num_cores), num_cores)
 
 

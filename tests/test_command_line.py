@@ -185,6 +185,7 @@ def test_divergence_is_reported(step_size, tmp_path):
         (["seeds=0"], "seeds is 0, expected an integer of at least 1"),
         (["seeds=[]"], "seeds is empty"),
         (["eval_every=0"], "eval_every is 0"),
+        (["problem=perceptron", "seeds=[]"], "seeds is empty"),
         (["threads=0"], "threads is 0, expected an integer of at least 1"),
         (["problem=lenet5", "data=digits"], "problem: data is Dataset, expected images"),
         (["problem=lenet5", "data=digits_images"], "problem: images have 8 × 8 pixels, expected at least 16 × 16"),

@@ -1,7 +1,8 @@
 """Ways to handle stale gradients, as wrappers: each takes an optimizer and returns one that knows of delays.
 
-The returned transforms need the keyword ``delay``, int, the staleness of the gradient in updates; the replay engine
-passes it. With delay 0 throughout, each is the optimizer it wraps (`buffer_updates` with a buffer of 1).
+The returned transforms need the keyword ``delay``, int, the staleness of the gradient in updates, or ``stale_params``,
+the iterate it was taken at; the replay engine passes both.
+With delay 0 throughout, each is the optimizer it wraps (`buffer_updates` with a buffer of 1).
 """
 
 from collections.abc import Callable
@@ -101,7 +102,7 @@ def drop_stale(inner: optax.GradientTransformation, max_delay: int) -> optax.Gra
 
     References:
       Maranjyan, Tyurin and Richtárik, `Ringmaster ASGD: the first asynchronous SGD with optimal time complexity
-      <https://arxiv.org/abs/2501.16168>`_, 2025, algorithm 4.
+      <https://arxiv.org/abs/2501.16168>`_, 2025.
     """
     max_delay = _static("max_delay", max_delay)
     inner = optax.with_extra_args_support(inner)
@@ -158,7 +159,7 @@ def compensate_delay(
 
     References:
       Zheng et al., `Asynchronous stochastic gradient descent with delay compensation
-      <https://arxiv.org/abs/1609.08326>`_, 2017, equations 10 and 14.
+      <https://arxiv.org/abs/1609.08326>`_, 2017.
     """
     strength = check_number("strength", strength, at_least=0)
     if decay is not None:

@@ -86,9 +86,9 @@ def convolve_by_slices(images: Images, weight: Float[Array, "k k C O"], stride: 
     height, width = ((length - size) // stride + 1 for length in images.shape[1:3])
     # First along one axis, then along the other: 2 size slices, not size².
     columns = [images[:, :, j : j + stride * (width - 1) + 1 : stride] for j in range(size)]
-    shifted = jnp.stack(columns) if size > 1 else columns[0][None]
+    shifted = jnp.stack(columns)
     rows = [shifted[:, :, i : i + stride * (height - 1) + 1 : stride] for i in range(size)]
-    patches = (jnp.stack(rows) if size > 1 else rows[0][None]).reshape(size * size * in_channels, -1)
+    patches = jnp.stack(rows).reshape(size * size * in_channels, -1)
     product = weight.reshape(-1, out_channels).T @ patches
     return product.reshape(out_channels, height, width, images.shape[3])
 
