@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import functools
+import json
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from asyncopt import plots, staleness, store
 from asyncopt.checks import InputError, check_integer
-from asyncopt.optim import step_size
+from asyncopt.optim import parametric, step_size
 from asyncopt.problems import Problem
 from asyncopt.replay import replay
 from asyncopt.traces import Trace
@@ -57,7 +59,8 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
       folder: made if need be.
 
     Returns:
-      The folder, with ``config.yaml`` (resolved), ``metrics.parquet``, ``summary.json`` and ``curve.png``.
+      The folder, with ``config.yaml`` (resolved), ``metrics.parquet``, ``summary.json`` and, if asked
+      for, ``curve.png``.
 
     Raises:
       InputError: if the configuration asks for something impossible.
@@ -80,7 +83,8 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
     )
     folder = pathlib.Path(folder)
     record = store.save_run(folder, config, experiment.problem, experiment.trace, result)
-    plots.save(plots.curve(record), folder / "curve.png")
+    if config.plot:
+        plots.save(plots.curve(record), folder / "curve.png")
     print(store.table(record))
     print(f"\n{folder}")
     return folder
@@ -95,7 +99,7 @@ def build(config: DictConfig) -> Experiment:
     if config.constraint is not None and "constraint" not in config.problem:
         raise InputError(f"problem: {config.problem._target_} takes no constraint, expected constraint=null")
     trace = _instantiate("trace", config.trace)
-    problem = _instantiate("problem", config.problem)
+    problem = _problem(json.dumps(OmegaConf.to_container(config.problem, resolve=True)), jax.config.jax_enable_x64)
     settings = dict(config.optimizer)
     objects: dict[str, Any] = {}
     if "constraint" in settings:
@@ -107,13 +111,50 @@ def build(config: DictConfig) -> Experiment:
     with _errors_of("optimizer"):
         alpha, schedule = settings.pop("learning_rate"), settings.pop("schedule")
         objects["learning_rate"] = step_size(schedule, alpha, trace.num_updates)
-    return Experiment(problem, _instantiate("optimizer", settings, **objects), trace, _seeds(config.seeds))
+        base = _constructor(settings)
+        optimizer = parametric(base.func, **base.keywords, **objects)
+    if config.handling is not None:
+        with _errors_of("handling"):
+            wrapper = _constructor(config.handling)
+            wrapper(optimizer)  # for its checks, so that what it refuses is not blamed on the optimizer
+        make = _Handled(base.func, wrapper.func, tuple(sorted(wrapper.keywords.items())))
+        optimizer = parametric(make, **base.keywords, **objects)
+    return Experiment(problem, optimizer, trace, _seeds(config.seeds))
 
 
-def _instantiate(group: str, settings: Any, **objects: Any) -> Any:
-    """Calls the ``_target_`` of ``settings`` with them and with ``objects``, which Hydra must not take apart."""
+@dataclasses.dataclass(frozen=True)
+class _Handled:
+    """A constructor of an optimizer in a wrapper; equal ones share a compilation."""
+
+    base: Callable[..., optax.GradientTransformation]
+    wrapper: Callable[..., optax.GradientTransformation]
+    settings: tuple[tuple[str, Any], ...]  # of the wrapper
+
+    def __call__(self, **base_settings: Any) -> optax.GradientTransformation:
+        return self.wrapper(self.base(**base_settings), **dict(self.settings))
+
+
+@functools.lru_cache(maxsize=1)
+def _problem(settings: str, double: bool) -> Problem:
+    """Makes a problem from its configuration in JSON; a sweep's next job with the same one need not read data again.
+
+    Args:
+      settings: all that it is made of.
+      double: whether arrays are of float64; JAX knows, but the cache must, too.
+    """
+    del double
+    return _instantiate("problem", OmegaConf.create(json.loads(settings)))
+
+
+def _instantiate(group: str, settings: Any) -> Any:
+    """Calls the ``_target_`` of ``settings`` with them."""
     with _errors_of(group):
-        return instantiate(settings, _convert_="all", _partial_=True)(**objects)
+        return _constructor(settings)()
+
+
+def _constructor(settings: Any) -> functools.partial:
+    """Returns the ``_target_`` of ``settings`` and its arguments; the caller adds objects that Hydra must not touch."""
+    return instantiate(settings, _convert_="all", _partial_=True)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,8 @@
 """What problems and methods are called in titles and tables."""
 
+from collections.abc import Mapping
+from typing import Any
+
 _METHODS = {"asyncopt.apam": "APAM", "optax.sgd": "SGD"}
 _PROBLEMS = {
     "all cnn": "All-CNN",
@@ -14,6 +17,16 @@ _PROBLEMS = {
 def method(target: str) -> str:
     """Returns the name of an optimizer's ``_target_``."""
     return _METHODS.get(target, target)
+
+
+def method_in_full(config: Mapping[str, Any]) -> str:
+    """Returns the name of the method that a resolved configuration describes, as comparisons of methods need it."""
+    optimizer, handling = config["optimizer"], config.get("handling") or {}
+    name = method(optimizer["_target_"]) + (" with momentum" if optimizer.get("momentum") else "")
+    wrapper = last_word(handling.get("_target_", ""))
+    if last_word(config["trace"]["_target_"]) == "rounds":
+        return f"synchronous {'AMSGrad' if name == 'APAM' else name}"
+    return f"{name}, {wrapper}" if wrapper else name
 
 
 def problem(target: str, data: str | None) -> str:

@@ -7,7 +7,7 @@ import os
 import pathlib
 import platform
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -180,23 +180,36 @@ def load_runs(folder: str | os.PathLike[str]) -> pd.DataFrame:
     Raises:
       InputError: if there is no such folder, or no whole run in it.
     """
+    frames = []
+    for run, record in load_records(folder):
+        facts = {"trace": record.summary["trace"], "problem": record.summary["problem"]}
+        constants = {**_flat(record.config), **_flat(facts, "summary.")}
+        frames.append(record.metrics.assign(run=run, **constants))
+    return pd.concat(frames, ignore_index=True)
+
+
+def load_records(folder: str | os.PathLike[str]) -> Iterator[tuple[str, Record]]:
+    """Reads every run below a folder, one after another, with its folder's name, relative to it.
+
+    A run that is unfinished or damaged is left out with a warning that names it.
+
+    Raises:
+      InputError: if there is no such folder, or no whole run in it.
+    """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, expected one with runs below it")
-    frames = []
+    found = False
     for run_folder in _run_folders(folder):
         try:
             record = load_run(run_folder)
         except InputError as error:
             warnings.warn(f"left out: {error}", stacklevel=2)
             continue
-        facts = {"trace": record.summary["trace"], "problem": record.summary["problem"]}
-        constants = {**_flat(record.config), **_flat(facts, "summary.")}
-        run = str(run_folder.relative_to(folder))
-        frames.append(record.metrics.assign(run=run, **constants))
-    if not frames:
+        found = True
+        yield str(run_folder.relative_to(folder)), record
+    if not found:
         raise InputError(f"{folder}: no finished run below it")
-    return pd.concat(frames, ignore_index=True)
 
 
 def _run_folders(folder: pathlib.Path) -> list[pathlib.Path]:

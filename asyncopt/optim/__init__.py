@@ -2,6 +2,7 @@
 
 from asyncopt.optim.apam import ApamState, apam, scale_by_apam
 from asyncopt.optim.delay import DelayGradientsState, delay_gradients
+from asyncopt.optim.parametric import parametric
 from asyncopt.optim.schedules import step_size
 from asyncopt.optim.staleness_aware import (
     WRAPPER_STATES,
@@ -20,6 +21,7 @@ __all__ = [
     "compensate_delay",
     "delay_gradients",
     "drop_stale",
+    "parametric",
     "scale_by_apam",
     "scale_steps_by_delay",
     "step_size",

@@ -2,8 +2,10 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
 
 from asyncopt.checks import InputError, check_integer, check_number
 
@@ -27,7 +29,11 @@ def step_size(schedule: str, alpha: float, num_updates: int) -> optax.ScalarOrSc
     if schedule == "inverse_sqrt_horizon":
         return alpha / math.sqrt(num_updates)
     if schedule == "inverse_sqrt":
-        # count + 1.0 is a float of the default precision: float64 where that is enabled.
-        return lambda count: alpha / jnp.sqrt(count + 1.0)
+        return jax.tree_util.Partial(_inverse_sqrt, alpha)  # a pytree, so that α can be an input of a program
     known = ["constant", "inverse_sqrt", "inverse_sqrt_horizon"]
     raise InputError(f"schedule is {schedule!r}, expected one of {known}")
+
+
+def _inverse_sqrt(alpha: float, count: Int[Array, ""]) -> Float[Array, ""]:
+    # count + 1.0 is a float of the default precision: float64 where that is enabled.
+    return alpha / jnp.sqrt(count + 1.0)

@@ -1,13 +1,15 @@
 """Traces: when, and from which iterate, each gradient came. NumPy only; no JAX is imported here.
 
 A trace is made by a rule (`synchronous`, `constant`, `cyclic`), by drawing delays (`uniform`, `geometric`,
-`pareto`), by the event-driven model of a cluster (`cluster`), or read from a file (`load`).
+`pareto`), by the event-driven model of a cluster (`cluster`; `rounds` is its synchronous counterpart), or read from a
+file (`load`).
 """
 
 from asyncopt.traces import durations
 from asyncopt.traces.cluster import cluster
 from asyncopt.traces.durations import Duration
 from asyncopt.traces.files import load
+from asyncopt.traces.rounds import rounds
 from asyncopt.traces.synthetic import constant, cyclic, geometric, pareto, synchronous, uniform
 from asyncopt.traces.trace import Trace
 
@@ -21,6 +23,7 @@ __all__ = [
     "geometric",
     "load",
     "pareto",
+    "rounds",
     "synchronous",
     "uniform",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from asyncopt.checks import check_integer
+from asyncopt.traces.clock import compute_means
 from asyncopt.traces.durations import Duration, as_duration
 from asyncopt.traces.trace import Trace
 
@@ -18,6 +19,8 @@ def cluster(
     compute: AnyDuration = "exponential",
     server: AnyDuration = 0.0,
     network: AnyDuration = 0.0,
+    stragglers: int = 0,
+    slowdown: float = 4.0,
     seed: int = 0,
 ) -> Trace:
     """Simulates asynchronous training of p workers with one parameter server.
@@ -31,9 +34,11 @@ def cluster(
       num_updates: K, at least 1.
       num_workers: p, at least 1.
       compute: seconds for one gradient: a `Duration`, a mapping with its fields, a distribution's name (mean
-        1 s), or a number (constant). One mean for each worker makes stragglers.
+        1 s), or a number (constant). Or one mean for each worker.
       server: seconds for the server to apply one gradient, likewise.
       network: seconds for one message, likewise; each update costs its worker two messages.
+      stragglers: how many workers are slow; never all.
+      slowdown: how many times as long they take for a gradient, at least 1.
       seed: of all durations.
 
     Returns:
@@ -56,12 +61,12 @@ def cluster(
     num_dispatches = num_workers + num_updates
     compute_units = compute.unit_draws(generator, num_dispatches).tolist()
     network_units = network.unit_draws(generator, 2 * num_dispatches).reshape(2, -1).sum(axis=0).tolist()
-    compute_means = compute.means("compute", num_workers).tolist()
+    means = compute_means(compute, num_workers, stragglers, slowdown).tolist()
     network_means = network.means("network", num_workers).tolist()
     service = server.unit_draws(generator, num_updates) * server.means("server", 1)[0]
 
     def time_away(dispatch: int, worker: int) -> float:
-        return compute_units[dispatch] * compute_means[worker] + network_units[dispatch] * network_means[worker]
+        return compute_units[dispatch] * means[worker] + network_units[dispatch] * network_means[worker]
 
     arrivals = [(time_away(worker, worker), worker) for worker in range(num_workers)]
     heapq.heapify(arrivals)
