@@ -99,7 +99,7 @@ def build(config: DictConfig) -> Experiment:
     if config.constraint is not None and "constraint" not in config.problem:
         raise InputError(f"problem: {config.problem._target_} takes no constraint, expected constraint=null")
     trace = _instantiate("trace", config.trace)
-    problem = _problem(json.dumps(OmegaConf.to_container(config.problem, resolve=True)), jax.config.jax_enable_x64)
+    problem = _problem(json.dumps(OmegaConf.to_container(config.problem, resolve=True)), config.precision)
     settings = dict(config.optimizer)
     objects: dict[str, Any] = {}
     if "constraint" in settings:
@@ -135,14 +135,14 @@ class _Handled:
 
 
 @functools.lru_cache(maxsize=1)
-def _problem(settings: str, double: bool) -> Problem:
+def _problem(settings: str, precision: str) -> Problem:
     """Makes a problem from its configuration in JSON; a sweep's next job with the same one need not read data again.
 
     Args:
       settings: all that it is made of.
-      double: whether arrays are of float64; JAX knows, but the cache must, too.
+      precision: of its arrays; JAX knows it already, but the cache must, too.
     """
-    del double
+    del precision
     return _instantiate("problem", OmegaConf.create(json.loads(settings)))
 
 

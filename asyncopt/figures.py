@@ -10,6 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from asyncopt import names
 from asyncopt.analysis import Estimate, Measures, Study
 from asyncopt.analysis.claims import CRITICAL_EXPONENT
 from asyncopt.analysis.fits import AT_LEAST, EXACT
@@ -227,7 +228,7 @@ def speedup(measures: Measures) -> Figure | None:
         workers = cells["num_workers"].to_numpy(float)[here]
         faster = cells["throughput"].to_numpy()[here] / alone[k]
         found = [measures.estimate(faster[i] / measures.inflation[0][:, cell]) for i, cell in enumerate(here)]
-        value, errors = _error_bars(found)
+        value, errors = error_bars(found)
         marker = _MARKERS[index % len(_MARKERS)]
         axes.errorbar(workers, value, errors, fmt=marker + "-", color=shades[index], capsize=2, label=f"$K$ = {k:,}")
         axes.plot(workers, faster, "_", color="black", markersize=12)
@@ -274,7 +275,7 @@ def _styles(study: Study) -> dict[str, tuple[Colour, str]]:
         rule: (shades[i], _MARKERS[i % len(_MARKERS)]) for i, rule in enumerate(study.rules)
     }
     if study.reference is not None:
-        styles[study.reference] = (COLOURS.get(study.method, OTHER_COLOUR), _MARKERS[0])
+        styles[study.reference] = (COLOURS.get(names.method(study.method), OTHER_COLOUR), _MARKERS[0])
     return styles
 
 
@@ -285,11 +286,11 @@ def _shades(number: int) -> list[Colour]:
 
 def _points(measures: Measures, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns K, the means, and the lengths of the error bars of some cells."""
-    mean, errors = _error_bars([measures.estimate(measures.means[:, cell]) for cell in cells])
+    mean, errors = error_bars([measures.estimate(measures.means[:, cell]) for cell in cells])
     return measures.num_updates(cells), mean, errors
 
 
-def _error_bars(found: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarray]:
+def error_bars(found: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the values, and how far their intervals reach below and above; 0 where there is none."""
     value, low, high = np.array(found).reshape(-1, 3).T
     return value, np.nan_to_num(np.abs(np.stack([low, high]) - value))
@@ -321,7 +322,7 @@ def _draw_thresholds(axes: Axes, measures: Measures, span: np.ndarray) -> None:
     if not known.any():
         return
     found = [measures.estimate(value[:, i]) for i in np.flatnonzero(known)]
-    middle, errors = _error_bars(found)
+    middle, errors = error_bars(found)
     axes.errorbar(
         num_updates[known],
         middle,

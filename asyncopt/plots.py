@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from asyncopt import atomic, names, store
 
 # One colour a method, in every figure: Okabe and Ito's palette, which the colour-blind can tell apart.
-COLOURS = {"asyncopt.apam": "#0072B2", "optax.sgd": "#D55E00"}
+COLOURS = {"APAM": "#0072B2", "SGD": "#D55E00", "SGD with momentum": "#E69F00", "synchronous AMSGrad": "#56B4E9"}
 OTHER_COLOUR = "#009E73"
 REFERENCE_COLOUR = "#555555"
 # A run is drawn as far as this many times its start.
@@ -23,8 +23,8 @@ def curve(record: store.Record) -> Figure:
     Lines are medians over seeds, bands run from the smallest to the largest seed. The dotted line has the
     theorems' slope, k^-1/2.
     """
-    method = record.config["optimizer"]["_target_"]
-    name, colour = names.method(method), COLOURS.get(method, OTHER_COLOUR)
+    name = names.method_in_full(record.config)
+    colour = COLOURS.get(name, OTHER_COLOUR)
     known = "gap" in record.metrics
     quantity = "gap" if known else "objective"
     start = record.metrics.loc[record.metrics["step"] == 0, quantity].median()

@@ -1,24 +1,20 @@
 """``python -m asyncopt.report FOLDER``: verdicts on the theorems and figures, from run folders alone."""
 
 import argparse
-import base64
-import html
 import json
-import math
 import pathlib
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from asyncopt import atomic, figures, plots, store
+from asyncopt import atomic, figures, page, plots, store
 from asyncopt.analysis import Measures, Study, Verdict, judge, studies
 from asyncopt.analysis.studies import QUANTITIES
 from asyncopt.checks import InputError
 
-_HEADER = ("claim", "predicted", "measured", "95 % interval", "runs", "verdict", "decided by")
 _CAPTIONS = {
     "rate": "Left: what was measured against the number of updates, for each rule of staleness; points are "
     "set apart a little in K, lines are the fitted power laws. Right: the same beside the bounds.",
@@ -28,13 +24,6 @@ _CAPTIONS = {
     "bounds": "How far the bounds are above what was measured, in every cell.",
     "speedup": "Throughput of the trace's clock divided by the inflation in updates.",
 }
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; font-size: 0.9rem; } td, th { padding: 0.3rem 0.6rem; text-align: left;
-border-bottom: 1px solid #ddd; } .confirmed { color: #00604a; font-weight: 600; } .violated { color: #a33c00;
-font-weight: 700; } .inconclusive { color: #555; font-style: italic; } figure { margin: 2rem 0; } img { max-width: 100%;
-} figcaption { color: #555; font-size: 0.9rem; }
-"""
 
 
 def report(
@@ -61,7 +50,7 @@ def report(
         found = studies(store.load_runs(folder), quantity, min_updates)
     left_out = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
     output.mkdir(parents=True, exist_ok=True)
-    sections, facts, page = [], [], []
+    sections, facts, html_sections = [], [], []
     for number, study in enumerate(found, start=1):
         measures = Measures(study)
         verdicts = judge(measures)
@@ -72,14 +61,17 @@ def report(
         for name, figure in figures.all_figures(measures).items():
             pictures[name] = output / f"{prefix}{name}.png"
             plots.save(figure, pictures[name])
-        sections.append(f"## {study.name}\n\n{_facts_line(study)}\n\n{markdown(verdicts)}\n")
+        sections.append(f"## {study.name}\n\n{_facts_line(study)}\n\n{page.markdown(verdicts)}\n")
         facts.append(_as_json(study, verdicts))
-        page.append(_html_section(study, verdicts, pictures))
+        table = page.html_table(page.HEADER, [page.row(verdict) for verdict in verdicts])
+        captions = {path: _CAPTIONS[name] for name, path in pictures.items()}
+        html_sections.append(page.html_section(study.name, _facts_line(study), [table], captions))
     text = "\n".join(sections)
     content = json.dumps({"studies": facts}, indent=2, allow_nan=False) + "\n"
     atomic.write(output / "verdicts.md", lambda path: path.write_text(text))
     atomic.write(output / "verdicts.json", lambda path: path.write_text(content))
-    atomic.write(output / "report.html", lambda path: path.write_text(_html_page(page, left_out)))
+    whole = page.html_page("What theory says of staleness, and what was measured", html_sections, left_out)
+    atomic.write(output / "report.html", lambda path: path.write_text(whole))
     return text, left_out
 
 
@@ -95,30 +87,6 @@ def cells_table(measures: Measures) -> pd.DataFrame:
     columns |= {"inflation_is_lower_limit": side[0] != 0, "mean_is_lower_limit": study.censored}
     columns |= {"excess": measures.excess[0], "excess_standard_error": measures.excess[1]}
     return study.cells.drop(columns="run").assign(**columns)
-
-
-def markdown(verdicts: Sequence[Verdict]) -> str:
-    """Returns the verdicts as a Markdown table with aligned columns."""
-    rows = [_HEADER, *(_row(verdict) for verdict in verdicts)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
-
-
-def _row(verdict: Verdict) -> tuple[str, ...]:
-    value, low, high = (_number(x) for x in verdict.measured)
-    interval = f"[{low}, {high}]" if low != "-" else "-"
-    return (verdict.claim, verdict.predicted, value, interval, str(verdict.runs), verdict.outcome, verdict.rule)
-
-
-def _number(value: float) -> str:
-    """Returns three significant digits; rounding's own noise is zero."""
-    if math.isnan(value):
-        return "-"
-    return f"{0.0 if abs(value) < 1e-12 else value:.3g}"
 
 
 def _facts_line(study: Study) -> str:
@@ -139,9 +107,6 @@ def _plain(text: str) -> str:
 
 
 def _as_json(study: Study, verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    def number(value: float) -> float | str | None:
-        return None if math.isnan(value) else str(value) if math.isinf(value) else value
-
     return {
         "name": study.name,
         "quantity": study.quantity,
@@ -150,49 +115,8 @@ def _as_json(study: Study, verdicts: Sequence[Verdict]) -> dict[str, Any]:
         "seeds": len(study.seeds),
         "num_updates": sorted(int(k) for k in study.cells["num_updates"].unique()),
         "rules": study.rules,
-        "verdicts": [
-            {
-                "claim": verdict.claim,
-                "predicted": verdict.predicted,
-                "measured": number(verdict.measured.value),
-                "low": number(verdict.measured.low),
-                "high": number(verdict.measured.high),
-                "runs": verdict.runs,
-                "outcome": verdict.outcome,
-                "rule": verdict.rule,
-            }
-            for verdict in verdicts
-        ],
+        "verdicts": [page.as_json(verdict) for verdict in verdicts],
     }
-
-
-def _html_section(study: Study, verdicts: Sequence[Verdict], pictures: Mapping[str, pathlib.Path]) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in _HEADER)
-    body = ""
-    for verdict in verdicts:
-        cells = (html.escape(cell) for cell in _row(verdict))
-        marked = (f'<td class="{c}">{c}</td>' if c == verdict.outcome else f"<td>{c}</td>" for c in cells)
-        body += f"<tr>{''.join(marked)}</tr>\n"
-    shown = ""
-    for name, path in pictures.items():
-        data = base64.b64encode(path.read_bytes()).decode()
-        caption = html.escape(_CAPTIONS[name])
-        shown += f'<figure><img alt="{name}" src="data:image/png;base64,{data}">'
-        shown += f"<figcaption>{caption}</figcaption></figure>\n"
-    return (
-        f"<h2>{html.escape(study.name)}</h2>\n<p>{html.escape(_facts_line(study))}</p>\n"
-        f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n{shown}"
-    )
-
-
-def _html_page(sections: Sequence[str], left_out: Sequence[str]) -> str:
-    notes = "".join(f"<li>{html.escape(line)}</li>" for line in left_out)
-    notes = f"<h2>Left out</h2><ul>{notes}</ul>" if notes else ""
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>asyncopt: verdicts</title>'
-        f"<style>{_STYLE}</style></head>\n<body><h1>What theory says of staleness, and what was measured</h1>\n"
-        f"{''.join(sections)}{notes}</body></html>\n"
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

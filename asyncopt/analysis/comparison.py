@@ -221,7 +221,9 @@ def comparisons(records: Iterable[tuple[str, Record]], progress: float = PROGRES
         common = {key: config.get(key) for key in ("problem", "precision", "constraint")}
         key = json.dumps([common, int(run.step[-1]), seeds], sort_keys=True)
         data = config["problem"].get("data") or {}
-        groups.setdefault(key, []).append((seeds, run, names.problem(config["problem"]["_target_"], data.get("_target_"))))
+        groups.setdefault(key, []).append(
+            (seeds, run, names.problem(config["problem"]["_target_"], data.get("_target_")))
+        )
     found = []
     for members in groups.values():
         seeds, run, name = members[0]

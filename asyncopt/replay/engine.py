@@ -210,7 +210,7 @@ def advance_one(problem, optimizer, schedule, batch_keys, state, first, stops):
 
 
 @eqx.filter_jit
-def advance_many(problem, optimizer, schedule, batch_keys, states, first, stops, mesh: Mesh):
+def advance_many(mesh: Mesh, problem, optimizer, schedule, batch_keys, states, first, stops):
     """Compiled `advance` of a batch of seeds, spread over the devices of ``mesh``.
 
     Problem, trace and slots are shared, so the history is still read and written by one plain index.
@@ -220,7 +220,8 @@ def advance_many(problem, optimizer, schedule, batch_keys, states, first, stops,
 
     def on_one_device(arrays, schedule, batch_keys, states, first, stops):
         def run(batch_keys, state):
-            return advance(*eqx.combine(arrays, static), schedule, batch_keys, state, first, stops)
+            problem, optimizer = eqx.combine(arrays, static)
+            return advance(problem, optimizer, schedule, batch_keys, state, first, stops)
 
         if len(batch_keys) > 1:
             return jax.vmap(run)(batch_keys, states)

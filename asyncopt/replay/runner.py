@@ -1,5 +1,6 @@
 """`replay`: checks what it is given, plans, and drives the compiled loop from one evaluation to the next."""
 
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -87,14 +88,10 @@ def replay(
     states = [engine.start(optimizer, start, slots.capacity, record_bounds) for start in starts]
     if seeds is None:
         state = _strongly_typed(states[0])
-
-        def advance(state, first, stops):
-            return engine.advance_one(problem, optimizer, schedule, batch_keys[0], state, first, stops)
+        advance = functools.partial(engine.advance_one, problem, optimizer, schedule, batch_keys[0])
     else:
         mesh, spread_keys, state = _spread(batch_keys, states)
-
-        def advance(state, first, stops):
-            return engine.advance_many(problem, optimizer, schedule, spread_keys, state, first, stops, mesh)
+        advance = functools.partial(engine.advance_many, mesh, problem, optimizer, schedule, spread_keys)
 
     state, evaluations, seconds, updates_per_second = _drive(advance, state, steps, len(keys), progress)
     if seeds is not None:  # drop the copies that filled up the last device

@@ -43,9 +43,7 @@ def asynchronous_throughput(
     return throughput
 
 
-def synchronous_throughput(
-    num_workers: int, compute: float, server: float, distribution: str = "exponential"
-) -> float:
+def synchronous_throughput(num_workers: int, compute: float, server: float, distribution: str = "exponential") -> float:
     r"""Returns gradients applied a second in rounds, each as long as its slowest worker plus one update.
 
     .. math:: \frac{p}{c H_p + s}, \qquad H_p = \sum_{j=1}^p \frac1j,

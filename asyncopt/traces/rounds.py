@@ -53,9 +53,12 @@ def rounds(
             f"num_updates is {num_updates}, expected a multiple of num_workers, {num_workers}: whole rounds"
         )
     means = compute_means(compute, num_workers, stragglers, slowdown)
-    computing = compute.unit_draws(generator, num_updates).reshape(num_rounds, num_workers) * means
-    messages = network.unit_draws(generator, 2 * num_updates).reshape(2, num_rounds, num_workers).sum(axis=0)
-    slowest = np.max(computing + messages * network.means("network", num_workers), axis=1)
+    # As many draws as `cluster` makes, so that the only worker there is takes the same time in both.
+    draws = num_workers + num_updates
+    computing = compute.unit_draws(generator, draws)[:num_updates].reshape(num_rounds, num_workers) * means
+    messages = network.unit_draws(generator, 2 * draws).reshape(2, draws).sum(axis=0)[:num_updates]
+    messages = messages.reshape(num_rounds, num_workers) * network.means("network", num_workers)
+    slowest = np.max(computing + messages, axis=1)
     service = server.unit_draws(generator, num_rounds) * server.means("server", 1)[0]
     updates = np.arange(num_updates)
     return Trace(
