@@ -79,6 +79,8 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
         seeds=experiment.seeds,
         eval_every=config.eval_every,
         record_bounds=config.record_bounds,
+        param_dtype=config.param_dtype,
+        history_dtype=config.history_dtype,
         progress=config.progress,
     )
     folder = pathlib.Path(folder)

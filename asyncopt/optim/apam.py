@@ -48,7 +48,8 @@ def scale_by_apam(
         is a third method.)
 
     Returns:
-      A transform with an `optax.ScaleByAmsgradState`. Moments keep each parameter's dtype.
+      A transform with an `optax.ScaleByAmsgradState`. Moments have each parameter's dtype, float32 at least: in
+      bfloat16, what a gradient adds to v would mostly be lost in rounding.
 
     Raises:
       InputError: if a number is out of range. Traced values are not checked.
@@ -75,7 +76,7 @@ def scale_by_apam(
         del params, extra_args
         # A leaf without a gradient (None) keeps its place in the moments, as if its gradient were zero.
         gradients = jax.tree.map(
-            lambda g, m: jnp.zeros_like(m) if g is None and m is not None else g,
+            lambda g, m: g if m is None else jnp.zeros_like(m) if g is None else g.astype(m.dtype),
             updates,
             state.mu,
             is_leaf=_is_none,
@@ -94,7 +95,10 @@ def scale_by_apam(
 
         return jax.tree.map(finish, updates, scaled, new_state.nu_max, is_leaf=_is_none), new_state
 
-    return optax.GradientTransformationExtraArgs(amsgrad.init, update)
+    def init(params):
+        return amsgrad.init(jax.tree.map(_strong, params))
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def apam(
@@ -199,6 +203,6 @@ def _cast_like(tree: PyTree, like: PyTree) -> PyTree:
 
 
 def _strong(value: Any) -> Array:
-    """Returns a scalar as an array of its own dtype, float32 at least, that is not weakly typed."""
+    """Returns a number or an array as an array of its own dtype, float32 at least, that is not weakly typed."""
     array = jnp.asarray(value)
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, DTypeLike, Float, Int, Key, PyTree
 
 from asyncopt.optim import ApamState
 from asyncopt.problems import Problem
@@ -29,7 +29,7 @@ class LoopState(NamedTuple):
 
     params: PyTree  # x_k, iterate k
     optimizer_state: PyTree
-    history: PyTree  # like params, each leaf with a leading axis of slots
+    history: PyTree  # like params, each leaf with a leading axis of slots; of another dtype if asked for
     average: PyTree  # mean of iterates 0..k - 1, float32 at least
     drift_sum: Float[Array, ""]  # Σ ‖x_k - y_k‖² since the last evaluation
     diverged_at: Int[Array, ""]  # first update that gave a non-finite iterate, or -1
@@ -65,17 +65,29 @@ def init_key(seed_key: Key[Array, ""]) -> Key[Array, ""]:
 
 
 def start(
-    optimizer: optax.GradientTransformationExtraArgs, params: PyTree, capacity: int, record_bounds: bool
+    optimizer: optax.GradientTransformationExtraArgs,
+    params: PyTree,
+    capacity: int,
+    history_dtype: DTypeLike | None,
+    record_bounds: bool,
 ) -> LoopState:
-    """Returns the state before the first update: iterate 0 in slot 0 of an otherwise empty history."""
+    """Returns the state before the first update: iterate 0 in slot 0 of an otherwise empty history.
+
+    Args:
+      optimizer: how to step.
+      params: iterate 0.
+      capacity: slots of the history.
+      history_dtype: of the iterates in it; None for that of the parameters.
+      record_bounds: whether to keep what the bounds need.
+    """
     optimizer_state = optimizer.init(params)
-    average = jax.tree.map(lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32)), params)
+    average = jax.tree.map(measure.wide, params)
     dtype = measure.drift(params, params).dtype
     apam_state = measure.find_apam_state(optimizer_state, params) if record_bounds else None
     return LoopState(
         params=params,
         optimizer_state=optimizer_state,
-        history=jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape), x.dtype).at[0].set(x), params),
+        history=jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape), history_dtype or x.dtype).at[0].set(x), params),
         average=average,
         drift_sum=jnp.zeros((), dtype),
         diverged_at=jnp.full((), -1, jnp.int32),
@@ -93,7 +105,9 @@ def update(
 ) -> LoopState:
     """Makes update k: takes the gradient at the stale iterate, steps from the newest, and measures."""
     stale = jax.tree.map(
-        lambda slots: jax.lax.dynamic_index_in_dim(slots, schedule.read_slot[k], keepdims=False), state.history
+        lambda slots, x: jax.lax.dynamic_index_in_dim(slots, schedule.read_slot[k], keepdims=False).astype(x.dtype),
+        state.history,
+        state.params,
     )
     gradient = jax.grad(problem.loss)(stale, problem.sample(batch_keys[k]))
     steps, optimizer_state = optimizer.update(
@@ -114,7 +128,9 @@ def update(
     # is never negative, is made to come before too.
     slot = schedule.write_slot[k] + never
     history = jax.tree.map(
-        lambda slots, x: jax.lax.dynamic_update_index_in_dim(slots, x, slot, 0), state.history, params
+        lambda slots, x: jax.lax.dynamic_update_index_in_dim(slots, x.astype(slots.dtype), slot, 0),
+        state.history,
+        params,
     )
     # NaN says that iterate k is not finite, so update k - 1 did it. That the last one is, `evaluate` checks.
     newly_diverged = (state.diverged_at < 0) & jnp.isnan(drift)
@@ -135,7 +151,7 @@ def update(
 def evaluate(problem: Problem, state: LoopState, step: Array, previous_step: Array) -> tuple[LoopState, Evaluation]:
     """Evaluates the iterate and the average after ``step`` updates; a diverged run evaluates to infinity."""
     objective, gradient = jax.value_and_grad(problem.objective)(state.params)
-    grad_norm_sq = optax.tree.norm(gradient, squared=True)
+    grad_norm_sq = measure.norm_sq(gradient)
     average_objective = problem.objective(state.average)
     finite = ~jnp.isnan(measure.drift(state.params, state.params))
     diverged_at = jnp.where((state.diverged_at < 0) & ~finite, jnp.maximum(step - 1, 0), state.diverged_at)

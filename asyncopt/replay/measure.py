@@ -95,13 +95,23 @@ def drift(newest: PyTree, stale: PyTree) -> Float[Array, ""]:
     """
 
     def leaf_drift(x, y):
-        wide = jnp.promote_types(x.dtype, jnp.float32)
-        terms = ((x.astype(wide) - y.astype(wide)) ** 2 + 0 * x.astype(wide)).ravel()
+        x, y = wide(x), wide(y)
+        terms = ((x - y) ** 2 + 0 * x).ravel()
         # Partial sums side by side, one for each lane: of a vector XLA adds one entry after another.
         whole = terms.size // _LANES * _LANES
         return jnp.sum(jnp.sum(terms[:whole].reshape(-1, _LANES), axis=0)) + jnp.sum(terms[whole:])
 
     return optax.tree.sum(jax.tree.map(leaf_drift, newest, stale))
+
+
+def norm_sq(tree: PyTree) -> Float[Array, ""]:
+    """Returns ‖tree‖², float32 at least."""
+    return optax.tree.norm(jax.tree.map(wide, tree), squared=True)
+
+
+def wide(x: Array) -> Array:
+    """Returns an array as float32 at least."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _scale(state: ApamState) -> PyTree:

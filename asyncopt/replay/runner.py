@@ -12,11 +12,11 @@ import numpy as np
 import optax
 import tqdm
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Int, PyTree
+from jaxtyping import DTypeLike, Int, PyTree
 
 from asyncopt.checks import InputError, check_integer
 from asyncopt.problems import Problem
-from asyncopt.replay import engine, measure
+from asyncopt.replay import engine, measure, memory
 from asyncopt.replay.plan import plan
 from asyncopt.replay.result import Result
 from asyncopt.traces import Trace
@@ -38,6 +38,8 @@ def replay(
     seeds: Iterable[int] | None = None,
     eval_every: int | None = None,
     record_bounds: bool = True,
+    param_dtype: DTypeLike | None = None,
+    history_dtype: DTypeLike | None = None,
     progress: bool = False,
 ) -> Result:
     r"""Runs ``optimizer`` on ``problem``, each update with the gradient at the iterate that ``trace`` names.
@@ -59,14 +61,18 @@ def replay(
       eval_every: evaluate F after so many updates, and at the end. Default: about 100 times evenly spaced, and
         closer together at the start.
       record_bounds: measure what the convergence bounds need, if the optimizer is `asyncopt.apam`.
+      param_dtype: of the parameters, bfloat16, float32 or float64 (if JAX has it enabled). Default: what
+        ``problem.init`` gives.
+      history_dtype: of the iterates kept for stale reads, likewise; a gradient is then taken at the rounded iterate.
+        Default: that of the parameters.
       progress: show a progress bar on the standard error.
 
     Returns:
       The run; with ``seeds``, its arrays have a leading axis of seeds.
 
     Raises:
-      InputError: if an argument is out of range, the trace has inconsistent reads, or the start is outside the
-        optimizer's or the problem's constraint.
+      InputError: if an argument is out of range, the trace has inconsistent reads, the start is outside the
+        optimizer's or the problem's constraint, or the history would not fit into memory.
       TypeError: if ``problem``, ``optimizer`` or ``trace`` is something else.
     """
     _check_types(problem, optimizer, trace)
@@ -82,10 +88,19 @@ def replay(
 
     keys = [jax.random.key(s) for s in seed_numbers]
     starts = [problem.init(engine.init_key(key)) for key in keys]
+    if param_dtype is not None:
+        param_dtype = _check_dtype("param_dtype", param_dtype)
+        starts = [jax.tree.map(lambda x: x.astype(param_dtype), start) for start in starts]
+    if history_dtype is not None:
+        history_dtype = _check_dtype("history_dtype", history_dtype)
     _check_starts(problem, starts)
+    start = functools.partial(
+        engine.start, optimizer, capacity=slots.capacity, history_dtype=history_dtype, record_bounds=record_bounds
+    )
+    memory.check_fits(jax.eval_shape(start, starts[0]), slots, len(keys))
     samples = jnp.asarray(trace.sample, jnp.int32)
     batch_keys = [engine.batch_keys(key, samples) for key in keys]
-    states = [engine.start(optimizer, start, slots.capacity, record_bounds) for start in starts]
+    states = [start(params) for params in starts]
     if seeds is None:
         state = _strongly_typed(states[0])
         advance = functools.partial(engine.advance_one, problem, optimizer, schedule, batch_keys[0])
@@ -148,6 +163,17 @@ def _check_starts(problem: Problem, starts: list[PyTree]) -> None:
         for start in starts:
             if not constraint.contains(start):
                 raise InputError(f"the start is outside the problem's constraint {constraint}: {start}")
+
+
+def _check_dtype(name: str, dtype: DTypeLike) -> np.dtype:
+    known = ["bfloat16", "float32"] + (["float64"] if jax.config.read("jax_enable_x64") else [])
+    try:
+        found = jnp.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found.name not in known:
+        raise InputError(f"{name} is {dtype!r}, expected one of {known}")
+    return found
 
 
 def _evaluation_steps(num_updates: int, eval_every: int | None) -> Int[np.ndarray, " E"]:

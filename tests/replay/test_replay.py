@@ -217,7 +217,7 @@ def test_the_history_is_updated_in_place(digits, optimizer, record_bounds):
     schedule = engine.Schedule(
         *(jnp.asarray(x, jnp.int32) for x in (slots.read_slot, slots.write_slot, slots.read_slot))
     )
-    state = engine.start(optimizer, jnp.zeros((65, 10)), slots.capacity, record_bounds)
+    state = engine.start(optimizer, jnp.zeros((65, 10)), slots.capacity, None, record_bounds)
     lowered = engine.advance_one.lower(
         digits, optimizer, schedule, batch_keys, state, jnp.asarray(0, jnp.int32), jnp.array([100], jnp.int32)
     )
