@@ -7,8 +7,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
+from asyncopt import resolvers
 from asyncopt.checks import InputError
 
+resolvers.register()
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 # An installed copy carries the configuration inside the package; in a clone it lies at the root.
 CONFIG_FOLDER = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir())

@@ -15,30 +15,14 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from asyncopt import plots, staleness, store
+from asyncopt import plots, resolvers, staleness, store
 from asyncopt.checks import InputError, check_integer
 from asyncopt.optim import parametric, step_size
 from asyncopt.problems import Problem
 from asyncopt.replay import replay
 from asyncopt.traces import Trace
 
-
-def _staleness_or(default: int | float, *, _parent_: DictConfig, _root_: DictConfig) -> int | float:
-    """Returns what ``staleness`` gives for the trace that asks, or the trace's own ``default``."""
-    rule = OmegaConf.select(_root_, "staleness")
-    num_updates = _parent_.get("num_updates")
-    if rule is None or not isinstance(num_updates, int) or num_updates < 1:  # the trace will complain of the last
-        return default
-    return staleness.parse(rule)(num_updates)
-
-
-def _workers_or(default: int, *, _parent_: DictConfig, _root_: DictConfig) -> int | float:
-    """Returns how many workers make that staleness: p of them have a mean delay of p - 1."""
-    return _staleness_or(default - 1, _parent_=_parent_, _root_=_root_) + 1
-
-
-OmegaConf.register_new_resolver("staleness_or", _staleness_or, replace=True)
-OmegaConf.register_new_resolver("workers_or", _workers_or, replace=True)
+resolvers.register()
 
 
 @dataclasses.dataclass(frozen=True)

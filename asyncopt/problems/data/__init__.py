@@ -1,6 +1,7 @@
 """Data sets: `digits`, `breast_cancer` and `diabetes` come with scikit-learn, `libsvm` reads a file.
 
-Images: `digits_images` comes with scikit-learn, too; `fashion_mnist`, `mnist` and `cifar10` read published files.
+Images: `digits_images` comes with scikit-learn, too; `fashion_mnist`, `mnist`, `cifar10`, `cinic10`
+and `imagenet32` read published files.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,8 +10,10 @@ from typing import TypeVar
 from asyncopt.checks import InputError
 from asyncopt.problems.data.bundled import breast_cancer, diabetes, digits, digits_images
 from asyncopt.problems.data.cifar import cifar10
+from asyncopt.problems.data.cinic import cinic10
 from asyncopt.problems.data.dataset import Dataset, Matrix, RegressionData, split, with_intercept
 from asyncopt.problems.data.idx import fashion_mnist, mnist
+from asyncopt.problems.data.imagenet import imagenet32
 from asyncopt.problems.data.images import ImageData
 from asyncopt.problems.data.libsvm import libsvm
 
@@ -51,10 +54,12 @@ __all__ = [
     "breast_cancer",
     "by_name",
     "cifar10",
+    "cinic10",
     "diabetes",
     "digits",
     "digits_images",
     "fashion_mnist",
+    "imagenet32",
     "libsvm",
     "mnist",
     "regression_by_name",

@@ -6,21 +6,25 @@ import pathlib
 import numpy as np
 
 from asyncopt.checks import InputError
+from asyncopt.problems.data.download import Published
 from asyncopt.problems.data.images import ImageData, check_labels
 from asyncopt.problems.data.source import find
 
 _SHAPE = (3, 32, 32)
 _RECORD = 1 + 3 * 32 * 32
 _FOLDER = "cifar-10-batches-bin"
+_PUBLISHED = Published("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530")
 _TRAINING_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 
 
-def cifar10(root: str | os.PathLike[str] | None = None) -> ImageData:
+def cifar10(root: str | os.PathLike[str] | None = None, mirror: str | None = None) -> ImageData:
     """60,000 colour images, 32 × 32 pixels, 10 classes; 10,000 of them are held out.
 
     Args:
       root: folder with the six files of the binary version, or with the folder ``cifar-10-batches-bin`` of them.
         Default: the environment variable ASYNCOPT_DATA.
+      mirror: address of a folder with cifar-10-binary.tar.gz, to fetch and unpack it if it is missing; None to fetch
+        nothing.
 
     Raises:
       InputError: if a file is missing or damaged; the message names it.
@@ -30,6 +34,8 @@ def cifar10(root: str | os.PathLike[str] | None = None) -> ImageData:
       <https://www.cs.toronto.edu/~kriz/cifar.html>`_, 2009.
     """
     hint = "It is in the binary version of CIFAR-10, cifar-10-binary.tar.gz, from www.cs.toronto.edu/~kriz/cifar.html"
+    if mirror is not None:
+        find(root, "", (_FOLDER, _TRAINING_FILES[0]), hint, mirror=mirror, published=_PUBLISHED)
     parts = [_read(find(root, _FOLDER, (name,), hint)) for name in (*_TRAINING_FILES, "test_batch.bin")]
     *training, (test_images, test_labels) = parts
     return ImageData(

@@ -5,24 +5,40 @@ import os
 import pathlib
 import struct
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import UInt8
 
 from asyncopt.checks import InputError
+from asyncopt.problems.data.download import Published
 from asyncopt.problems.data.images import ImageData, check_labels
 from asyncopt.problems.data.source import find
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTE = 0x08
+# As their authors published them.
+_FASHION_MNIST_MD5 = {
+    "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
+}
+_MNIST_MD5 = {
+    "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+}
 
 
-def fashion_mnist(root: str | os.PathLike[str] | None = None) -> ImageData:
+def fashion_mnist(root: str | os.PathLike[str] | None = None, mirror: str | None = None) -> ImageData:
     """70,000 grey images of clothes, 28 × 28 pixels, 10 classes; 10,000 of them are held out.
 
     Args:
       root: folder with the four IDX files, or with a folder ``fashion-mnist`` of them. Default: the environment
         variable ASYNCOPT_DATA, then where Debian's package dataset-fashion-mnist puts them.
+      mirror: address of a folder with the published files, to fetch those that are missing from; None to fetch nothing.
 
     Raises:
       InputError: if a file is missing or damaged; the message names it.
@@ -33,15 +49,17 @@ def fashion_mnist(root: str | os.PathLike[str] | None = None) -> ImageData:
     hint = (
         "Debian has them in the package dataset-fashion-mnist; elsewhere, see github.com/zalandoresearch/fashion-mnist"
     )
-    return _mnist_like("fashion-mnist", root, hint, "/usr/share/datasets/fashion-mnist")
+    usual = "/usr/share/datasets/fashion-mnist"
+    return _mnist_like("fashion-mnist", root, mirror, _FASHION_MNIST_MD5, hint, usual)
 
 
-def mnist(root: str | os.PathLike[str] | None = None) -> ImageData:
+def mnist(root: str | os.PathLike[str] | None = None, mirror: str | None = None) -> ImageData:
     """70,000 grey images of handwritten digits, 28 × 28 pixels; 10,000 of them are held out.
 
     Args:
       root: folder with the four IDX files, or with a folder ``mnist`` of them. Default: the environment variable
         ASYNCOPT_DATA.
+      mirror: address of a folder with the published files, to fetch those that are missing from; None to fetch nothing.
 
     Raises:
       InputError: if a file is missing or damaged; the message names it.
@@ -50,15 +68,24 @@ def mnist(root: str | os.PathLike[str] | None = None) -> ImageData:
       LeCun et al., `Gradient-based learning applied to document recognition
       <https://doi.org/10.1109/5.726791>`_, 1998.
     """
-    return _mnist_like("mnist", root, "The four files train- and t10k- are distributed by yann.lecun.com/exdb/mnist")
+    hint = "The four files train- and t10k- are distributed by yann.lecun.com/exdb/mnist"
+    return _mnist_like("mnist", root, mirror, _MNIST_MD5, hint)
 
 
-def _mnist_like(name: str, root: str | os.PathLike[str] | None, hint: str, *usual: str) -> ImageData:
+def _mnist_like(
+    name: str,
+    root: str | os.PathLike[str] | None,
+    mirror: str | None,
+    checksums: Mapping[str, str],
+    hint: str,
+    *usual: str,
+) -> ImageData:
     arrays = []
     for part in ("train", "t10k"):
         for content, dimensions in (("images-idx3", 3), ("labels-idx1", 1)):
             stem = f"{part}-{content}-ubyte"
-            path = find(root, name, (f"{stem}.gz", stem), hint, usual)
+            published = Published(f"{stem}.gz", checksums[stem])
+            path = find(root, name, (f"{stem}.gz", stem), hint, usual, mirror, published)
             arrays.append(read_idx(path, dimensions))
             if dimensions == 1:
                 check_labels(str(path), arrays[-1], 10)

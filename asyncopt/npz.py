@@ -1,4 +1,4 @@
-"""Arrays in an ``.npz`` file that says what it is: written whole or not at all, read without unpickling."""
+"""Arrays in an ``.npz`` file: written whole or not at all, read without unpickling."""
 
 import os
 import pathlib
@@ -36,14 +36,23 @@ def read(path: pathlib.Path, kind: str) -> dict[str, np.ndarray]:
     Raises:
       InputError: if the file is damaged, holds pickled objects, or is of another kind.
     """
-    try:
-        # Opened here, because NumPy leaves the file open when it cannot make sense of it.
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            fields = {name: file[name] for name in file.files}
-    except (ValueError, TypeError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        # TypeError: a bare .npy under this name has no fields to open.
-        raise InputError(f"{path}: not a readable .npz without pickled objects ({error})") from error
+    fields = read_any(path)
     found = fields.pop("kind", None)
     if found is None or str(found) != kind:
         raise InputError(f"{path}: not of kind {kind!r}, found the fields {sorted(fields)}")
     return fields
+
+
+def read_any(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Returns the fields of a file that anybody made.
+
+    Raises:
+      InputError: if the file is damaged, or holds pickled objects.
+    """
+    try:
+        # Opened here, because NumPy leaves the file open when it cannot make sense of it.
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, TypeError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        # TypeError: a bare .npy under this name has no fields to open.
+        raise InputError(f"{path}: not a readable .npz without pickled objects ({error})") from error

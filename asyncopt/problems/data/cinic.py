@@ -1,0 +1,83 @@
+"""CINIC-10: folders of PNG images, one folder a class."""
+
+import os
+import pathlib
+
+import numpy as np
+import PIL.Image
+from jaxtyping import Int, UInt8
+
+from asyncopt.checks import InputError
+from asyncopt.problems.data.download import Published
+from asyncopt.problems.data.images import ImageData
+from asyncopt.problems.data.source import find
+
+_FOLDER = "CINIC-10"
+_PUBLISHED = Published("CINIC-10.tar.gz", "6ee4d0c996905fe93221de577967a372")
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_SIZE = (32, 32)
+
+
+def cinic10(root: str | os.PathLike[str] | None = None, mirror: str | None = None) -> ImageData:
+    """90,000 colour images to train on, 32 × 32 pixels, 10 classes, and as many held out.
+
+    The third part, for validation, is not used. Images are in the order of the classes and of their files' names.
+
+    Args:
+      root: folder with ``train`` and ``test``, each with ten folders of PNG files, or with a folder ``CINIC-10`` of
+        them. Default: the environment variable ASYNCOPT_DATA.
+      mirror: address of a folder with CINIC-10.tar.gz, to fetch and unpack it (into ``CINIC-10``) if it is missing;
+        None to fetch nothing.
+
+    Raises:
+      InputError: if a folder or file is missing or damaged; the message names it.
+
+    References:
+      Darlow, Crowley, Antoniou and Storkey, `CINIC-10 is not ImageNet or CIFAR-10
+      <https://arxiv.org/abs/1810.03505>`_, 2018.
+    """
+    hint = "It is in CINIC-10.tar.gz, see github.com/BayesWatch/cinic-10"
+    parts = [
+        _read(find(root, _FOLDER, (part,), hint, mirror=mirror, published=_PUBLISHED)) for part in ("train", "test")
+    ]
+    (images, labels), (test_images, test_labels) = parts
+    return ImageData(
+        name="cinic10",
+        images=images,
+        labels=labels,
+        num_classes=len(CLASSES),
+        test_images=test_images,
+        test_labels=test_labels,
+        # As its authors give them.
+        mean=np.array([0.47889522, 0.47227842, 0.43047404]),
+        deviation=np.array([0.24205776, 0.23828046, 0.25874835]),
+    )
+
+
+def _read(folder: pathlib.Path) -> tuple[UInt8[np.ndarray, "N 32 32 3"], Int[np.ndarray, " N"]]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder with one folder a class")
+    found = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    if found != list(CLASSES):
+        raise InputError(f"{folder}: has the folders {found}, expected {list(CLASSES)}")
+    images, labels = [], []
+    for label, name in enumerate(CLASSES):
+        paths = sorted((folder / name).glob("*.png"))
+        if not paths:
+            raise InputError(f"{folder / name}: no PNG files, expected at least one")
+        images += [_read_png(path) for path in paths]
+        labels += [label] * len(paths)
+    return np.stack(images), np.array(labels)
+
+
+def _read_png(path: pathlib.Path) -> UInt8[np.ndarray, "32 32 3"]:
+    try:
+        # One format only: the others' decoders need not see a file from outside.
+        with PIL.Image.open(path, formats=["PNG"]) as image:
+            if image.size != _SIZE:
+                raise InputError(f"{path}: {image.size[0]} × {image.size[1]} pixels, expected 32 × 32")
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a readable PNG image: {error}") from error
