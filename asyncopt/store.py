@@ -183,7 +183,7 @@ def load_runs(folder: str | os.PathLike[str]) -> pd.DataFrame:
     frames = []
     for run, record in load_records(folder):
         facts = {"trace": record.summary["trace"], "problem": record.summary["problem"]}
-        constants = {**_flat(record.config), **_flat(facts, "summary.")}
+        constants = {**flat(record.config), **flat(facts, "summary.")}
         frames.append(record.metrics.assign(run=run, **constants))
     return pd.concat(frames, ignore_index=True)
 
@@ -218,12 +218,12 @@ def _run_folders(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted({holder.parent if holder.name == ".hydra" else holder for holder in holders})
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns nested mappings as one, with dotted keys; lists, which a cell cannot hold, as JSON."""
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list) else value
-    return flat
+            found[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list) else value
+    return found

@@ -96,7 +96,9 @@ def scale_by_apam(
         return jax.tree.map(finish, updates, scaled, new_state.nu_max, is_leaf=_is_none), new_state
 
     def init(params):
-        return amsgrad.init(jax.tree.map(_strong, params))
+        state = amsgrad.init(params)
+        mu, nu, nu_max = (jax.tree.map(_strong, moment) for moment in (state.mu, state.nu, state.nu_max))
+        return state._replace(mu=mu, nu=nu, nu_max=nu_max)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

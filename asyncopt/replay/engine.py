@@ -80,6 +80,11 @@ def start(
       history_dtype: of the iterates in it; None for that of the parameters.
       record_bounds: whether to keep what the bounds need.
     """
+
+    def empty_but_for_the_first(x):
+        dtype = history_dtype or x.dtype
+        return jnp.zeros((capacity, *x.shape), dtype).at[0].set(x.astype(dtype))
+
     optimizer_state = optimizer.init(params)
     average = jax.tree.map(measure.wide, params)
     dtype = measure.drift(params, params).dtype
@@ -87,7 +92,7 @@ def start(
     return LoopState(
         params=params,
         optimizer_state=optimizer_state,
-        history=jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape), history_dtype or x.dtype).at[0].set(x), params),
+        history=jax.tree.map(empty_but_for_the_first, params),
         average=average,
         drift_sum=jnp.zeros((), dtype),
         diverged_at=jnp.full((), -1, jnp.int32),

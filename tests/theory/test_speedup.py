@@ -33,7 +33,28 @@ def test_asynchronous_workers_do_not_wait_for_the_slowest():
     assert theory.synchronous_throughput(32, 1.0, 0.01) < 0.3 * theory.asynchronous_throughput(32, 1.0, 0.01)
 
 
+@pytest.mark.parametrize("num_workers", [1, 5, 32])
+def test_constant_times(num_workers):
+    """Against both event-driven models; 32 workers are more than a server of 0.1 s can serve."""
+    settings = {"compute": 1.0, "server": 0.1}
+    for make, predict in (
+        (asyncopt.traces.cluster, theory.asynchronous_throughput),
+        (asyncopt.traces.rounds, theory.synchronous_throughput),
+    ):
+        trace = make(32_000 // num_workers * num_workers, num_workers, **settings)
+        assert trace.num_updates / trace.time[-1] == pytest.approx(
+            predict(num_workers, 1.0, 0.1, "constant"), rel=0.002
+        )
+
+
+def test_exponential_rounds_as_simulated():
+    trace = asyncopt.traces.rounds(160_000, 16, server={"distribution": "exponential", "mean": 0.1})
+    assert trace.num_updates / trace.time[-1] == pytest.approx(theory.synchronous_throughput(16, 1.0, 0.1), rel=0.01)
+
+
 def test_bad_numbers_are_named():
+    with pytest.raises(InputError, match="distribution is 'gamma', expected exponential or constant"):
+        theory.synchronous_throughput(2, 1.0, 0.1, "gamma")
     with pytest.raises(InputError, match="num_workers is 0"):
         theory.asynchronous_throughput(0, 1.0, 0.1)
     with pytest.raises(InputError, match="compute is 0"):

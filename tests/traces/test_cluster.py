@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from asyncopt import InputError
-from asyncopt.traces import Duration, cluster, cyclic, durations
+from asyncopt.traces import Duration, cluster, cyclic, durations, rounds
 from tests.reference import mean_value_analysis
 
 ALL = [
@@ -99,3 +99,41 @@ def test_a_saturated_server_sets_the_pace():
 def test_refuses(arguments, message):
     with pytest.raises(InputError, match=message):
         cluster(**{"num_updates": 10, "num_workers": 3} | arguments)
+
+
+def test_stragglers_are_means_one_by_one():
+    slow = cluster(500, 4, compute=durations.exponential(2.0), stragglers=1, slowdown=10.0, seed=3)
+    by_hand = cluster(500, 4, compute=durations.exponential([2.0, 2.0, 2.0, 20.0]), seed=3)
+    np.testing.assert_array_equal(slow.read_version, by_hand.read_version)
+    np.testing.assert_array_equal(slow.time, by_hand.time)
+    # Never all: the only worker there is stays as it is.
+    np.testing.assert_array_equal(cluster(50, 1, stragglers=1, seed=3).time, cluster(50, 1, seed=3).time)
+
+
+def test_rounds_by_hand():
+    # Workers need 1 s and 2.5 s, a message 0.25 s, the server 0.5 s: each round takes 3.5 s.
+    trace = rounds(6, 2, compute=[1.0, 2.5], network=0.25, server=0.5)
+    np.testing.assert_array_equal(trace.worker, [0, 1, 0, 1, 0, 1])
+    np.testing.assert_allclose(trace.time, [3.5, 3.5, 7.0, 7.0, 10.5, 10.5])
+    assert not trace.delay.any()
+    np.testing.assert_allclose(rounds(4, 2, compute=1.0, stragglers=1, slowdown=3.0).time, [3.0, 3.0, 6.0, 6.0])
+
+
+@pytest.mark.parametrize("compute", ALL, ids=lambda d: d.distribution)
+def test_rounds_of_one_worker_are_asynchronous(compute):
+    settings = {"compute": compute, "server": durations.exponential(0.1), "network": durations.exponential(0.1)}
+    np.testing.assert_allclose(rounds(200, 1, **settings).time, cluster(200, 1, **settings).time)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_updates": 10}, "num_updates is 10, expected a multiple of num_workers, 3"),
+        ({"stragglers": -1}, "stragglers is -1"),
+        ({"slowdown": 0.5}, "slowdown is 0.5, expected a finite number >= 1"),
+        ({"compute": [1.0, 2.0]}, "compute has 2 means"),
+    ],
+)
+def test_rounds_refuse(arguments, message):
+    with pytest.raises(InputError, match=message):
+        rounds(**{"num_updates": 12, "num_workers": 3} | arguments)
