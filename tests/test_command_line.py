@@ -8,7 +8,10 @@ import subprocess
 import sys
 
 import hydra
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
@@ -28,6 +31,41 @@ def run(*overrides, folder):
         text=True,
         check=False,
     )
+
+
+# Imports everything once; each request is then run by a child of its own, as a new process would.
+SERVER = """
+import json, os, runpy, sys
+import asyncopt.experiment
+for line in sys.stdin:
+    folder, overrides = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.chdir(folder)
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), number)
+        sys.argv[1:] = overrides
+        runpy.run_module("asyncopt", run_name="__main__", alter_sys=True)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def command_lines():
+    """Runs command lines without the seconds that imports take each time; returns exit status and standard error."""
+    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as server:
+
+        def run_in_child(*overrides, folder):
+            server.stdin.write(json.dumps([str(folder), overrides]) + "\n")
+            server.stdin.flush()
+            return int(server.stdout.readline()), (folder / "stderr").read_text()
+
+        yield run_in_child
+        server.stdin.close()
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +171,18 @@ def test_a_sweep_is_read_as_one_table(tmp_path):
         ],
         ["trace=geometric", "trace.num_updates=300", "+constraint=l2_ball", "optimizer.bias_correction=true"],
         ["trace=file", "trace.path=recorded.csv", "data=libsvm", "data.path=rows.txt", "eval_every=10"],
-        ["problem=perceptron", "problem.width=0.1", "trace.num_updates=50", "eval_every=25"],
+        ["problem=perceptron", "problem.width=0.1", "trace.num_updates=50", "eval_every=25", "history_dtype=bfloat16"],
+        ["problem=quadratic", "trace.num_updates=300", "+handling=scale_steps_by_delay", "optimizer=sgd"],
     ],
-    ids=["quadratic-cluster-box", "cancer-pareto-sgd", "cyclic-float32", "geometric-ball", "files", "network"],
+    ids=[
+        "quadratic-cluster-box",
+        "cancer-pareto-sgd",
+        "cyclic-float32",
+        "geometric-ball",
+        "files",
+        "network",
+        "handled",
+    ],
 )
 def test_configurations(overrides, tmp_path):
     (tmp_path / "recorded.csv").write_text("".join(f"{min(k, 3)}\n" for k in range(50)))
@@ -191,6 +238,20 @@ def test_divergence_is_reported(step_size, tmp_path):
         (["problem=lenet5", "data=digits_images"], "problem: images have 8 × 8 pixels, expected at least 16 × 16"),
         (["problem=all_cnn", "data.root=nowhere"], "data_batch_1.bin: no such file .looked in nowhere"),
         (["precision=float16"], "precision is 'float16', expected float32 or float64"),
+        (["param_dtype=float16"], "param_dtype is 'float16', expected one of"),
+        (
+            ["+handling=drop_stale", "handling.max_delay=0"],
+            "handling: max_delay is 0, expected an integer of at least 1",
+        ),
+        (["+handling=scale_steps_by_delay", "handling.rule=no"], "handling: rule is 'no', expected one of"),
+        (["trace=rounds", "trace.num_workers=3"], "trace: num_updates is 20000, expected a multiple of num_workers, 3"),
+        (["+method=adam"], "Could not find 'method/adam'"),
+        (["problem=resnet18", "data=cinic10", "data.root=nowhere"], "train: no such file .looked in nowhere"),
+        (["problem=wrn_28_5", "data=imagenet32", "data.root=nowhere"], "train_data_batch_1.npz: no such file"),
+        (
+            ["problem=lenet5", "data=mnist", "data.root=new", "data.mirror=here"],
+            "mirror is 'here', expected an address",
+        ),
         (["trace=file"], "trace.path has no value, expected trace.path=..."),
         (["trace=file", "trace.path=nowhere.csv"], "nowhere.csv: no such trace file"),
         (["trace=file", "trace.path=bad.csv"], "bad.csv, row 2: delay 5 of update 1"),
@@ -202,13 +263,13 @@ def test_divergence_is_reported(step_size, tmp_path):
         (["+sweep=nothing"], "Could not find 'sweep/nothing'"),
     ],
 )
-def test_bad_input_gets_a_line_not_a_traceback(overrides, message, tmp_path):
+def test_bad_input_gets_a_line_not_a_traceback(overrides, message, tmp_path, command_lines):
     (tmp_path / "bad.csv").write_text("0\n5\n")
     (tmp_path / "bad.txt").write_text("1 x\n")
-    process = run(*overrides, "hydra.run.dir=out", folder=tmp_path)
-    assert process.returncode == 1
-    assert re.search(message, process.stderr), process.stderr
-    assert "Traceback" not in process.stderr
+    status, errors = command_lines(*overrides, "hydra.run.dir=out", folder=tmp_path)
+    assert status == 1
+    assert re.search(message, errors), errors
+    assert "Traceback" not in errors
     assert not (tmp_path / "out" / "summary.json").exists()
 
 
@@ -241,6 +302,46 @@ def test_a_theory_sweep_and_its_report(tmp_path):
     assert (tmp_path / "sweep" / "report" / "report.html").exists()
 
 
+def test_a_comparison_and_its_report(tmp_path):
+    """Two lines of README at a size for a test."""
+    process = run(
+        "-m", "+sweep=comparison", "trace.num_updates=64", "trace.num_workers=1,2", "optimizer.learning_rate=0.03,0.3",
+        "+clock=random", "seeds=4", "progress=false", "hydra.sweep.dir=sweep", folder=tmp_path,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    process = subprocess.run(
+        [sys.executable, "-m", "asyncopt.compare", "sweep"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    assert "## logistic regression on digits" in process.stdout
+    header = next(line for line in process.stdout.splitlines() if line.startswith("| workers"))
+    assert re.search("SGD takes.*SGD with momentum takes.*synchronous AMSGrad takes", header)
+    assert (tmp_path / "sweep" / "report" / "to_error.png").exists()
+
+
+def test_rounds_step_once_with_the_mean_of_all_workers():
+    """Synchronous AMSGrad as configured is AMSGrad with mini-batches that many times as large, on the digits."""
+    from asyncopt import experiment
+    from asyncopt.__main__ import CONFIG_FOLDER
+
+    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        config = hydra.compose("config", ["+method=synchronous_amsgrad", "trace.num_workers=4", "trace.num_updates=40"])
+    made = experiment.build(config)
+    result = asyncopt.replay(made.problem, made.optimizer, made.trace, seed=3, eval_every=1)
+    problem, key = made.problem, jax.random.key(3)
+    optimizer = asyncopt.apam(0.5 / np.sqrt(40))
+    params = problem.init(asyncopt.replay.init_key(key))
+    state = optimizer.init(params)
+    for first in range(0, 40, 4):
+        batches = [problem.sample(asyncopt.replay.batch_key(key, k)) for k in range(first, first + 4)]
+        gradients = jnp.mean(jnp.stack([jax.grad(problem.loss)(params, batch) for batch in batches]), axis=0)
+        updates, state = optimizer.update(gradients, state, params)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(result.params, params, rtol=1e-9, atol=1e-12)
+    assert (np.diff(result.objective)[:3] == 0).all()  # nothing moves within a round
+    assert result.time[4] == made.trace.time[0] > 0
+
+
 def test_a_sweep_goes_on_after_a_bad_job(tmp_path):
     process = run("-m", "trace.max_delay=3,-1,5", "hydra.sweep.dir=sweep", *SMALL, folder=tmp_path)
     assert process.returncode == 1
@@ -255,9 +356,12 @@ def test_help_lists_the_groups(tmp_path):
     assert process.returncode == 0
     for option in (
         "problem: all_cnn, hard_instance, lenet5, logistic, nonconvex_logistic, perceptron, quadratic, resnet18",
-        "data: breast_cancer, cifar10, diabetes, digits, digits_images, fashion_mnist, libsvm, mnist",
+        "data: breast_cancer, cifar10, cinic10, diabetes, digits, digits_images, fashion_mnist, imagenet32, libsvm",
         "trace: cluster, constant",
-        "sweep: convex_rate, hard_instance, nonconvex_rate, staleness, threshold, threshold_nonconvex",
+        "handling: buffer_updates, compensate_delay, drop_stale, scale_steps_by_delay",
+        "method: apam, momentum_sgd, sgd, synchronous_amsgrad",
+        "clock: random, steady, straggler",
+        "sweep: artificial_delay, artificial_delay_all_cnn, comparison, comparison_nonconvex, convex_rate",
         "seeds: 8",
     ):
         assert option in process.stdout
@@ -275,6 +379,9 @@ def test_configuration_says_the_same_as_the_functions_defaults():
         ("trace/cluster.yaml", "compute"),
         ("trace/cluster.yaml", "server"),
         ("trace/cluster.yaml", "network"),
+        ("trace/rounds.yaml", "compute"),
+        ("trace/rounds.yaml", "server"),
+        ("trace/rounds.yaml", "network"),
     }
     conf = pathlib.Path(asyncopt.__file__).parents[1] / "conf"
     compared = 0

@@ -32,7 +32,7 @@ _VARYING = {
     "trace.mean_delay",
     "trace.num_workers",
 }
-_SETTINGS = ("problem.", "optimizer.", "trace.", "precision")
+_SETTINGS = ("problem.", "optimizer.", "handling.", "trace.", "precision", "param_dtype", "history_dtype")
 _PARTS = theory.Bound._fields
 
 
@@ -208,7 +208,9 @@ def _name(row: pd.Series) -> str:
     problem = names.problem(row["problem._target_"], row.get("problem.data._target_"))
     within = {"asyncopt.Box": " in a box", "asyncopt.L2Ball": " in a ball"}.get(row.get("constraint._target_", ""), "")
     delays = names.last_word(row["trace._target_"])
-    return f"{problem}{within}; {names.method(row['optimizer._target_'])}; {delays} delays"
+    handling = row.get("handling._target_")
+    handled = f", {names.last_word(handling)}" if handling else ""
+    return f"{problem}{within}; {names.method(row['optimizer._target_'])}{handled}; {delays} delays"
 
 
 def _outside(row: pd.Series, frames: Sequence[pd.DataFrame], theorem: str | None, quantity: str) -> str:
@@ -221,6 +223,8 @@ def _outside(row: pd.Series, frames: Sequence[pd.DataFrame], theorem: str | None
         return f"no theorem is about the {quantity.replace('_', ' ')} here"
     hypotheses = [
         (row["optimizer._target_"] == "asyncopt.apam", f"the method is {row['optimizer._target_']}"),
+        ("handling._target_" not in row, f"stale gradients are handled by {row.get('handling._target_')}"),
+        (not {"param_dtype", "history_dtype"} & set(row.index), "parameters or history are rounded to another dtype"),
         (
             row.get("optimizer.schedule") == "inverse_sqrt_horizon",
             f"the step size is {row.get('optimizer.schedule')}, not α/√K",

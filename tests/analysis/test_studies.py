@@ -77,6 +77,8 @@ def test_mean_drift_of_a_run(runs):
     ("column", "value", "reason"),
     [
         ("optimizer._target_", "optax.sgd", "the method is optax.sgd"),
+        ("handling._target_", "asyncopt.optim.drop_stale", "stale gradients are handled by asyncopt.optim.drop_stale"),
+        ("history_dtype", "bfloat16", "parameters or history are rounded"),
         ("optimizer.schedule", "constant", "the step size is constant"),
         ("optimizer.bias_correction", True, "the step is bias-corrected"),
         ("summary.problem.gradient_bound", None, "the gradients have no known bound"),
@@ -90,6 +92,13 @@ def test_hypotheses_that_are_not_met_are_named(runs, column, value, reason):
     (study,) = studies(changed)
     assert reason in study.outside
     assert "a_priori" not in study.cells
+
+
+def test_runs_with_and_without_a_wrapper_are_different_studies(runs):
+    both = pd.concat([runs, runs.assign(run=runs["run"] + "h", **{"handling._target_": "asyncopt.optim.drop_stale"})])
+    first, second = studies(both)
+    assert "drop stale" not in first.name
+    assert "; APAM, drop stale; " in second.name
 
 
 def test_without_rules_the_traces_settings_tell_cells_apart(runs):
