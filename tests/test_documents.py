@@ -26,9 +26,9 @@ def test_files_named_in_readme_exist():
         assert (ROOT / name).exists(), name
 
 
-@pytest.mark.parametrize("module", ["asyncopt.optim.apam", "asyncopt.optim.delay"])
+@pytest.mark.parametrize("module", ["apam", "delay", "parametric", "staleness_aware"])
 def test_docstring_examples(module):
-    results = doctest.testmod(importlib.import_module(module))
+    results = doctest.testmod(importlib.import_module(f"asyncopt.optim.{module}"))
     assert results.attempted > 0
     assert results.failed == 0
 

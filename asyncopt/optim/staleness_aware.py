@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Bool, Int, PyTree
 
 from asyncopt.checks import InputError, check_integer, check_number
 
@@ -117,9 +117,8 @@ def drop_stale(inner: optax.GradientTransformation, max_delay: int) -> optax.Gra
         place = state.num_accepted % max_delay
         oldest = state.accepted[place]
         kept = (oldest < 0) | (oldest < state.seen - delay)
-        steps, new_inner = inner.update(updates, state.inner, params, delay=delay, **extra_args)
-        steps = jax.tree.map(lambda step: jnp.where(kept, step, jnp.zeros_like(step)), steps)
-        inner_state = jax.tree.map(lambda new, old: jnp.where(kept, new, old), new_inner, state.inner)
+        made = inner.update(updates, state.inner, params, delay=delay, **extra_args)
+        steps, inner_state = _only_if(kept, *made, state.inner)
         return steps, DropStaleState(
             inner_state,
             optax.safe_increment(state.seen),
@@ -241,13 +240,18 @@ def buffer_updates(
         )
         full = (state.seen + 1) % size == 0
         mean = jax.tree.map(lambda g, t: None if g is None else t.astype(g.dtype), updates, total, is_leaf=_is_none)
-        steps, new_inner = inner.update(mean, state.inner, params, delay=delay, **extra_args)
-        steps = jax.tree.map(lambda step: jnp.where(full, step, jnp.zeros_like(step)), steps)
-        inner_state = jax.tree.map(lambda new, old: jnp.where(full, new, old), new_inner, state.inner)
+        made = inner.update(mean, state.inner, params, delay=delay, **extra_args)
+        steps, inner_state = _only_if(full, *made, state.inner)
         emptied = jax.tree.map(lambda t: jnp.where(full, jnp.zeros_like(t), t), total)
         return steps, BufferUpdatesState(inner_state, optax.safe_increment(state.seen), emptied)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _only_if(condition: Bool[Array, ""], steps: PyTree, new: PyTree, old: PyTree) -> tuple[PyTree, PyTree]:
+    """Returns steps and new state, or no steps and the old state."""
+    steps = jax.tree.map(lambda step: jnp.where(condition, step, jnp.zeros_like(step)), steps)
+    return steps, jax.tree.map(lambda after, before: jnp.where(condition, after, before), new, old)
 
 
 def _known(delay: jax.typing.ArrayLike | None, name: str) -> Int[Array, ""]:
