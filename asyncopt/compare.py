@@ -5,14 +5,12 @@ import json
 import math
 import pathlib
 import sys
-import warnings
 from collections.abc import Sequence
 
-from asyncopt import atomic, comparison_figures, page, plots, store
+from asyncopt import atomic, commands, comparison_figures, page, plots, store
 from asyncopt.analysis.advantages import above_one, advantages, shrinking, throughputs
 from asyncopt.analysis.bootstrap import Estimate
 from asyncopt.analysis.comparison import OURS, PROGRESS, Comparison, comparisons, table
-from asyncopt.checks import InputError
 
 _CAPTIONS = {
     "to": "When the mean over seeds first reaches the target, on the simulated clock (top) and in gradients (bottom); "
@@ -38,10 +36,7 @@ def compare(folder: pathlib.Path, output: pathlib.Path, progress: float = PROGRE
       InputError: if there is nothing to compare, or ``progress`` is out of range.
       OSError: if a file cannot be written.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        found = comparisons(store.load_records(folder), progress)
-    left_out = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+    found, left_out = commands.with_left_out(lambda: comparisons(store.load_records(folder), progress))
     output.mkdir(parents=True, exist_ok=True)
     short, long, facts, html_sections = [], [], [], []
     for number, comparison in enumerate(found, start=1):
@@ -143,15 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     options = parser.parse_args(arguments)
     output = options.output or options.folder / "report"
-    try:
-        text, left_out = compare(options.folder, output, options.progress)
-    except (InputError, OSError) as error:
-        print("asyncopt.compare: " + " ".join(str(error).split()), file=sys.stderr)
-        return 1
-    for line in left_out:
-        print(" ".join(line.split()), file=sys.stderr)
-    print(f"{text}\n{output}")
-    return 0
+    return commands.finish("asyncopt.compare", lambda output: compare(options.folder, output, options.progress), output)
 
 
 if __name__ == "__main__":

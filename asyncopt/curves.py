@@ -7,7 +7,6 @@ import argparse
 import dataclasses
 import pathlib
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ import scipy.stats
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from asyncopt import atomic, names, page, plots, store
+from asyncopt import atomic, commands, names, page, plots, store
 from asyncopt.analysis.bootstrap import LEVEL, Estimate
 from asyncopt.checks import InputError
 
@@ -181,6 +180,32 @@ def _as_frame(curves: Curves) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def draw(folder: pathlib.Path, output: pathlib.Path, by: str = _BY, quantity: str = _QUANTITY) -> tuple[str, list[str]]:
+    """Reads the runs below a folder, and writes ``curves.png``, the data behind it (``curves.csv``) and ``curves.md``.
+
+    Args:
+      folder: with runs that differ in one setting and in seeds only.
+      output: made if need be.
+      by: that setting.
+      quantity: what to draw, a column of ``metrics.parquet``.
+
+    Returns:
+      The table in Markdown, and what was left out, a line each.
+
+    Raises:
+      InputError: if there is nothing to draw, or the runs differ otherwise.
+      OSError: if a file cannot be written.
+    """
+    curves, left_out = commands.with_left_out(lambda: read(folder, by, quantity))
+    output.mkdir(parents=True, exist_ok=True)
+    frame = _as_frame(curves)
+    text = f"## {curves.name}\n\n{page.markdown_table(*table(curves))}\n"
+    atomic.write(output / "curves.csv", lambda path: frame.to_csv(path, index=False))
+    atomic.write(output / "curves.md", lambda path: path.write_text(text))
+    plots.save(figure(curves), output / "curves.png")
+    return text, left_out
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the command line, draws, and returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m asyncopt.curves", description=__doc__)
@@ -190,22 +215,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quantity", default=_QUANTITY, help=f"what to draw (default: {_QUANTITY})")
     options = parser.parse_args(arguments)
     output = options.output or options.folder / "report"
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", UserWarning)
-            curves = read(options.folder, options.by, options.quantity)
-        output.mkdir(parents=True, exist_ok=True)
-        frame, text = _as_frame(curves), page.markdown_table(*table(curves))
-        atomic.write(output / "curves.csv", lambda path: frame.to_csv(path, index=False))
-        atomic.write(output / "curves.md", lambda path: path.write_text(f"## {curves.name}\n\n{text}\n"))
-        plots.save(figure(curves), output / "curves.png")
-    except (InputError, OSError) as error:
-        print("asyncopt.curves: " + " ".join(str(error).split()), file=sys.stderr)
-        return 1
-    for warning in caught:
-        print(" ".join(str(warning.message).split()), file=sys.stderr)
-    print(f"## {curves.name}\n\n{text}\n\n{output}")
-    return 0
+    return commands.finish(
+        "asyncopt.curves", lambda output: draw(options.folder, output, options.by, options.quantity), output
+    )
 
 
 if __name__ == "__main__":

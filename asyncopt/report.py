@@ -4,16 +4,14 @@ import argparse
 import json
 import pathlib
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from asyncopt import atomic, figures, page, plots, store
+from asyncopt import atomic, commands, figures, page, plots, store
 from asyncopt.analysis import Measures, Study, Verdict, judge, studies
 from asyncopt.analysis.studies import QUANTITIES
-from asyncopt.checks import InputError
 
 _CAPTIONS = {
     "rate": "Left: what was measured against the number of updates, for each rule of staleness; points are "
@@ -45,10 +43,7 @@ def report(
       InputError: if there is nothing to report on.
       OSError: if a file cannot be written.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        found = studies(store.load_runs(folder), quantity, min_updates)
-    left_out = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+    found, left_out = commands.with_left_out(lambda: studies(store.load_runs(folder), quantity, min_updates))
     output.mkdir(parents=True, exist_ok=True)
     sections, facts, html_sections = [], [], []
     for number, study in enumerate(found, start=1):
@@ -128,15 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--min-updates", type=int, default=0, metavar="K", help="leave out shorter runs")
     options = parser.parse_args(arguments)
     output = options.output or options.folder / "report"
-    try:
-        text, left_out = report(options.folder, output, options.quantity, options.min_updates)
-    except (InputError, OSError) as error:
-        print("asyncopt.report: " + " ".join(str(error).split()), file=sys.stderr)
-        return 1
-    for line in left_out:
-        print(" ".join(line.split()), file=sys.stderr)
-    print(f"{text}\n{output}")
-    return 0
+    return commands.finish(
+        "asyncopt.report", lambda output: report(options.folder, output, options.quantity, options.min_updates), output
+    )
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def replay_loop(problem, optimizer, batch_keys, trace, record_bounds):
     """Returns the compiled replay loop, without the evaluations in between."""
     slots = plan(trace)
     schedule = engine.Schedule(*(jnp.asarray(v, jnp.int32) for v in (slots.read_slot, slots.write_slot, trace.delay)))
-    state = engine.start(optimizer, problem.init(jax.random.key(0)), slots.capacity, record_bounds)
+    state = engine.start(optimizer, problem.init(jax.random.key(0)), slots.capacity, None, record_bounds)
 
     @jax.jit
     def loop(state):

@@ -117,8 +117,8 @@ def drop_stale(inner: optax.GradientTransformation, max_delay: int) -> optax.Gra
         place = state.num_accepted % max_delay
         oldest = state.accepted[place]
         kept = (oldest < 0) | (oldest < state.seen - delay)
-        made = inner.update(updates, state.inner, params, delay=delay, **extra_args)
-        steps, inner_state = _only_if(kept, *made, state.inner)
+        steps, new_inner = inner.update(updates, state.inner, params, delay=delay, **extra_args)
+        steps, inner_state = _only_if(kept, steps, new_inner, state.inner)
         return steps, DropStaleState(
             inner_state,
             optax.safe_increment(state.seen),
@@ -240,8 +240,8 @@ def buffer_updates(
         )
         full = (state.seen + 1) % size == 0
         mean = jax.tree.map(lambda g, t: None if g is None else t.astype(g.dtype), updates, total, is_leaf=_is_none)
-        made = inner.update(mean, state.inner, params, delay=delay, **extra_args)
-        steps, inner_state = _only_if(full, *made, state.inner)
+        steps, new_inner = inner.update(mean, state.inner, params, delay=delay, **extra_args)
+        steps, inner_state = _only_if(full, steps, new_inner, state.inner)
         emptied = jax.tree.map(lambda t: jnp.where(full, jnp.zeros_like(t), t), total)
         return steps, BufferUpdatesState(inner_state, optax.safe_increment(state.seen), emptied)
 
