@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, DTypeLike, Float, Int, Key, PyTree
 
 from asyncopt.optim import ApamState
@@ -222,6 +222,29 @@ def advance(
 
     (state, _), evaluations = jax.lax.scan(to_stop, (state, first), stops)
     return state, evaluations
+
+
+@eqx.filter_jit
+def start_one(optimizer, params, capacity, history_dtype, record_bounds):
+    """Compiled `start` of a single run."""
+    return _strongly_typed(start(optimizer, params, capacity, history_dtype, record_bounds))
+
+
+@eqx.filter_jit
+def start_many(mesh: Mesh, optimizer, params, capacity, history_dtype, record_bounds):
+    """Compiled `start` of a batch of runs, made where they will be run: on the devices of ``mesh``."""
+    states = jax.vmap(lambda params: start(optimizer, params, capacity, history_dtype, record_bounds))(params)
+    return _strongly_typed(jax.lax.with_sharding_constraint(states, NamedSharding(mesh, PartitionSpec(RUNS))))
+
+
+def _strongly_typed(state: LoopState) -> LoopState:
+    """Optimizers may start from weakly typed numbers; the loop returns strong ones and would be compiled twice."""
+
+    def strong(x):
+        x = x if isinstance(x, jax.Array) else jnp.asarray(x)
+        return jax.lax.convert_element_type(x, x.dtype) if x.weak_type else x
+
+    return jax.tree.map(strong, state)
 
 
 @eqx.filter_jit

@@ -94,21 +94,23 @@ def replay(
     if history_dtype is not None:
         history_dtype = _check_dtype("history_dtype", history_dtype)
     _check_starts(problem, starts)
-    start = functools.partial(
-        engine.start, optimizer, capacity=slots.capacity, history_dtype=history_dtype, record_bounds=record_bounds
+    for params in starts:
+        optimizer.init(params)  # which may refuse it; compiled, it could not
+    settings = (slots.capacity, history_dtype, record_bounds)
+    memory.check_fits(
+        jax.eval_shape(lambda params: engine.start(optimizer, params, *settings), starts[0]), slots, len(keys)
     )
-    memory.check_fits(jax.eval_shape(start, starts[0]), slots, len(keys))
     samples = jnp.asarray(trace.sample, jnp.int32)
     batch_keys = [engine.batch_keys(key, samples) for key in keys]
-    states = [start(params) for params in starts]
     if seeds is None:
-        state = _strongly_typed(states[0])
+        start = functools.partial(engine.start_one, optimizer, starts[0], *settings)
         advance = functools.partial(engine.advance_one, problem, optimizer, schedule, batch_keys[0])
     else:
-        mesh, spread_keys, state = _spread(batch_keys, states)
+        mesh, (spread_keys, spread_starts) = _spread(list(zip(batch_keys, starts, strict=True)))
+        start = functools.partial(engine.start_many, mesh, optimizer, spread_starts, *settings)
         advance = functools.partial(engine.advance_many, mesh, problem, optimizer, schedule, spread_keys)
 
-    state, evaluations, seconds, updates_per_second = _drive(advance, state, steps, len(keys), progress)
+    state, evaluations, seconds, updates_per_second = _drive(start, advance, steps, len(keys), progress)
     if seeds is not None:  # drop the copies that filled up the last device
         state, evaluations = jax.tree.map(lambda x: x[: len(keys)], (state, evaluations))
     optimum = None if problem.optimum is None else float(problem.optimum)
@@ -187,25 +189,18 @@ def _evaluation_steps(num_updates: int, eval_every: int | None) -> Int[np.ndarra
     return np.unique(np.concatenate([np.arange(0, num_updates, spacing), early, [num_updates]]))
 
 
-def _strongly_typed(state: engine.LoopState) -> engine.LoopState:
-    """Optimizers may start from weakly typed numbers; the loop returns strong ones and would be compiled twice."""
-    return jax.tree.map(lambda x: jnp.asarray(x, x.dtype) if getattr(x, "weak_type", False) else x, state)
-
-
-def _spread(batch_keys: list[Any], states: list[engine.LoopState]) -> tuple[Mesh, Any, engine.LoopState]:
-    """Stacks the runs and places equal parts of them on the local devices; the last seed fills up."""
-    devices = jax.local_devices()[: len(states)]
-    filling = -len(states) % len(devices)
+def _spread(runs: list[Any]) -> tuple[Mesh, Any]:
+    """Stacks what the runs need and places equal parts of it on the local devices; the last run fills up."""
+    devices = jax.local_devices()[: len(runs)]
+    filling = -len(runs) % len(devices)
     mesh = Mesh(np.array(devices), (engine.RUNS,))
-    by_run = NamedSharding(mesh, PartitionSpec(engine.RUNS))
-    stacked_keys = jnp.stack(batch_keys + batch_keys[-1:] * filling)
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states, *states[-1:] * filling)
-    return mesh, jax.device_put(stacked_keys, by_run), _strongly_typed(jax.device_put(stacked, by_run))
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *runs, *runs[-1:] * filling)
+    return mesh, jax.device_put(stacked, NamedSharding(mesh, PartitionSpec(engine.RUNS)))
 
 
 def _drive(
+    start: Callable[[], engine.LoopState],
     advance: Callable[..., tuple[engine.LoopState, engine.Evaluation]],
-    state: engine.LoopState,
     steps: Int[np.ndarray, " E"],
     num_runs: int,
     progress: bool,
@@ -218,6 +213,7 @@ def _drive(
     """
     per_call = -(-len(steps) // _MAX_CALLS)
     collected = []
+    state = start()  # made here, so that nobody else holds on to its memory
     began, made = time.perf_counter(), 0
     with tqdm.tqdm(
         total=int(steps[-1]) * num_runs,
