@@ -112,7 +112,7 @@ def figure(curves: Curves) -> Figure:
         mean, low, high = np.array(found).T
         style = ("-", "--", "-.", ":")[index % 4]
         left.plot(curves.step, mean, style, color=shades[index], linewidth=1.4, label=f"{setting:g}")
-        left.fill_between(curves.step, low, high, color=shades[index], alpha=0.15, linewidth=0)
+        left.fill_between(curves.step, low, high, color=shades[index], alpha=0.1, linewidth=0)
         ends.append(found[-1])
     value, low, high = np.array(ends).T
     errors = np.nan_to_num(np.abs(np.stack([low, high]) - value))
@@ -141,7 +141,7 @@ def table(curves: Curves) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     Differences are taken seed by seed, on the same mini-batches.
     """
     header = (
-        curves.by, "mean over the run", "less the first", "at the end", "less the first", "end within the interval?",
+        curves.by, "mean over the run", "less the first", "at the end", "less the first", "no different at the end?",
     )  # fmt: skip
     rows = []
     for setting, values in zip(curves.settings, curves.values, strict=True):
