@@ -1,6 +1,7 @@
 """``python -m asyncopt.compare FOLDER``: which method is sooner at a common target, from run folders alone."""
 
 import argparse
+import itertools
 import json
 import math
 import pathlib
@@ -50,7 +51,7 @@ def compare(folder: pathlib.Path, output: pathlib.Path, progress: float = PROGRE
             plots.save(figure, path)
             captions[path] = _CAPTIONS[name.rpartition("_")[0]]
         heading = f"## {comparison.name}\n\n{_facts_line(comparison)}\n"
-        tables = [(title, header, rows) for title, header, rows in _tables(comparison) if rows]
+        tables = _tables(comparison)
         shown = "\n\n".join(f"{title}\n\n{page.markdown_table(header, rows)}" for title, header, rows in tables)
         short.append(f"{heading}\n{shown}\n")
         long.append(f"{heading}\n{shown}\n\n{page.markdown(verdicts)}\n")
@@ -68,19 +69,18 @@ def compare(folder: pathlib.Path, output: pathlib.Path, progress: float = PROGRE
 
 
 def _tables(comparison: Comparison) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
-    """Returns title, header and rows of a table for each quantity and clock: how many times as long the rivals take."""
+    """Returns title, header and rows of a table for each quantity: how many times as long the rivals take."""
     rivals = [method for method in comparison.methods if method != OURS]
-    header = ("workers", f"{OURS}, simulated seconds", *(f"{rival} takes, times as long" for rival in rivals))
+    header = ("gradients take", "workers", f"{OURS}, seconds", *(f"{rival}, times as long" for rival in rivals))
     tables = []
     for quantity in comparison.quantities:
-        for clock in comparison.clocks:
-            rows = []
-            for p in comparison.num_workers:
-                ours = comparison.estimate(comparison.reach(OURS, clock, p, quantity, "time"))
-                ratios = [comparison.estimate(comparison.advantage(rival, clock, p, quantity)) for rival in rivals]
-                rows.append((str(p), _interval(ours), *map(_marked, ratios)))
-            target = f"{comparison.target(quantity):.3g}"
-            tables.append((f"To a {_names(quantity)} of {target}; {clock}:", header, rows))
+        rows = []
+        for clock, p in itertools.product(comparison.clocks, comparison.num_workers):
+            ours = comparison.estimate(comparison.reach(OURS, clock, p, quantity, "time"))
+            ratios = [comparison.estimate(comparison.advantage(rival, clock, p, quantity)) for rival in rivals]
+            rows.append((clock, str(p), _interval(ours), *map(_marked, ratios)))
+        title = f"Simulated time to a {_names(quantity)} of {comparison.target(quantity):.3g}:"
+        tables.append((title, header, rows))
     return tables
 
 

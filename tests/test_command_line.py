@@ -306,7 +306,8 @@ def test_a_comparison_and_its_report(tmp_path):
     """Two lines of README at a size for a test."""
     process = run(
         "-m", "+sweep=comparison", "trace.num_updates=64", "trace.num_workers=1,2", "optimizer.learning_rate=0.03,0.3",
-        "+clock=random", "seeds=4", "progress=false", "hydra.sweep.dir=sweep", folder=tmp_path,
+        "+clock=random", "+method=apam,synchronous_amsgrad", "seeds=4", "progress=false", "hydra.sweep.dir=sweep",
+        folder=tmp_path,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     process = subprocess.run(
@@ -314,8 +315,8 @@ def test_a_comparison_and_its_report(tmp_path):
     )
     assert process.returncode == 0, process.stderr
     assert "## logistic regression on digits" in process.stdout
-    header = next(line for line in process.stdout.splitlines() if line.startswith("| workers"))
-    assert re.search("SGD takes.*SGD with momentum takes.*synchronous AMSGrad takes", header)
+    header = next(line for line in process.stdout.splitlines() if line.startswith("| gradients take"))
+    assert re.search("APAM, seconds .*synchronous AMSGrad, times as long", header)
     assert (tmp_path / "sweep" / "report" / "to_error.png").exists()
 
 

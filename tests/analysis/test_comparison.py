@@ -172,7 +172,7 @@ def test_the_report(tmp_path, monkeypatch):
     text, left_out = compare.compare(tmp_path, tmp_path / "report")
     assert not left_out
     assert "∞ ✓" in text
-    assert "| 4 " in text
+    assert "| exponential times | 4 " in text
     (facts,) = json.loads((tmp_path / "report" / "comparison.json").read_text())["comparisons"]
     assert {verdict["outcome"] for verdict in facts["verdicts"]} == {CONFIRMED}
     table = pd.read_csv(tmp_path / "report" / "runs.csv")
