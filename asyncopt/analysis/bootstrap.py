@@ -31,7 +31,9 @@ def resampled_means(values: Float[np.ndarray, "S C"], num_resamples: int = NUM_R
     # Seed by seed, not as one matrix product, whose rounding depends on how BLAS splits it.
     total = np.zeros((num_resamples, values.shape[1]))
     for seed in range(num_seeds):
-        total += draws[:, seed, None] * values[seed]
+        with np.errstate(invalid="ignore"):  # 0 · ∞: a seed that diverged counts only where it is drawn
+            part = draws[:, seed, None] * values[seed]
+        total += np.where(draws[:, seed, None] > 0, part, 0.0)
     return total / num_seeds
 
 

@@ -7,7 +7,6 @@ from the other half, so that no method is judged by the runs that chose its step
 import dataclasses
 import functools
 import json
-import math
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -168,10 +167,6 @@ class Comparison:
         last = run.values[quantity][self._reporting, -1:]
         return self.estimate(np.concatenate([last.mean(axis=0), bootstrap.resampled_means(last)[:, 0]]))
 
-    def curve(self, run: Run, quantity: str) -> Float[np.ndarray, " E"]:
-        """Returns the mean over the reporting seeds."""
-        return _mean(run.values[quantity], self._reporting)
-
     @property
     def _tuning(self) -> Int[np.ndarray, " n"]:
         return np.arange(0, len(self.seeds), 2)
@@ -298,8 +293,3 @@ def table(comparison: Comparison) -> pd.DataFrame:
 
 def _columns(name: str, found: Estimate) -> dict[str, float]:
     return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-
-
-def never(estimate: Estimate) -> bool:
-    """Whether the target was not reached."""
-    return math.isinf(estimate.value)

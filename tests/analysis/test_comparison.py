@@ -8,7 +8,7 @@ import pytest
 
 import asyncopt
 from asyncopt import InputError, compare
-from asyncopt.analysis import CONFIRMED, INCONCLUSIVE, VIOLATED
+from asyncopt.analysis import CONFIRMED, INCONCLUSIVE, VIOLATED, bootstrap
 from asyncopt.analysis import comparison as comparisons
 from asyncopt.analysis.advantages import advantages, shrinking, throughputs
 from asyncopt.store import Record
@@ -101,7 +101,15 @@ def test_a_rival_that_never_gets_there():
     (verdict,) = advantages(found)
     assert verdict.outcome == CONFIRMED
     assert np.isinf(verdict.measured.value)
-    assert comparisons.never(found.estimate(found.reach("SGD", found.clocks[0], 2, "loss", "step")))
+    assert np.isinf(found.reach("SGD", found.clocks[0], 2, "loss", "step")).all()
+
+
+def test_a_seed_that_diverged_counts_where_it_is_drawn():
+    values = np.array([[1.0], [np.inf], [3.0], [2.0]])
+    found = bootstrap.resampled_means(values)
+    assert set(np.isfinite(found).ravel()) == {True, False}
+    assert not np.isnan(found).any()
+    assert found[np.isfinite(found)].min() == 1.0
 
 
 def test_seeds_that_tune_are_not_reported():
