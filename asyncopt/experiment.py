@@ -85,6 +85,8 @@ def build(config: DictConfig) -> Experiment:
     if config.constraint is not None and "constraint" not in config.problem:
         raise InputError(f"problem: {config.problem._target_} takes no constraint, expected constraint=null")
     trace = _instantiate("trace", config.trace)
+    if config.trace._target_ == "asyncopt.traces.rounds":
+        _check_rounds(config.handling, trace.num_workers)
     problem = _problem(json.dumps(OmegaConf.to_container(config.problem, resolve=True)), config.precision)
     settings = dict(config.optimizer)
     objects: dict[str, Any] = {}
@@ -106,6 +108,16 @@ def build(config: DictConfig) -> Experiment:
         make = _Handled(base.func, wrapper.func, tuple(sorted(wrapper.keywords.items())))
         optimizer = parametric(make, **base.keywords, **objects)
     return Experiment(problem, optimizer, trace, _seeds(config.seeds))
+
+
+def _check_rounds(handling: DictConfig | None, num_workers: int) -> None:
+    """Refuses an optimizer that would not step once a round with the mean of its gradients."""
+    wanted = {"_target_": "asyncopt.optim.buffer_updates", "size": num_workers, "exponent": 0.0}
+    if handling is None or OmegaConf.to_container(handling, resolve=True) != wanted:
+        raise InputError(
+            "trace: rounds are for an optimizer that steps once a round, expected +handling=buffer_updates "
+            f"handling.size={num_workers} handling.exponent=0, as +method=synchronous_amsgrad sets it"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -245,6 +245,8 @@ def test_divergence_is_reported(step_size, tmp_path):
         ),
         (["+handling=scale_steps_by_delay", "handling.rule=no"], "handling: rule is 'no', expected one of"),
         (["trace=rounds", "trace.num_workers=3"], "trace: num_updates is 20000, expected a multiple of num_workers, 3"),
+        (["trace=rounds"], "trace: rounds are for an optimizer that steps once a round, expected"),
+        (["+method=synchronous_amsgrad", "handling.size=4"], "expected .handling=buffer_updates handling.size=8 "),
         (["+method=adam"], "Could not find 'method/adam'"),
         (["problem=resnet18", "data=cinic10", "data.root=nowhere"], "train: no such file .looked in nowhere"),
         (["problem=wrn_28_5", "data=imagenet32", "data.root=nowhere"], "train_data_batch_1.npz: no such file"),
