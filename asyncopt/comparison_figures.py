@@ -14,8 +14,8 @@ from asyncopt.plots import COLOURS, OTHER_COLOUR, REFERENCE_COLOUR
 _MARKERS, _LINES = "osD^vP", ("-", "--", "-.", ":")
 # Methods are drawn at this many times p from each other, or equal ones would hide each other.
 _APART = 1.05
-# A run that ended far above its start is drawn at this many times the start.
-_LARGEST = 2.0
+# A run that ended far above its start is drawn as a cross from this many times the start on, with rows so far apart.
+_LARGEST, _ROW = 2.0, 1.12
 
 
 def all_figures(comparison: Comparison) -> dict[str, Figure]:
@@ -60,13 +60,15 @@ def step_sizes(comparison: Comparison, quantity: str) -> Figure:
     grid = figure.subplots(1, len(chosen), sharex=True, sharey=True, squeeze=False)
     highest = _LARGEST * max(run.values[quantity][:, 0].mean() for run in comparison.runs)
     for axes, p in zip(grid[0], chosen, strict=True):
-        for method, draw in _styles(axes, comparison):
+        for row, (method, draw) in enumerate(_styles(axes, comparison)):
             tried = comparison.tried(method, clock, p)
             rates = np.array([run.learning_rate for run in tried])
             value, errors = error_bars([comparison.ends(run, quantity) for run in tried])
             fits = value < highest
             draw(rates[fits], value[fits], np.nan_to_num(errors[:, fits], posinf=0.0))
-            axes.plot(rates[~fits], np.full((~fits).sum(), highest), "x", color=COLOURS.get(method, OTHER_COLOUR))
+            # One above the other, each method in a row of its own.
+            above = np.full((~fits).sum(), highest * _ROW**row)
+            axes.plot(rates[~fits], above, "x", color=COLOURS.get(method, OTHER_COLOUR), markersize=5)
         axes.axhline(comparison.target(quantity), color=REFERENCE_COLOUR, linestyle=":", label="target")
         _log_axes(axes)
         axes.set_title(workers(p), fontsize="medium")
