@@ -15,7 +15,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from asyncopt import plots, resolvers, staleness, store
+from asyncopt import plots, resolvers, resume, staleness, store
 from asyncopt.checks import InputError, check_integer
 from asyncopt.optim import parametric, step_size
 from asyncopt.problems import Problem
@@ -38,6 +38,8 @@ class Experiment:
 def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
     """Runs a configuration, prints a table, and writes the run folder.
 
+    A run that the folder holds already, of the same configuration, trace and code, is not made again.
+
     Args:
       config: as in ``conf/config.yaml``.
       folder: made if need be.
@@ -55,7 +57,23 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
     if missing:
         raise InputError(f"{missing[0]} has no value, expected {missing[0]}=... on the command line")
     _prepare_jax(config.precision, config.threads, len(_seeds(config.seeds)))
-    experiment = build(config)
+    folder = pathlib.Path(folder)
+    trace = _trace(config)
+    fingerprint = resume.fingerprint(config, trace)
+    record = None if config.force else resume.finished(folder, fingerprint)
+    if record is None:
+        record = _run(build(config, trace), config, folder, fingerprint)
+    else:
+        print(f"finished before, and not run again (force=true runs it): {folder}")
+    if config.plot:
+        plots.save(plots.curve(record), folder / "curve.png")
+    print(store.table(record))
+    print(f"\n{folder}")
+    return folder
+
+
+def _run(experiment: Experiment, config: DictConfig, folder: pathlib.Path, fingerprint: str) -> store.Record:
+    """Replays, and writes what comes out."""
     result = replay(
         experiment.problem,
         experiment.optimizer,
@@ -67,26 +85,22 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
         history_dtype=config.history_dtype,
         progress=config.progress,
     )
-    folder = pathlib.Path(folder)
-    record = store.save_run(folder, config, experiment.problem, experiment.trace, result)
-    if config.plot:
-        plots.save(plots.curve(record), folder / "curve.png")
-    print(store.table(record))
-    print(f"\n{folder}")
-    return folder
+    return store.save_run(folder, config, experiment.problem, experiment.trace, result, fingerprint)
 
 
-def build(config: DictConfig) -> Experiment:
+def build(config: DictConfig, trace: Trace | None = None) -> Experiment:
     """Makes the objects that a configuration names.
+
+    Args:
+      config: as in ``conf/config.yaml``.
+      trace: its trace, if that has been made already.
 
     Raises:
       InputError: if one of them refuses its settings; the message starts with the config group.
     """
     if config.constraint is not None and "constraint" not in config.problem:
         raise InputError(f"problem: {config.problem._target_} takes no constraint, expected constraint=null")
-    trace = _instantiate("trace", config.trace)
-    if config.trace._target_ == "asyncopt.traces.rounds":
-        _check_rounds(config.handling, trace.num_workers)
+    trace = trace or _trace(config)
     problem = _problem(json.dumps(OmegaConf.to_container(config.problem, resolve=True)), config.precision)
     settings = dict(config.optimizer)
     objects: dict[str, Any] = {}
@@ -108,6 +122,13 @@ def build(config: DictConfig) -> Experiment:
         make = _Handled(base.func, wrapper.func, tuple(sorted(wrapper.keywords.items())))
         optimizer = parametric(make, **base.keywords, **objects)
     return Experiment(problem, optimizer, trace, _seeds(config.seeds))
+
+
+def _trace(config: DictConfig) -> Trace:
+    trace = _instantiate("trace", config.trace)
+    if config.trace._target_ == "asyncopt.traces.rounds":
+        _check_rounds(config.handling, trace.num_workers)
+    return trace
 
 
 def _check_rounds(handling: DictConfig | None, num_workers: int) -> None:

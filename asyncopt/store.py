@@ -21,7 +21,7 @@ from asyncopt.problems import Problem
 from asyncopt.replay import Result
 from asyncopt.traces import Trace
 
-_PACKAGES = ("asyncopt", "jax", "jaxlib", "optax", "equinox", "numpy", "scipy", "scikit-learn")
+PACKAGES = ("asyncopt", "jax", "jaxlib", "optax", "equinox", "numpy", "scipy", "scikit-learn")
 CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.parquet", "summary.json"
 
 
@@ -40,16 +40,28 @@ class Record:
     summary: Mapping[str, Any]
 
 
-def save_run(folder: pathlib.Path, config: DictConfig, problem: Problem, trace: Trace, result: Result) -> Record:
+def save_run(
+    folder: pathlib.Path, config: DictConfig, problem: Problem, trace: Trace, result: Result, fingerprint: str = ""
+) -> Record:
     """Writes a run folder and returns what is in it. ``summary.json`` comes last: where it is, the run is whole.
+
+    Args:
+      folder: made if need be.
+      config: of the run; written resolved.
+      problem: for its constants.
+      trace: for its delays.
+      result: of the replay.
+      fingerprint: of all that the run depends on; see `asyncopt.resume`.
 
     Raises:
       OSError: if a file cannot be written.
     """
     plain_config = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain_config, dict)
-    record = Record({str(k): v for k, v in plain_config.items()}, metrics(result), summary(problem, trace, result))
+    facts = {"fingerprint": fingerprint, **summary(problem, trace, result)}
+    record = Record({str(k): v for k, v in plain_config.items()}, metrics(result), facts)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / SUMMARY).unlink(missing_ok=True)  # an earlier run's
     atomic.write(folder / CONFIG, lambda path: OmegaConf.save(config, path, resolve=True))
     atomic.write(folder / METRICS, lambda path: record.metrics.to_parquet(path, index=False))
     atomic.write(folder / SUMMARY, lambda path: path.write_text(json.dumps(record.summary, indent=2) + "\n"))
@@ -102,7 +114,7 @@ def summary(problem: Problem, trace: Trace, result: Result) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "devices": [str(device) for device in jax.local_devices()],
-            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
         },
     }
 

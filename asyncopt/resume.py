@@ -1,0 +1,68 @@
+"""Whether a run has been made already: what it depends on, as one fingerprint kept with its results."""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from asyncopt import store
+from asyncopt.checks import InputError
+from asyncopt.traces import Trace
+
+# What changes how a run is shown, and not what comes out.
+_SHOWN = ("force", "plot", "progress")
+_PACKAGE = pathlib.Path(__file__).parent
+
+
+def fingerprint(config: DictConfig, trace: Trace) -> str:
+    """Returns a hash of all that decides what comes out of a run.
+
+    That is the resolved configuration, the trace, the files whose path the configuration names (size and time of the
+    last change), this package's source, and the versions of the packages that compute.
+    """
+    settings = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(settings, dict)
+    parts = {
+        "config": {key: value for key, value in settings.items() if key not in _SHOWN},
+        "trace": trace.digest,
+        "files": {path: _state(pathlib.Path(path)) for path in sorted(set(_paths(settings)))},
+        "source": _source(),
+        "versions": {name: importlib.metadata.version(name) for name in store.PACKAGES},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def finished(folder: pathlib.Path, wanted: str) -> store.Record | None:
+    """Returns the run in a folder if it is whole and has the wanted fingerprint."""
+    try:
+        record = store.load_run(folder)
+    except InputError:
+        return None
+    return record if record.summary.get("fingerprint") == wanted else None
+
+
+def _paths(settings: Any) -> Iterator[str]:
+    """Yields every ``path`` in a configuration."""
+    if isinstance(settings, Mapping):
+        for key, value in settings.items():
+            if key == "path" and isinstance(value, str):
+                yield value
+            yield from _paths(value)
+
+
+def _state(path: pathlib.Path) -> list[int] | None:
+    return [path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else None
+
+
+@functools.cache
+def _source() -> str:
+    """Returns a hash of this package's code."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        digest.update(str(path.relative_to(_PACKAGE)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
