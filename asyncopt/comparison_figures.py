@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from asyncopt.analysis.advantages import workers
 from asyncopt.analysis.comparison import CLOCKS, OURS, QUANTITIES, Comparison
-from asyncopt.figures import error_bars
+from asyncopt.figures import error_bars, mark_limits
 from asyncopt.plots import COLOURS, OTHER_COLOUR, REFERENCE_COLOUR
 
 _MARKERS, _LINES = "osD^vP", ("-", "--", "-.", ":")
@@ -63,9 +63,9 @@ def step_sizes(comparison: Comparison, quantity: str) -> Figure:
         for row, (method, draw) in enumerate(_styles(axes, comparison)):
             tried = comparison.tried(method, clock, p)
             rates = np.array([run.learning_rate for run in tried])
-            value, errors = error_bars([comparison.ends(run, quantity) for run in tried])
-            fits = value < highest
-            draw(rates[fits], value[fits], np.nan_to_num(errors[:, fits], posinf=0.0))
+            found = [comparison.ends(run, quantity) for run in tried]
+            fits = np.array([one.value < highest for one in found])
+            draw(rates[fits], [one for one, fit in zip(found, fits, strict=True) if fit])
             # One above the other, each method in a row of its own.
             above = np.full((~fits).sum(), highest * _ROW**row)
             axes.plot(rates[~fits], above, "x", color=COLOURS.get(method, OTHER_COLOUR), markersize=5)
@@ -83,8 +83,7 @@ def _one_reach(comparison: Comparison, key: tuple[str, str, str, str], draw: Cal
     found = {p: comparison.estimate(comparison.reach(method, clock, p, quantity, axis)) for p in comparison.num_workers}
     reached = {p: one for p, one in found.items() if np.isfinite(one.value)}
     if reached:
-        value, errors = error_bars(list(reached.values()))
-        draw(np.array(list(reached)), value, np.nan_to_num(errors, posinf=0.0))
+        draw(np.array(list(reached)), list(reached.values()))
 
 
 def _ideal(axes: Axes, comparison: Comparison, clock: str, quantity: str, axis: str) -> None:
@@ -106,8 +105,10 @@ def _styles(axes: Axes, comparison: Comparison) -> list[tuple[str, Callable[...,
     def drawer(index: int, method: str) -> Callable[..., None]:
         style = f"{_MARKERS[index % len(_MARKERS)]}{_LINES[index % len(_LINES)]}"
 
-        def draw(x, y, errors):
+        def draw(x, found):
             colour = COLOURS.get(method, OTHER_COLOUR)
+            y, errors = error_bars(found)
+            mark_limits(axes, x * shifts[index], y, np.array([np.isinf(one.high) for one in found], bool), colour)
             axes.errorbar(
                 x * shifts[index], y, errors, fmt=style, color=colour, markersize=5, capsize=2, linewidth=1.3,
                 label=method,

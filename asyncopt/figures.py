@@ -53,7 +53,7 @@ def rate(measures: Measures) -> Figure | None:
         label += "" if np.isnan(slope.low) else f"  [{slope.low:.2f}, {slope.high:.2f}]"
         left.errorbar(shift * k, mean, errors, fmt=marker, color=colour, markersize=5, capsize=2, label=label)
         _fit_line(left, k, mean, slope.value, colour)
-        _mark_limits(left, shift * k, mean, study.censored[cells], colour)
+        mark_limits(left, shift * k, mean, study.censored[cells], colour)
     _half_power(left, study, measures)
     means = "means over seeds, 95 % intervals" if len(study.seeds) > 1 else "one seed"
     left.set_title(f"measured: {means}", fontsize="medium")
@@ -291,9 +291,10 @@ def _points(measures: Measures, cells: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def error_bars(found: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the values, and how far their intervals reach below and above; 0 where there is none."""
+    """Returns the values, and how far their intervals reach below and above; 0 where there is none, or no end."""
     value, low, high = np.array(found).reshape(-1, 3).T
-    return value, np.nan_to_num(np.abs(np.stack([low, high]) - value))
+    with np.errstate(invalid="ignore"):
+        return value, np.nan_to_num(np.abs(np.stack([low, high]) - value), posinf=0.0)
 
 
 def _fit_line(axes: Axes, k: np.ndarray, mean: np.ndarray, slope: float, colour: Colour) -> None:
@@ -302,8 +303,8 @@ def _fit_line(axes: Axes, k: np.ndarray, mean: np.ndarray, slope: float, colour:
         axes.plot(k, middle * k**slope, color=colour, linewidth=1)
 
 
-def _mark_limits(axes: Axes, k: np.ndarray, mean: np.ndarray, censored: np.ndarray, colour: Colour) -> None:
-    """Points of which only a lower limit is known, since a seed diverged, get an arrow upwards."""
+def mark_limits(axes: Axes, k: np.ndarray, mean: np.ndarray, censored: np.ndarray, colour: Colour) -> None:
+    """Gives an arrow upwards to points of which only a lower limit is known, or whose interval has no upper end."""
     for x, y in zip(k[censored], mean[censored], strict=True):
         axes.annotate("", (x, y * 1.8), (x, y), arrowprops={"arrowstyle": "->", "color": colour})
 
