@@ -1,9 +1,23 @@
 """Strict settings for every test: float64, two devices, shapes checked in the rooms that are all arrays."""
 
+import os
+import shutil
+import tempfile
+
 import hypothesis
-import jax
 import pytest
-from jaxtyping import install_import_hook
+
+# What one test process has compiled, the others and the command lines they start need not compile again: the processes
+# of one session share a folder that goes with it. The first of them makes it, before any of them imports JAX.
+_OWN_CACHE = None
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _OWN_CACHE = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="asyncopt-tests-")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+import jax  # noqa: E402
+from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)
@@ -34,3 +48,19 @@ def digits():
     import asyncopt
 
     return asyncopt.problems.logistic("digits")
+
+
+@pytest.fixture
+def compiled_anew():
+    """For tests that a program compiled twice is the same: nothing is taken from the session's folder."""
+    for use_folder in (False, True):
+        jax.config.update("jax_enable_compilation_cache", use_folder)
+        compilation_cache.reset_cache()  # or JAX would not look at the setting again
+        if not use_folder:
+            yield
+
+
+def pytest_sessionfinish():
+    """Removes the folder of compiled programs with the process that made it."""
+    if _OWN_CACHE is not None:
+        shutil.rmtree(_OWN_CACHE, ignore_errors=True)

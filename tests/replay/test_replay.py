@@ -91,6 +91,7 @@ def sparse_data():
     return data.split("sparse", features, rng.integers(0, 2, 200), 2, 0.0, 0)
 
 
+@pytest.mark.usefixtures("compiled_anew")
 def test_same_inputs_same_bytes(digits):
     trace = traces.uniform(500, 20)
     arguments = (digits, asyncopt.apam(0.02), trace)
