@@ -59,8 +59,8 @@ IMAGES = idx(np.zeros((2, 3, 4)))
         (idx(np.zeros((2, 3, 4, 1))), "4 dimensions, expected 3"),
         (idx(np.zeros((0, 3, 4))), r"dimensions \[0, 3, 4\], expected at least 1"),
         (IMAGES[:4] + b"\xff" * 12 + IMAGES[16:], "24 bytes of data, expected 792281"),
-        (gzip.compress(IMAGES)[:-9], "damaged gzip file"),
-        (gzip.compress(IMAGES)[:12] + b"\xff" * 20, "damaged gzip file"),
+        (gzip.compress(IMAGES, mtime=0)[:-9], "damaged gzip file"),
+        (gzip.compress(IMAGES, mtime=0)[:12] + b"\xff" * 20, "damaged gzip file"),
     ],
 )
 def test_a_damaged_idx_file_is_named(tmp_path, content, message):
