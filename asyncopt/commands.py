@@ -1,5 +1,6 @@
 """What the commands that read run folders have in common: warnings kept, errors in one line."""
 
+import argparse
 import pathlib
 import sys
 import warnings
@@ -19,21 +20,30 @@ def with_left_out(read: Callable[[], _T]) -> tuple[_T, list[str]]:
     return found, [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
 
 
-def finish(program: str, make: Callable[[pathlib.Path], tuple[str, list[str]]], output: pathlib.Path) -> int:
+def parser(command: str, description: str | None) -> argparse.ArgumentParser:
+    """Returns a parser of what every command takes: the folder of runs, and where to write."""
+    made = argparse.ArgumentParser(prog=f"python -m {command}", description=description)
+    made.add_argument("folder", type=pathlib.Path, help="a folder with runs below it, such as a sweep's")
+    made.add_argument("--output", type=pathlib.Path, help="where to write (default: FOLDER/report)")
+    return made
+
+
+def finish(command: str, options: argparse.Namespace, make: Callable[[pathlib.Path], tuple[str, list[str]]]) -> int:
     """Makes a report, prints its text and where it is, and what was left out on the standard error.
 
     Args:
-      program: the command's name; an error starts with it.
+      command: its name; an error starts with it.
+      options: as `parser` reads them.
       make: writes into a folder, and returns the text and what was left out.
-      output: that folder.
 
     Returns:
       The exit status.
     """
+    output = options.output or options.folder / "report"
     try:
         text, left_out = make(output)
     except (InputError, OSError) as error:
-        print(f"{program}: " + " ".join(str(error).split()), file=sys.stderr)
+        print(f"{command}: " + " ".join(str(error).split()), file=sys.stderr)
         return 1
     for line in left_out:
         print(" ".join(line.split()), file=sys.stderr)

@@ -1,6 +1,5 @@
 """``python -m asyncopt.compare FOLDER``: which method is sooner at a common target, from run folders alone."""
 
-import argparse
 import itertools
 import json
 import math
@@ -129,16 +128,15 @@ def _as_json(comparison: Comparison, verdicts: Sequence[object]) -> dict[str, ob
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the command line, compares, and returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m asyncopt.compare", description=__doc__)
-    parser.add_argument("folder", type=pathlib.Path, help="a folder with runs below it, such as a sweep's")
-    parser.add_argument("--output", type=pathlib.Path, help="where to write (default: FOLDER/report)")
+    parser = commands.parser("asyncopt.compare", __doc__)
     parser.add_argument(
         "--progress", type=float, default=PROGRESS, metavar="PART",
         help=f"where the target lies between the start and the best end of any run (default: {PROGRESS})",
     )  # fmt: skip
     options = parser.parse_args(arguments)
-    output = options.output or options.folder / "report"
-    return commands.finish("asyncopt.compare", lambda output: compare(options.folder, output, options.progress), output)
+    return commands.finish(
+        "asyncopt.compare", options, lambda output: compare(options.folder, output, options.progress)
+    )
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from asyncopt.analysis.advantages import workers
-from asyncopt.analysis.comparison import CLOCKS, OURS, QUANTITIES, Comparison
-from asyncopt.figures import error_bars, mark_limits
+from asyncopt.analysis.comparison import CLOCKS, OURS, QUANTITIES, RANDOM, Comparison
+from asyncopt.figures import error_bars, log_axes, mark_limits
 from asyncopt.plots import COLOURS, OTHER_COLOUR, REFERENCE_COLOUR
 
 _MARKERS, _LINES = "osD^vP", ("-", "--", "-.", ":")
@@ -38,13 +38,11 @@ def reach(comparison: Comparison, quantity: str) -> Figure:
             for method, draw in _styles(axes, comparison):
                 _one_reach(comparison, (method, clock, quantity, axis), draw)
             _ideal(axes, comparison, clock, quantity, axis)
-            _log_axes(axes)
+            log_axes(axes, "workers $p$" if row == rows - 1 else "")
             axes.set_xticks(comparison.num_workers, [f"{p}" for p in comparison.num_workers])
             axes.minorticks_off()
             if row == 0:
                 axes.set_title(clock, fontsize="medium")
-            if row == rows - 1:
-                axes.set_xlabel("workers $p$")
             if column == 0:
                 axes.set_ylabel(f"{unit} to the target")
     _legend(figure, grid)
@@ -52,9 +50,9 @@ def reach(comparison: Comparison, quantity: str) -> Figure:
 
 
 def step_sizes(comparison: Comparison, quantity: str) -> Figure:
-    """Returns where training ends against the step size, with few, some and many workers, on the first clock."""
-    clock, every = comparison.clocks[0], comparison.num_workers
-    clock = next((c for c in comparison.clocks if c.startswith("exponential times")), clock)
+    """Returns where training ends against the step size, with few, some and many workers, on one clock."""
+    every = comparison.num_workers
+    clock = RANDOM if RANDOM in comparison.clocks else comparison.clocks[0]
     chosen = sorted({every[0], every[len(every) // 2], every[-1]})
     figure = _new(comparison, (1.2 + 3.4 * len(chosen), 4.4), clock)
     grid = figure.subplots(1, len(chosen), sharex=True, sharey=True, squeeze=False)
@@ -70,9 +68,8 @@ def step_sizes(comparison: Comparison, quantity: str) -> Figure:
             above = np.full((~fits).sum(), highest * _ROW**row)
             axes.plot(rates[~fits], above, "x", color=COLOURS.get(method, OTHER_COLOUR), markersize=5)
         axes.axhline(comparison.target(quantity), color=REFERENCE_COLOUR, linestyle=":", label="target")
-        _log_axes(axes)
+        log_axes(axes, r"step size $\alpha$")
         axes.set_title(workers(p), fontsize="medium")
-        axes.set_xlabel(r"step size $\alpha$")
     grid[0, 0].set_ylabel(f"{QUANTITIES[quantity]} at the end")
     _legend(figure, grid)
     return figure
@@ -125,13 +122,6 @@ def _new(comparison: Comparison, size: tuple[float, float], what: str) -> Figure
     how = f"{half} seeds with 95 % intervals, step sizes tuned on {len(comparison.seeds) - half} others"
     figure.suptitle(f"{comparison.name}; {what}\n{comparison.num_updates:,} gradients a run; {how}", fontsize="medium")
     return figure
-
-
-def _log_axes(axes: Axes) -> None:
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.grid(which="major", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
 
 
 def _legend(figure: Figure, grid: np.ndarray) -> None:

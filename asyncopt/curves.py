@@ -3,7 +3,6 @@
 One curve for each value of a setting, with intervals over seeds; what each loses to the first, and whether all meet.
 """
 
-import argparse
 import dataclasses
 import pathlib
 import sys
@@ -83,9 +82,7 @@ def read(folder: pathlib.Path, by: str = _BY, quantity: str = _QUANTITY) -> Curv
         step = table.columns.to_numpy()
         if first is None:
             first = (run, common, step)
-            data = record.config["problem"].get("data") or {}
-            title = names.problem(record.config["problem"]["_target_"], data.get("_target_"))
-            title += f"; {names.method_in_full(record.config)}"
+            title = f"{names.problem_in_full(record.config)}; {names.method_in_full(record.config)}"
         differing = sorted(key for key in common.keys() | first[1].keys() if common.get(key) != first[1].get(key))
         if differing or not np.array_equal(step, first[2]):
             what = differing[0] if differing else "the evaluated steps"
@@ -208,15 +205,12 @@ def draw(folder: pathlib.Path, output: pathlib.Path, by: str = _BY, quantity: st
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the command line, draws, and returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m asyncopt.curves", description=__doc__)
-    parser.add_argument("folder", type=pathlib.Path, help="a sweep's folder, of runs that differ in one setting")
-    parser.add_argument("--output", type=pathlib.Path, help="where to write (default: FOLDER/report)")
+    parser = commands.parser("asyncopt.curves", __doc__)
     parser.add_argument("--by", default=_BY, help=f"the setting that differs (default: {_BY})")
     parser.add_argument("--quantity", default=_QUANTITY, help=f"what to draw (default: {_QUANTITY})")
     options = parser.parse_args(arguments)
-    output = options.output or options.folder / "report"
     return commands.finish(
-        "asyncopt.curves", lambda output: draw(options.folder, output, options.by, options.quantity), output
+        "asyncopt.curves", options, lambda output: draw(options.folder, output, options.by, options.quantity)
     )
 
 

@@ -73,7 +73,7 @@ def rate(measures: Measures) -> Figure | None:
         "beside the bounds" if "a_posteriori" in study.cells else f"no bound: {study.outside}", fontsize="medium"
     )
     for axes in (left, right):
-        _log_axes(axes, "updates $K$")
+        log_axes(axes, "updates $K$")
         axes.legend(
             frameon=False, fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14), borderaxespad=0
         )
@@ -120,7 +120,7 @@ def phase(measures: Measures) -> Figure | None:
     for exponent, style, label in ((0.25, "-", r"$\tau = K^{1/4}$"), (0.5, "--", r"$\tau = K^{1/2}$")):
         axes.plot(span, span**exponent, style, color="black", linewidth=1.4, label=label, path_effects=_OUTLINE)
     _draw_thresholds(axes, measures, span)
-    _log_axes(axes, "updates $K$", grid=False)
+    log_axes(axes, "updates $K$", grid=False)
     axes.set(xlim=span, ylim=(bottom, top), ylabel=r"staleness $\tau$ (root mean square), updates")
     mappable = ScalarMappable(norm=norm, cmap=cmap)
     bar = figure.colorbar(mappable, ax=axes, ticks=[1, 2, 5, 10, 30], format="%g", extend="max")
@@ -177,7 +177,7 @@ def delay_term(measures: Measures) -> Figure | None:
     if not measures.in_delay_term[usable].all():
         label = "not in the fit: above all that is left at τ = 0"
         axes.plot([], [], "o", color="black", markerfacecolor="white", linestyle="none", label=label)
-    _log_axes(axes, r"staleness $\tau$ (root mean square), updates")
+    log_axes(axes, r"staleness $\tau$ (root mean square), updates")
     axes.set_ylabel("excess over zero delay, same mini-batches\n" + QUANTITIES[study.quantity])
     axes.legend(frameon=False, fontsize="small")
     return figure
@@ -203,7 +203,7 @@ def tightness(measures: Measures) -> Figure | None:
         axes.plot([], [], marker, color=colour, label=_tau(rule))
     axes.plot([], [], "k-", label="a-posteriori bound")
     axes.plot([], [], "k:", label="a-priori bound")
-    _log_axes(axes, "updates $K$")
+    log_axes(axes, "updates $K$")
     axes.set_ylim(bottom=min(0.4, lowest / 2))
     axes.text(0.01, 0.01, "bound broken", transform=axes.transAxes, fontsize="small")
     axes.set_ylabel("bound / measured mean")
@@ -235,7 +235,7 @@ def speedup(measures: Measures) -> Figure | None:
     most = cells["num_workers"].to_numpy()[usable].max()
     axes.plot([], [], "_", color="black", markersize=12, label="throughput of the trace alone")
     axes.plot([1, most], [1, most], ":", color=REFERENCE_COLOUR, label="ideal")
-    _log_axes(axes, "workers $p$")
+    log_axes(axes, "workers $p$")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
     axes.set_ylabel("speed-up in simulated time to the same accuracy")
@@ -259,7 +259,8 @@ def _new(size: tuple[float, float], study: Study) -> Figure:
     return figure
 
 
-def _log_axes(axes: Axes, xlabel: str, grid: bool = True) -> None:
+def log_axes(axes: Axes, xlabel: str, grid: bool = True) -> None:
+    """Makes both axes logarithmic, with a name for the lower one and a grid behind the data."""
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel(xlabel)

@@ -29,6 +29,12 @@ def method_in_full(config: Mapping[str, Any]) -> str:
     return f"{name}, {wrapper}" if wrapper else name
 
 
+def problem_in_full(config: Mapping[str, Any]) -> str:
+    """Returns the name of the problem that a resolved configuration describes, with its data if it has any."""
+    settings = config["problem"]
+    return problem(settings["_target_"], (settings.get("data") or {}).get("_target_"))
+
+
 def problem(target: str, data: str | None) -> str:
     """Returns the name of a problem's ``_target_``, with the ``_target_`` of its data if it has any."""
     name = last_word(target)

@@ -50,12 +50,8 @@ def curve(record: store.Record) -> Figure:
     num_seeds = record.metrics["seed"].nunique()
     seeds = f"{num_seeds} seeds, bands from smallest to largest" if num_seeds > 1 else "1 seed"
     seeds += f", {diverged} diverged" if diverged else ""
-    problem = record.config["problem"]
-    title = names.problem(problem["_target_"], problem.get("data", {}).get("_target_"))
-    axes.set_title(
-        f"{title}: delay {trace['mean_delay']:.3g} on average, {trace['max_delay']:,} at most\n{seeds}",
-        fontsize="medium",
-    )
+    delays = f"delay {trace['mean_delay']:.3g} on average, {trace['max_delay']:,} at most"
+    axes.set_title(f"{names.problem_in_full(record.config)}: {delays}\n{seeds}", fontsize="medium")
     return figure
 
 

@@ -1,6 +1,5 @@
 """``python -m asyncopt.report FOLDER``: verdicts on the theorems and figures, from run folders alone."""
 
-import argparse
 import json
 import pathlib
 import sys
@@ -116,15 +115,12 @@ def _as_json(study: Study, verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the command line, reports, and returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m asyncopt.report", description=__doc__)
-    parser.add_argument("folder", type=pathlib.Path, help="a folder with runs below it, such as a sweep's")
-    parser.add_argument("--output", type=pathlib.Path, help="where to write (default: FOLDER/report)")
+    parser = commands.parser("asyncopt.report", __doc__)
     parser.add_argument("--quantity", choices=QUANTITIES, help="what to measure (default: what the theorem bounds)")
     parser.add_argument("--min-updates", type=int, default=0, metavar="K", help="leave out shorter runs")
     options = parser.parse_args(arguments)
-    output = options.output or options.folder / "report"
     return commands.finish(
-        "asyncopt.report", lambda output: report(options.folder, output, options.quantity, options.min_updates), output
+        "asyncopt.report", options, lambda output: report(options.folder, output, options.quantity, options.min_updates)
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from asyncopt import theory
 from asyncopt.analysis.bootstrap import Estimate
-from asyncopt.analysis.comparison import OURS, SYNCHRONOUS, Comparison, Run
+from asyncopt.analysis.comparison import OURS, RANDOM, STEADY, SYNCHRONOUS, Comparison, Run
 from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED, Verdict
 
 # A trace of some hundred rounds meets its expected throughput to about this part.
@@ -41,19 +41,18 @@ def _advantage(comparison: Comparison, rival: str, clock: str, num_workers: int,
 
 def shrinking(comparison: Comparison) -> list[Verdict]:
     """Returns a verdict for each number of workers: with constant times, the synchronous method loses less."""
-    random, steady = "exponential times", "constant times"
     found = []
     for quantity in comparison.quantities:
         for p in comparison.num_workers:
             if p == 1 or any(
                 comparison.tuned(method, clock, p, quantity) is None
                 for method in (OURS, SYNCHRONOUS)
-                for clock in (random, steady)
+                for clock in (RANDOM, STEADY)
             ):
                 continue
             with np.errstate(invalid="ignore"):
-                ratio = comparison.advantage(SYNCHRONOUS, random, p, quantity) / comparison.advantage(
-                    SYNCHRONOUS, steady, p, quantity
+                ratio = comparison.advantage(SYNCHRONOUS, RANDOM, p, quantity) / comparison.advantage(
+                    SYNCHRONOUS, STEADY, p, quantity
                 )
             measured = comparison.estimate(ratio)
             outcome, rule = above_one(measured)

@@ -24,6 +24,7 @@ from asyncopt.store import Record
 OURS, SYNCHRONOUS = "APAM", "synchronous AMSGrad"
 # What falls during training: F, and the share of the held-out rows that are classified wrongly.
 QUANTITIES = {"loss": "objective $F(x_k)$", "error": "held-out error"}
+RANDOM, STEADY = "exponential times", "constant times"  # two clocks, as `Run.clock` names them
 CLOCKS = {"time": "simulated seconds", "step": "gradients"}
 # The target lies on this part of the way from the start to the best end of any run.
 PROGRESS = 0.95
@@ -215,10 +216,7 @@ def comparisons(records: Iterable[tuple[str, Record]], progress: float = PROGRES
         config = record.config
         common = {key: config.get(key) for key in ("problem", "precision", "constraint")}
         key = json.dumps([common, int(run.step[-1]), seeds], sort_keys=True)
-        data = config["problem"].get("data") or {}
-        groups.setdefault(key, []).append(
-            (seeds, run, names.problem(config["problem"]["_target_"], data.get("_target_")))
-        )
+        groups.setdefault(key, []).append((seeds, run, names.problem_in_full(config)))
     found = []
     for members in groups.values():
         seeds, run, name = members[0]
