@@ -12,13 +12,16 @@ from asyncopt import atomic
 from asyncopt.checks import InputError
 
 
-def write(path: str | os.PathLike[str], kind: str, fields: Mapping[str, np.ndarray | int]) -> None:
+def write(
+    path: str | os.PathLike[str], kind: str, fields: Mapping[str, np.ndarray | int], *, compressed: bool = True
+) -> None:
     """Writes ``fields`` to a file, whole or not at all.
 
     Args:
       path: a file name that ends in ``.npz``.
       kind: what the file holds; `read` asks for the same.
       fields: the arrays.
+      compressed: smaller, but slow for hundreds of megabytes.
 
     Raises:
       InputError: if the name ends otherwise.
@@ -27,7 +30,8 @@ def write(path: str | os.PathLike[str], kind: str, fields: Mapping[str, np.ndarr
     path = pathlib.Path(path)
     if path.suffix != ".npz":
         raise InputError(f"{path}: expected a file name that ends in .npz")
-    atomic.write(path, lambda partial: np.savez_compressed(partial, allow_pickle=False, kind=kind, **fields))
+    save = np.savez_compressed if compressed else np.savez
+    atomic.write(path, lambda partial: save(partial, allow_pickle=False, kind=kind, **fields))
 
 
 def read(path: pathlib.Path, kind: str) -> dict[str, np.ndarray]:

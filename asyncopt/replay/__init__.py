@@ -7,12 +7,15 @@ import inspect
 import sys
 import types
 
+from asyncopt.replay.batch import replay_batch
+from asyncopt.replay.checkpoint import Checkpoint
 from asyncopt.replay.engine import batch_key, init_key
 from asyncopt.replay.plan import Plan, plan
+from asyncopt.replay.prepare import Run, Settings
 from asyncopt.replay.result import Result
 from asyncopt.replay.runner import replay
 
-__all__ = ["Plan", "Result", "batch_key", "init_key", "plan", "replay"]
+__all__ = ["Checkpoint", "Plan", "Result", "Run", "Settings", "batch_key", "init_key", "plan", "replay", "replay_batch"]
 
 
 class _CallablePackage(types.ModuleType):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, DTypeLike, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key, PyTree
 
 from asyncopt.optim import ApamState
 from asyncopt.problems import Problem
@@ -153,7 +153,14 @@ def update(
     )
 
 
-def evaluate(problem: Problem, state: LoopState, step: Array, previous_step: Array) -> tuple[LoopState, Evaluation]:
+class Marks(NamedTuple):
+    """What an evaluation changes in the state of a run."""
+
+    drift_sum: Float[Array, ""]
+    diverged_at: Int[Array, ""]
+
+
+def evaluate(problem: Problem, state: LoopState, step: Array, previous_step: Array) -> tuple[Marks, Evaluation]:
     """Evaluates the iterate and the average after ``step`` updates; a diverged run evaluates to infinity."""
     objective, gradient = jax.value_and_grad(problem.objective)(state.params)
     grad_norm_sq = measure.norm_sq(gradient)
@@ -178,7 +185,7 @@ def evaluate(problem: Problem, state: LoopState, step: Array, previous_step: Arr
         bound_terms=jax.tree.map(finite_or_inf, bound_terms),
         last_terms=jax.tree.map(finite_or_inf, last_terms),
     )
-    return state._replace(drift_sum=jnp.zeros_like(state.drift_sum), diverged_at=diverged_at), evaluation
+    return Marks(jnp.zeros_like(state.drift_sum), diverged_at), evaluation
 
 
 def _apam_state(state: LoopState) -> ApamState:
@@ -187,40 +194,52 @@ def _apam_state(state: LoopState) -> ApamState:
     return found
 
 
-def advance(
-    problem: Problem,
-    optimizer: optax.GradientTransformationExtraArgs,
-    schedule: Schedule,
-    batch_keys: Key[Array, " K"],
-    state: LoopState,
-    first: Int[Array, ""],
-    stops: Int[Array, " E"],
-) -> tuple[LoopState, Evaluation]:
-    """Runs from ``first`` updates made to each of ``stops`` in turn, and evaluates there.
+class Inputs(NamedTuple):
+    """All that the loop is given and does not change."""
 
-    Args:
-      problem: what is minimised.
-      optimizer: how to step.
-      schedule: from which iterate each gradient comes.
-      batch_keys: of the mini-batch of each update.
-      state: after ``first`` updates.
-      first: int32, updates made.
-      stops: int32[E], non-decreasing.
+    problem: Problem
+    optimizer: optax.GradientTransformationExtraArgs
+    schedule: Schedule
+    batch_keys: Key[Array, " K"]  # of the mini-batch of each update
+
+
+class Stops(NamedTuple):
+    """How far to go, and where to evaluate on the way."""
+
+    made: Int[Array, ""]  # int32, updates made before
+    evaluated: Int[Array, ""]  # int32, updates made when the run was last evaluated
+    stops: Int[Array, " E"]  # int32, non-decreasing
+    wanted: Bool[Array, " E"]  # whether to evaluate there; else the evaluation is all zeros
+
+
+def advance(inputs: Inputs, state: LoopState, stops: Stops) -> tuple[LoopState, Evaluation]:
+    """Runs to each of the stops in turn, and evaluates where that is wanted.
 
     Returns:
       The state after the last stop, and the evaluations, with a leading axis of length E.
     """
+    problem, optimizer, schedule, batch_keys = inputs
 
     def one_update(k, state):
         return update(problem, optimizer, schedule, batch_keys, k, state)
 
-    def to_stop(carry, stop):
-        state, made = carry
+    def to_stop(carry, goal):
+        (state, made, evaluated), (stop, wanted) = carry, goal
         state = jax.lax.fori_loop(made, stop, one_update, state)
-        state, evaluation = evaluate(problem, state, stop, made)
-        return (state, stop), evaluation
+        # The history stays outside: what goes through a condition may be copied.
+        seen = state._replace(history=None)
+        nothing = jax.tree.map(
+            lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda seen: evaluate(problem, seen, stop, stop), seen)
+        )
+        marks, evaluation = jax.lax.cond(
+            wanted,
+            lambda: evaluate(problem, seen, stop, evaluated),
+            lambda: (Marks(state.drift_sum, state.diverged_at), nothing[1]),
+        )
+        return (state._replace(**marks._asdict()), stop, jnp.where(wanted, stop, evaluated)), evaluation
 
-    (state, _), evaluations = jax.lax.scan(to_stop, (state, first), stops)
+    first = (state, stops.made, stops.evaluated)
+    (state, _, _), evaluations = jax.lax.scan(to_stop, first, (stops.stops, stops.wanted))
     return state, evaluations
 
 
@@ -231,9 +250,23 @@ def start_one(optimizer, params, capacity, history_dtype, record_bounds):
 
 
 @eqx.filter_jit
-def start_many(mesh: Mesh, optimizer, params, capacity, history_dtype, record_bounds):
-    """Compiled `start` of a batch of runs, made where they will be run: on the devices of ``mesh``."""
-    states = jax.vmap(lambda params: start(optimizer, params, capacity, history_dtype, record_bounds))(params)
+def start_many(mesh: Mesh, shared, own, params, capacity, history_dtype, record_bounds):
+    """Compiled `start` of a batch of runs, made where they will be run: on the devices of ``mesh``.
+
+    Args:
+      mesh: of the devices.
+      shared: the leaves of the optimizer that all runs have in common, others None.
+      own: the other leaves, with a leading axis of runs.
+      params: iterate 0 of each run.
+      capacity: as for `start`.
+      history_dtype: as for `start`.
+      record_bounds: as for `start`.
+    """
+
+    def start_it(own, params):
+        return start(eqx.combine(own, shared), params, capacity, history_dtype, record_bounds)
+
+    states = jax.vmap(start_it)(own, params)
     return _strongly_typed(jax.lax.with_sharding_constraint(states, NamedSharding(mesh, PartitionSpec(RUNS))))
 
 
@@ -248,35 +281,40 @@ def _strongly_typed(state: LoopState) -> LoopState:
 
 
 @eqx.filter_jit
-def advance_one(problem, optimizer, schedule, batch_keys, state, first, stops):
+def advance_one(inputs: Inputs, state: LoopState, stops: Stops):
     """Compiled `advance` of a single run."""
-    return advance(problem, optimizer, schedule, batch_keys, state, first, stops)
+    return advance(inputs, state, stops)
 
 
 @eqx.filter_jit
-def advance_many(mesh: Mesh, problem, optimizer, schedule, batch_keys, states, first, stops):
-    """Compiled `advance` of a batch of seeds, spread over the devices of ``mesh``.
+def advance_many(mesh: Mesh, shared: Inputs, own: Inputs, states: LoopState, stops: Stops):
+    """Compiled `advance` of a batch of runs, spread over the devices of ``mesh``.
 
-    Problem, trace and slots are shared, so the history is still read and written by one plain index.
+    Args:
+      mesh: of the devices.
+      shared: the leaves of the inputs that all runs have in common, others None. Seeds of one trace share the
+        schedule, and their histories are read and written by one plain index.
+      own: the other leaves, with a leading axis of runs.
+      states: with a leading axis of runs.
+      stops: of all runs.
     """
-    arrays, static = eqx.partition((problem, optimizer), eqx.is_array)
+    arrays, static = eqx.partition(shared, eqx.is_array)
     many, one = PartitionSpec(RUNS), PartitionSpec()
 
-    def on_one_device(arrays, schedule, batch_keys, states, first, stops):
-        def run(batch_keys, state):
-            problem, optimizer = eqx.combine(arrays, static)
-            return advance(problem, optimizer, schedule, batch_keys, state, first, stops)
+    def on_one_device(arrays, own, states, stops):
+        def run(own, state):
+            return advance(eqx.combine(own, arrays, static), state, stops)
 
-        if len(batch_keys) > 1:
-            return jax.vmap(run)(batch_keys, states)
+        if len(states.drift_sum) > 1:
+            return jax.vmap(run)(own, states)
         # A batch of one would still turn matrix products into batched ones, which a CPU takes twice as long for.
-        alone = run(batch_keys[0], jax.tree.map(lambda x: x[0], states))
+        alone = run(*jax.tree.map(lambda x: x[0], (own, states)))
         return jax.tree.map(lambda x: x[None], alone)
 
     return jax.shard_map(
         on_one_device,
         mesh=mesh,
-        in_specs=(one, one, many, many, one, one),
+        in_specs=(one, many, many, one),
         out_specs=many,
         check_vma=False,
-    )(arrays, schedule, batch_keys, states, first, stops)
+    )(arrays, own, states, stops)

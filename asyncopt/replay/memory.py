@@ -42,6 +42,16 @@ def check_fits(state: LoopState, slots: Plan, num_runs: int) -> None:
     )
 
 
+def bytes_of_run(state: LoopState, num_updates: int) -> int:
+    """Returns what a run takes in memory that others do not share.
+
+    Args:
+      state: of one run; shapes and dtypes are enough.
+      num_updates: each has three numbers in the schedule and a key of its mini-batch.
+    """
+    return _COPIES * _bytes(state) + num_updates * (3 * 4 + 8)
+
+
 def available_bytes(device: Any) -> int | None:
     """Returns how much memory a device has to give, or None if nobody knows."""
     statistics = device.memory_stats()

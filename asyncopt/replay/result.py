@@ -6,6 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Int, PyTree
 
+from asyncopt.replay import measure
+from asyncopt.replay.engine import Evaluation, LoopState
+from asyncopt.replay.prepare import Prepared
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -33,8 +37,8 @@ class Result:
       diverged_at: [S] int, the update that first gave an iterate, or F there, that is not finite; -1 if none.
       seeds: the seeds, in the order of the leading axis.
       num_slots: iterates that the plan kept at once.
-      seconds: wall-clock time, compilation excluded.
-      updates_per_second: of all seeds together, compilation excluded.
+      seconds: wall-clock time, compilation excluded; in a batch of runs, the share of this one.
+      updates_per_second: of all seeds together, compilation excluded; in a batch, of all runs.
     """
 
     params: PyTree
@@ -55,3 +59,42 @@ class Result:
     num_slots: int
     seconds: float
     updates_per_second: float
+
+
+def result_of(run: Prepared, state: LoopState, evaluations: Evaluation, seconds: float) -> Result:
+    """Returns the result of a run whose loop has ended.
+
+    Args:
+      run: what was run.
+      state: after the last update.
+      evaluations: all of them, as NumPy arrays whose last axis is E.
+      seconds: how long it took, compilation excluded.
+    """
+    optimum = None if run.problem.optimum is None else float(run.problem.optimum)
+    time = run.trace.time
+    objective, average_objective = np.asarray(evaluations.objective), np.asarray(evaluations.average_objective)
+    return Result(
+        params=state.params,
+        average=state.average,
+        optimizer_state=state.optimizer_state,
+        step=run.steps,
+        time=None if time is None else np.concatenate([[0.0], time])[run.steps],
+        objective=objective,
+        grad_norm_sq=np.asarray(evaluations.grad_norm_sq),
+        gap=None if optimum is None else objective - optimum,
+        average_objective=average_objective,
+        average_gap=None if optimum is None else average_objective - optimum,
+        drift=np.asarray(evaluations.drift),
+        metrics={name: np.asarray(values) for name, values in evaluations.metrics.items()},
+        bound_terms=_named(evaluations.bound_terms, evaluations.last_terms),
+        diverged_at=np.asarray(state.diverged_at),
+        seeds=run.seeds,
+        num_slots=run.slots.num_slots,
+        seconds=seconds,
+        updates_per_second=run.trace.num_updates * len(run.seeds) / seconds,
+    )
+
+
+def _named(*terms: measure.BoundTerms | measure.LastTerms | None) -> dict[str, np.ndarray] | None:
+    present = [part._asdict() for part in terms if part is not None]
+    return {name: values for part in present for name, values in part.items()} or None

@@ -219,8 +219,11 @@ def test_the_history_is_updated_in_place(digits, optimizer, record_bounds):
         *(jnp.asarray(x, jnp.int32) for x in (slots.read_slot, slots.write_slot, slots.read_slot))
     )
     state = engine.start(optimizer, jnp.zeros((65, 10)), slots.capacity, None, record_bounds)
+    zero = jnp.asarray(0, jnp.int32)
     lowered = engine.advance_one.lower(
-        digits, optimizer, schedule, batch_keys, state, jnp.asarray(0, jnp.int32), jnp.array([100], jnp.int32)
+        engine.Inputs(digits, optimizer, schedule, batch_keys),
+        state,
+        engine.Stops(zero, zero, jnp.array([100], jnp.int32), jnp.array([True])),
     )
     program = lowered.compile().compiled.as_text()
     shape = re.escape(f"f64[{slots.capacity},65,10]")
