@@ -1,6 +1,7 @@
 """From a configuration to a run on disk."""
 
 import contextlib
+import contextvars
 import dataclasses
 import functools
 import json
@@ -9,17 +10,17 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import jax
 import optax
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from asyncopt import plots, resolvers, resume, staleness, store
-from asyncopt.checks import InputError, check_integer
+from asyncopt.checks import InputError, check_integer, check_number
+from asyncopt.devices import prepare_jax
 from asyncopt.optim import parametric, step_size
 from asyncopt.problems import Problem
-from asyncopt.replay import replay
+from asyncopt.replay import Checkpoint, Result, Settings, replay
 from asyncopt.traces import Trace
 
 resolvers.register()
@@ -35,10 +36,57 @@ class Experiment:
     seeds: Sequence[int]
 
 
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A configuration whose values have been looked at, on its way to a run.
+
+    Args:
+      config: as in ``conf/config.yaml``, resolved.
+      settings: the same, as plain values.
+      trace: that it asks for.
+      seeds: likewise.
+      fingerprint: of all that decides what comes out; see `asyncopt.resume`.
+    """
+
+    config: DictConfig
+    settings: dict[str, Any]
+    trace: Trace
+    seeds: Sequence[int]
+    fingerprint: str
+
+    @property
+    def replay_settings(self) -> Settings:
+        """How the run is measured."""
+        return Settings(**{name: self.settings[name] for name in Settings.__dataclass_fields__})
+
+
+@dataclasses.dataclass(frozen=True)
+class Ahead:
+    """What a sweep has done for a job before the job itself begins."""
+
+    task: Task
+    record: store.Record | None = None  # of a run that was finished before
+    made: tuple[Problem, Result] | None = None  # of one that was made together with others
+
+
+_ahead: contextvars.ContextVar[Ahead | None] = contextvars.ContextVar("ahead", default=None)
+
+
+@contextlib.contextmanager
+def made_ahead(ahead: Ahead | None) -> Iterator[None]:
+    """Lets `run` take what has been made already, if it is asked for that very configuration."""
+    token = _ahead.set(ahead)
+    try:
+        yield
+    finally:
+        _ahead.reset(token)
+
+
 def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
     """Runs a configuration, prints a table, and writes the run folder.
 
-    A run that the folder holds already, of the same configuration, trace and code, is not made again.
+    A run that the folder holds already, of the same configuration, trace and code, is not made again; one that was
+    interrupted there goes on from its last checkpoint.
 
     Args:
       config: as in ``conf/config.yaml``.
@@ -52,19 +100,20 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
       InputError: if the configuration asks for something impossible.
       OSError: if a file cannot be read or written.
     """
-    _check_staleness(config)  # first, since whatever looks at the configuration resolves it
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise InputError(f"{missing[0]} has no value, expected {missing[0]}=... on the command line")
-    _prepare_jax(config.precision, config.threads, len(_seeds(config.seeds)))
     folder = pathlib.Path(folder)
-    trace = _trace(config)
-    fingerprint = resume.fingerprint(config, trace)
-    record = None if config.force else resume.finished(folder, fingerprint)
-    if record is None:
-        record = _run(build(config, trace), config, folder, fingerprint)
-    else:
+    ahead = _ahead.get()
+    if ahead is None or OmegaConf.to_container(config, resolve=True) != ahead.task.settings:
+        check(config)
+        prepare_jax(config, len(_seeds(config.seeds)))
+        task = prepare(config)
+        ahead = Ahead(task, finished(task, folder))
+    task, record = ahead.task, ahead.record
+    if record is not None:
         print(f"finished before, and not run again (force=true runs it): {folder}")
+    elif ahead.made is not None:
+        record = store.save_run(folder, config, ahead.made[0], task.trace, ahead.made[1], task.fingerprint)
+    else:
+        record = _run(task, folder)
     if config.plot:
         plots.save(plots.curve(record), folder / "curve.png")
     print(store.table(record))
@@ -72,20 +121,63 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
     return folder
 
 
-def _run(experiment: Experiment, config: DictConfig, folder: pathlib.Path, fingerprint: str) -> store.Record:
+def check(config: DictConfig) -> None:
+    """Refuses a configuration that cannot be resolved, or that would not do what it seems to ask for.
+
+    Raises:
+      InputError: with the key and what was expected.
+    """
+    _check_staleness(config)  # first, since whatever looks at the configuration resolves it
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise InputError(f"{missing[0]} has no value, expected {missing[0]}=... on the command line")
+    _seeds(config.seeds)
+    if config.checkpoint_seconds is not None:
+        check_number("checkpoint_seconds", config.checkpoint_seconds, above=0)
+
+
+def prepare(config: DictConfig) -> Task:
+    """Makes the trace of a configuration that has been checked.
+
+    Raises:
+      InputError: if the trace refuses its settings.
+    """
+    settings = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(settings, dict)
+    named = {str(key): value for key, value in settings.items()}
+    config = OmegaConf.create(named)
+    trace = _trace(config)
+    return Task(config, named, trace, _seeds(config.seeds), resume.fingerprint(named, trace))
+
+
+def finished(task: Task, folder: pathlib.Path) -> store.Record | None:
+    """Returns the run in a folder if it is whole and what is asked for, and need not be made again."""
+    return None if task.config.force else resume.finished(folder, task.fingerprint)
+
+
+def checkpoint_of(config: DictConfig, folder: pathlib.Path, tag: str) -> Checkpoint | None:
+    """Returns where a run on its way is kept, if it is to be."""
+    every = config.checkpoint_seconds
+    return None if every is None else Checkpoint(folder / "checkpoint.npz", tag, float(every))
+
+
+def _run(task: Task, folder: pathlib.Path) -> store.Record:
     """Replays, and writes what comes out."""
+    experiment = build(task.config, task.trace)
+    checkpoint = checkpoint_of(task.config, folder, task.fingerprint)
     result = replay(
         experiment.problem,
         experiment.optimizer,
         experiment.trace,
         seeds=experiment.seeds,
-        eval_every=config.eval_every,
-        record_bounds=config.record_bounds,
-        param_dtype=config.param_dtype,
-        history_dtype=config.history_dtype,
-        progress=config.progress,
+        **dataclasses.asdict(task.replay_settings),
+        progress=task.config.progress,
+        checkpoint=checkpoint,
     )
-    return store.save_run(folder, config, experiment.problem, experiment.trace, result, fingerprint)
+    record = store.save_run(folder, task.config, experiment.problem, experiment.trace, result, task.fingerprint)
+    if checkpoint is not None:
+        checkpoint.remove()
+    return record
 
 
 def build(config: DictConfig, trace: Trace | None = None) -> Experiment:
@@ -206,25 +298,3 @@ def _seeds(seeds: int | ListConfig) -> Sequence[int]:
     if isinstance(seeds, ListConfig):
         return [check_integer("seeds", seed, at_least=0) for seed in seeds]
     return range(check_integer("seeds", seeds, at_least=1))
-
-
-def _prepare_jax(precision: str, threads: int | None, num_runs: int) -> None:
-    if precision not in ("float32", "float64"):
-        raise InputError(f"precision is {precision!r}, expected float32 or float64")
-    jax.config.update("jax_enable_x64", precision == "float64")
-    num_cores = len(os.sched_getaffinity(0))
-    if threads is None:
-        threads = max(1, num_cores // max(1, num_runs))  # no seeds at all are refused later
-    _share_out_cores(min(check_integer("threads", threads, at_least=1), num_cores), num_cores)
-
-
-def _share_out_cores(threads: int, num_cores: int) -> None:
-    """Makes devices of ``threads`` cores each, so that seeds run side by side; once, before JAX starts.
-
-    An update of a small model is a row of kernels of a few microseconds, and handing them from thread to thread costs
-    more than it gains (`benchmarks/sparse_logistic.py` shows both); a network has work enough for several.
-    """
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        os.environ.setdefault("PJRT_NPROC", str(threads))
-        with contextlib.suppress(RuntimeError):  # an earlier job of this process started JAX, which keeps its devices
-            jax.config.update("jax_num_cpu_devices", num_cores // threads)

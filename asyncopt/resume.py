@@ -8,31 +8,31 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from asyncopt import store
 from asyncopt.checks import InputError
 from asyncopt.traces import Trace
 
-# What changes how a run is shown, and not what comes out.
-_SHOWN = ("force", "plot", "progress")
+# What changes how a run is made or shown, and not what comes out.
+SHOWN = ("checkpoint_seconds", "compilation_cache", "force", "plot", "progress")
 _PACKAGE = pathlib.Path(__file__).parent
 
 
-def fingerprint(config: DictConfig, trace: Trace) -> str:
+def fingerprint(settings: Mapping[str, Any], trace: Trace) -> str:
     """Returns a hash of all that decides what comes out of a run.
 
     That is the resolved configuration, the trace, the files whose path the configuration names (size and time of the
     last change), this package's source, and the versions of the packages that compute.
+
+    Args:
+      settings: the configuration, resolved.
+      trace: that it asks for.
     """
-    settings = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(settings, dict)
     parts = {
-        "config": {key: value for key, value in settings.items() if key not in _SHOWN},
+        "config": {key: value for key, value in settings.items() if key not in SHOWN},
         "trace": trace.digest,
         "files": {path: _state(pathlib.Path(path)) for path in sorted(set(_paths(settings)))},
         "source": _source(),
-        "versions": {name: importlib.metadata.version(name) for name in store.PACKAGES},
+        "versions": _versions(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -57,6 +57,11 @@ def _paths(settings: Any) -> Iterator[str]:
 
 def _state(path: pathlib.Path) -> list[int] | None:
     return [path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else None
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in store.PACKAGES}
 
 
 @functools.cache

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
@@ -25,19 +26,21 @@ def replay_batch(
     *,
     num_lanes: int = 0,
     capacity: int = 0,
+    varying: Sequence[bool] | None = None,
     report: Callable[[int], object] = lambda updates: None,
     checkpoint: Checkpoint | None = None,
 ) -> list[Result]:
     """Replays runs of the same `program` side by side, each with all its seeds, spread over all local devices.
 
-    Which lane of the batch a run has may change how its sums are rounded; what else is in the batch does not, as long
-    as ``num_lanes`` and ``capacity`` stay what they are.
+    Which lane of the batch a run has may change how its sums are rounded; what is in the other lanes does not, as long
+    as ``num_lanes``, ``capacity`` and ``varying`` are the same.
 
     Args:
       runs: that differ in traces of one length, seeds, and numbers in the optimizer and the problem.
       settings: of all of them.
       num_lanes: of the batch, at least; copies of the last one fill it up.
       capacity: slots of every history, at least.
+      varying: which leaves each run has for itself, as of `varying`; by default those in which ``runs`` differ.
       report: called with the number of updates made since it was last called.
       checkpoint: where to keep the batch on its way.
 
@@ -48,12 +51,15 @@ def replay_batch(
       InputError: as of `asyncopt.replay`, or if the runs are not of one program.
       TypeError: likewise.
     """
-    return replay_prepared([prepare(run, settings) for run in runs], settings, num_lanes, capacity, report, checkpoint)
+    ready = [prepare(run, settings) for run in runs]
+    mask = tuple(varying) if varying is not None else _varying(runs)
+    return replay_prepared(ready, settings, mask, num_lanes, capacity, report, checkpoint)
 
 
 def replay_prepared(
     prepared: Sequence[Prepared],
     settings: Settings,
+    varying: Sequence[bool],
     num_lanes: int = 0,
     capacity: int = 0,
     report: Callable[[int], object] = lambda updates: None,
@@ -75,10 +81,10 @@ def replay_prepared(
     memory.check_fits(
         jax.eval_shape(lambda params: engine.start(first.optimizer, params, *how), first.starts[0]),
         max((run.slots for run in prepared), key=lambda slots: slots.capacity),
-        used,
+        total,
     )
     mesh = Mesh(np.array(devices), (engine.RUNS,))
-    shared, own = _inputs(prepared, lanes)
+    shared, own = _inputs(prepared, lanes, varying)
     starts = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(prepared[run].starts[seed] for run, seed in lanes))
     own, starts = jax.device_put((own, starts), NamedSharding(mesh, PartitionSpec(engine.RUNS)))
     moment = drive(
@@ -99,21 +105,37 @@ def replay_prepared(
     return results
 
 
-def _inputs(prepared: Sequence[Prepared], lanes: Sequence[tuple[int, int]]) -> tuple[engine.Inputs, engine.Inputs]:
+def _inputs(
+    prepared: Sequence[Prepared], lanes: Sequence[tuple[int, int]], varying: Sequence[bool]
+) -> tuple[engine.Inputs, engine.Inputs]:
     """Returns the loop's inputs as two trees: leaves that all runs share, and stacked ones of each lane."""
     runs = [(run.problem, run.optimizer, run.schedule) for run in prepared]
     leaves = [jax.tree.leaves(run) for run in runs]
     structure = jax.tree.structure(runs[0])
     shared, own = [], []
-    for values in zip(*leaves, strict=True):
-        same = not eqx.is_array(values[0]) or all(_equal(values[0], value) for value in values[1:])
-        shared.append(values[0] if same else None)
-        own.append(None if same else jnp.stack([values[run] for run, _ in lanes]))
+    for values, differ in zip(zip(*leaves, strict=True), varying, strict=True):
+        shared.append(None if differ else values[0])
+        own.append(jnp.stack([values[run] for run, _ in lanes]) if differ else None)
     batch_keys = jnp.stack([prepared[run].batch_keys[seed] for run, seed in lanes])
     return (
         engine.Inputs(*jax.tree.unflatten(structure, shared), batch_keys=None),  # type: ignore[arg-type]
         engine.Inputs(*jax.tree.unflatten(structure, own), batch_keys=batch_keys),
     )
+
+
+def varying(runs: Sequence[Run]) -> tuple[bool, ...]:
+    """Returns in which leaves runs of one program differ: of problem, optimizer and schedule, in this order."""
+    leaves = [jax.tree.leaves((run.problem, optax.with_extra_args_support(run.optimizer))) for run in runs]
+    numbers = [eqx.is_array(values[0]) and not _all_equal(values) for values in zip(*leaves, strict=True)]
+    schedules = len({run.trace.digest for run in runs}) > 1
+    return (*numbers, *[schedules] * len(engine.Schedule._fields))
+
+
+_varying = varying  # where an argument has that name
+
+
+def _all_equal(values: Sequence[Any]) -> bool:
+    return all(_equal(values[0], value) for value in values[1:])
 
 
 def _equal(a: Any, b: Any) -> bool:

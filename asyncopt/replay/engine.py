@@ -229,7 +229,8 @@ def advance(inputs: Inputs, state: LoopState, stops: Stops) -> tuple[LoopState, 
         # The history stays outside: what goes through a condition may be copied.
         seen = state._replace(history=None)
         nothing = jax.tree.map(
-            lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda seen: evaluate(problem, seen, stop, stop), seen)
+            lambda x: jnp.zeros(x.shape, x.dtype),
+            jax.eval_shape(lambda seen: evaluate(problem, seen, stop, stop), seen),
         )
         marks, evaluation = jax.lax.cond(
             wanted,

@@ -10,7 +10,7 @@ from jaxtyping import DTypeLike
 from asyncopt import progress as progress_bar
 from asyncopt.problems import Problem
 from asyncopt.replay import engine, memory
-from asyncopt.replay.batch import replay_prepared
+from asyncopt.replay.batch import replay_prepared, varying
 from asyncopt.replay.checkpoint import Checkpoint
 from asyncopt.replay.drive import drive
 from asyncopt.replay.prepare import Prepared, Run, Settings, prepare
@@ -72,7 +72,7 @@ def replay(
     with progress_bar.reporter(trace.num_updates, len(prepared.seeds), progress) as report:
         if seeds is None:
             return _replay_one(prepared, settings, report, checkpoint)
-        return replay_prepared([prepared], settings, report=report, checkpoint=checkpoint)[0]
+        return replay_prepared([prepared], settings, varying([run]), report=report, checkpoint=checkpoint)[0]
 
 
 def _replay_one(

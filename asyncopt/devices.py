@@ -1,0 +1,96 @@
+"""How JAX is set up for a configuration: precision, devices of some cores each, the folder of compiled programs."""
+
+import contextlib
+import functools
+import hashlib
+import os
+import pathlib
+import platform
+import warnings
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
+from omegaconf import DictConfig
+
+from asyncopt.checks import InputError, check_integer
+
+
+def prepare_jax(config: DictConfig, num_runs: int) -> None:
+    """Sets JAX up for a configuration's runs.
+
+    Args:
+      config: as in ``conf/config.yaml``.
+      num_runs: how many run side by side.
+
+    Raises:
+      InputError: if a setting is out of range.
+    """
+    precision = config.precision
+    if precision not in ("float32", "float64"):
+        raise InputError(f"precision is {precision!r}, expected float32 or float64")
+    jax.config.update("jax_enable_x64", precision == "float64")
+    _keep_compiled_programs(config.compilation_cache)
+    num_cores = len(os.sched_getaffinity(0))
+    threads = config.threads
+    if threads is None:
+        threads = max(1, num_cores // max(1, num_runs))  # no seeds at all are refused later
+    _share_out_cores(min(check_integer("threads", threads, at_least=1), num_cores), num_cores)
+
+
+def _share_out_cores(threads: int, num_cores: int) -> None:
+    """Makes devices of ``threads`` cores each, so that seeds run side by side; once, before JAX starts.
+
+    An update of a small model is a row of kernels of a few microseconds, and handing them from thread to thread costs
+    more than it gains (`benchmarks/sparse_logistic.py` shows both); a network has work enough for several.
+    """
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        os.environ.setdefault("PJRT_NPROC", str(threads))
+        with contextlib.suppress(RuntimeError):  # an earlier job of this process started JAX, which keeps its devices
+            jax.config.update("jax_num_cpu_devices", num_cores // threads)
+
+
+def _keep_compiled_programs(cache: bool | str) -> None:
+    """Lets JAX keep what it compiles in a folder, for the next process; whoever set JAX's own variables is obeyed."""
+    if not isinstance(cache, bool | str):
+        raise InputError(f"compilation_cache is {cache!r}, expected true, false or a folder")
+    if cache is True and "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    folder = None
+    if cache is not False:
+        folder = _usable(pathlib.Path(_user_cache() if cache is True else cache).expanduser() / _kind_of_machine())
+    if jax.config.values["jax_compilation_cache_dir"] == folder:
+        return
+    jax.config.update("jax_compilation_cache_dir", folder)
+    if folder is not None:
+        # All of what a run compiles is wanted again by the next: without this, only what took a second is kept.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    compilation_cache.reset_cache()  # JAX would not look at the setting again
+
+
+def _user_cache() -> pathlib.Path:
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return pathlib.Path(base) / "asyncopt" / "compiled"
+
+
+@functools.cache
+def _kind_of_machine() -> str:
+    """Names what a compiled program may run on: on a cluster, machines of several kinds can share a home folder."""
+    facts = [platform.system(), platform.machine()]
+    cpu = pathlib.Path("/proc/cpuinfo")
+    if cpu.is_file():  # the first processor's instruction sets stand for all
+        facts += [line for line in cpu.read_text().splitlines() if line.startswith(("flags", "Features"))][:1]
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:12]
+
+
+def _usable(folder: pathlib.Path) -> str | None:
+    """Returns the folder, made if need be, or None with a warning: a run goes well without it, only later."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        warnings.warn(f"compilation_cache: no compiled program is kept: {error}", stacklevel=2)
+        return None
+    if not os.access(folder, os.W_OK):
+        warnings.warn(f"compilation_cache: no compiled program is kept: {folder} cannot be written", stacklevel=2)
+        return None
+    return str(folder)

@@ -1,0 +1,111 @@
+"""What sends batches to other processes or machines: joblib, submitit (Slurm), Ray."""
+
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+
+class Engine(Protocol):
+    """Runs functions elsewhere."""
+
+    def run(self, functions: Sequence[Callable[[], Any]], folder: str) -> Iterator[tuple[int, Any]]:
+        """Calls each function somewhere, and yields (index, what it returned or raised) as they end.
+
+        Args:
+          functions: that can be sent to another process.
+          folder: of the sweep.
+        """
+        ...
+
+
+class Joblib:
+    """Worker processes on this machine.
+
+    Args:
+      workers: how many; -1 for one a core.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+
+    def run(self, functions: Sequence[Callable[[], Any]], folder: str) -> Iterator[tuple[int, Any]]:
+        """See `Engine`."""
+        import joblib
+
+        with joblib.parallel_config("loky", inner_max_num_threads=None):
+            yield from joblib.Parallel(n_jobs=self.workers, batch_size=1, return_as="generator_unordered")(
+                joblib.delayed(_call)(index, function) for index, function in enumerate(functions)
+            )
+
+
+class Submitit:
+    """Jobs of a Slurm array, or processes on this machine.
+
+    Args:
+      cluster: "slurm"; or "local" or "debug", to try things on.
+      **parameters: of submitit's executor: ``timeout_min``, ``slurm_partition``, ``slurm_array_parallelism``, ...
+    """
+
+    def __init__(self, cluster: str, **parameters: Any) -> None:
+        self.cluster = cluster
+        self.parameters = parameters
+
+    def run(self, functions: Sequence[Callable[[], Any]], folder: str) -> Iterator[tuple[int, Any]]:
+        """See `Engine`."""
+        import submitit
+
+        executor = submitit.AutoExecutor(pathlib.Path(folder, ".submitit", "%j"), cluster=self.cluster)
+        executor.update_parameters(**self.parameters)
+        with executor.batch():
+            jobs = [executor.submit(function) for function in functions]
+        index_of = {job.job_id: index for index, job in enumerate(jobs)}
+        for job in submitit.helpers.as_completed(jobs):
+            error = job.exception()
+            yield index_of[job.job_id], job.result() if error is None else error
+
+
+class Ray:
+    """Tasks of a Ray cluster.
+
+    Args:
+      address: of a running cluster, or "auto"; None starts one on this machine, for this machine only.
+      num_cpus: that a batch occupies.
+      num_gpus: likewise.
+    """
+
+    def __init__(self, address: str | None, num_cpus: float, num_gpus: float) -> None:
+        self.address = address
+        self.num_cpus = num_cpus
+        self.num_gpus = num_gpus
+
+    def run(self, functions: Sequence[Callable[[], Any]], folder: str) -> Iterator[tuple[int, Any]]:
+        """See `Engine`."""
+        import ray
+        import ray.exceptions
+
+        del folder
+        started = not ray.is_initialized()
+        if started:
+            local = {} if self.address else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+            ray.init(address=self.address, log_to_driver=False, **local)
+        try:
+            call = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus)(_call)
+            waiting = [call.remote(index, function) for index, function in enumerate(functions)]
+            index_of = {task: index for index, task in enumerate(waiting)}
+            while waiting:
+                (done,), waiting = ray.wait(waiting, num_returns=1)
+                try:
+                    yield ray.get(done)
+                except ray.exceptions.RayError as error:  # the worker is gone
+                    yield index_of[done], error
+        finally:
+            if started:
+                ray.shutdown()
+
+
+def _call(index: int, function: Callable[[], Any]) -> tuple[int, Any]:
+    """Calls, and hands what is raised over as a value: one batch that fails must not take the others with it."""
+    try:
+        return index, function()
+    except Exception as error:
+        return index, error

@@ -1,0 +1,55 @@
+"""What Hydra finds. It executes this module to see what is offered, so nothing heavy is imported here."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclasses.dataclass
+class VectorizedLauncherConf:
+    """What ``hydra.launcher`` holds.
+
+    Args:
+      runs_per_device: seeds of jobs side by side on one device; null for what suits the size of the model.
+      engine: what sends batches to other processes or machines, see `asyncopt.engines`; null: they run here.
+    """
+
+    _target_: str = "hydra_plugins.asyncopt_launcher.launcher.VectorizedLauncher"
+    runs_per_device: int | None = None
+    engine: Any = None
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="asyncopt_vectorized", node=VectorizedLauncherConf, provider="asyncopt"
+)
+
+
+class VectorizedLauncher(Launcher):
+    """Runs jobs that differ only in numbers as one program, and jobs of another application one by one.
+
+    A batch is made first; then each of its jobs begins and ends as under Hydra's basic launcher, with its own folder,
+    configuration, log and callbacks, and finds that its results are there.
+    """
+
+    def __init__(self, runs_per_device: int | None = None, engine: Any = None) -> None:
+        self.runs_per_device = runs_per_device
+        self.engine = engine
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Is called by Hydra before `launch`."""
+        self.hydra_context = hydra_context
+        self.task_function = task_function
+        self.config = config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Runs one job for each list of overrides, and returns what each returned."""
+        from hydra_plugins.asyncopt_launcher import _core
+
+        sweep = _core.Sweeping(self.hydra_context, self.task_function, self.config, self.runs_per_device, self.engine)
+        return sweep.launch(job_overrides, initial_job_idx)
