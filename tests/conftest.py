@@ -1,7 +1,10 @@
 """Strict settings for every test: float64, two devices, shapes checked in the rooms that are all arrays."""
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 
 import hypothesis
@@ -48,6 +51,41 @@ def digits():
     import asyncopt
 
     return asyncopt.problems.logistic("digits")
+
+
+# Imports everything once; each request is then run by a child of its own, as a new process would.
+SERVER = """
+import json, os, runpy, sys
+import asyncopt.experiment
+for line in sys.stdin:
+    folder, overrides = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.chdir(folder)
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+        sys.argv[1:] = overrides
+        runpy.run_module("asyncopt", run_name="__main__", alter_sys=True)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def command_lines():
+    """Runs command lines without the seconds that imports take each time; returns exit status and standard error."""
+    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as server:
+
+        def run_in_child(*overrides, folder):
+            server.stdin.write(json.dumps([str(folder), overrides]) + "\n")
+            server.stdin.flush()
+            return int(server.stdout.readline()), (folder / "stderr").read_text()
+
+        yield run_in_child
+        server.stdin.close()
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def _plain(leaf: Any) -> np.ndarray:
     if _is_key(leaf):
         leaf = jax.random.key_data(leaf)
     array = np.asarray(leaf)
-    return array if array.dtype.isbuiltin else array.view(np.dtype(f"u{array.dtype.itemsize}"))
+    return array if array.dtype.isbuiltin == 1 else array.view(np.dtype(f"u{array.dtype.itemsize}"))
 
 
 def _fit(found: Sequence[np.ndarray | None], like: Sequence[Any]) -> bool:

@@ -276,7 +276,7 @@ def _strongly_typed(state: LoopState) -> LoopState:
 
     def strong(x):
         x = x if isinstance(x, jax.Array) else jnp.asarray(x)
-        return jax.lax.convert_element_type(x, x.dtype) if x.weak_type else x
+        return jax.lax.convert_element_type(x, x.dtype) if getattr(x, "weak_type", False) else x  # a key is never weak
 
     return jax.tree.map(strong, state)
 

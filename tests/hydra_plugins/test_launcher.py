@@ -1,0 +1,241 @@
+"""A sweep through the launcher is the sweep that Hydra's own launcher makes, job by job."""
+
+import os
+import pathlib
+import re
+
+import hydra
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from hydra.core.utils import JobStatus
+from omegaconf import OmegaConf
+
+import asyncopt
+from asyncopt import __main__ as main_module
+from asyncopt import batching, experiment
+from asyncopt.__main__ import CONFIG_FOLDER
+from asyncopt.replay import engine
+from tests.hydra_plugins import seen
+
+VECTORIZED = "hydra/launcher=asyncopt_vectorized"
+SMALL = ["progress=false", "plot=false", "problem=quadratic", "seeds=2"]
+# Two problems and two lengths: four programs; of each, delays and β1 are inputs.
+MIXED = [
+    "-m", "progress=false", "plot=false", "seeds=2", "eval_every=50",
+    "problem=quadratic,logistic", "trace.num_updates=100,150", "trace.max_delay=0,7", "optimizer.b1=0.9,0.5",
+]  # fmt: skip
+NUM_MIXED = 16
+NAMES = ("basic", "vectorized")
+
+
+@pytest.fixture(autouse=True)
+def same_environment(monkeypatch):
+    """A run chooses threads for its process; the tests' own stays as it is."""
+    monkeypatch.setenv("PJRT_NPROC", "1")
+
+
+def test_results_folders_and_output_are_those_of_the_basic_launcher(tmp_path, command_lines):
+    output = {}
+    for name, launcher in zip(NAMES, ("hydra/launcher=basic", VECTORIZED), strict=True):
+        status, errors = command_lines(*MIXED, launcher, f"hydra.sweep.dir={name}", folder=tmp_path)
+        assert status == 0, errors
+        output[name] = (tmp_path / "stdout").read_text()
+    for number in range(NUM_MIXED):
+        folders = [tmp_path / name / str(number) for name in NAMES]
+        assert_same_results(*(pd.read_parquet(folder / "metrics.parquet") for folder in folders))
+        assert_same_files(*folders)
+        job = OmegaConf.load(folders[1] / ".hydra" / "hydra.yaml").hydra.job
+        assert job.num == number
+    assert_same_words(*output.values())
+    assert "Plan: 0 finished before, 16 to run together, 0 alone" in output["vectorized"]
+    assert output["vectorized"].count("4 jobs, 8 runs of 100 updates: one program, 1 batch of up to 8 runs") == 2
+
+
+def assert_same_results(basic, vectorized):
+    assert list(basic) == list(vectorized)
+    for column in basic:
+        np.testing.assert_allclose(vectorized[column], basic[column], rtol=1e-10, atol=1e-14, err_msg=column)
+
+
+def assert_same_files(basic, vectorized):
+    names = [sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) for folder in (basic, vectorized)]
+    assert names[0] == names[1]
+    for name in ("config.yaml", ".hydra/config.yaml", ".hydra/overrides.yaml", "asyncopt.log"):
+        assert (basic / name).read_bytes() == (vectorized / name).read_bytes()
+
+
+def assert_same_words(basic, vectorized):
+    """But for the launcher's own, rates and folders; of numbers, the first digits."""
+    said = [
+        [line.split()[:5] for line in text.splitlines() if not re.match(r".*HYDRA|updates a second|/", line)]
+        for text in (basic, vectorized)
+    ]
+    assert len(said[0]) > 5 * NUM_MIXED
+    assert said[0] == said[1]
+
+
+def test_twice_the_same_bytes_and_finished_jobs_stay(tmp_path, command_lines):
+    small = ["-m", *SMALL, VECTORIZED, "trace.num_updates=80", "trace.max_delay=range(12)"]
+    for name in ("first", "again"):
+        status, errors = command_lines(*small, f"hydra.sweep.dir={name}", folder=tmp_path)
+        assert status == 0, errors
+    assert_same_bytes(tmp_path)
+    # With some jobs gone, the others stay and these come back to the same bytes.
+    lost = {0, 5, 6, 11}
+    for number in lost:
+        (tmp_path / "again" / str(number) / "summary.json").unlink()
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("again/*/metrics.parquet")}
+    status, errors = command_lines(*small, "hydra.sweep.dir=again", folder=tmp_path)
+    assert status == 0, errors
+    assert "Plan: 8 finished before, 4 to run together, 0 alone" in (tmp_path / "stdout").read_text()
+    assert {int(path.parent.name) for path in times if path.stat().st_mtime_ns != times[path]} == lost
+    assert_same_bytes(tmp_path)
+
+
+def assert_same_bytes(folder):
+    for number in range(12):
+        for name in ("metrics.parquet", "config.yaml"):
+            first, again = (folder / sweep / str(number) / name for sweep in ("first", "again"))
+            assert first.read_bytes() == again.read_bytes()
+
+
+def test_a_job_that_fails_fails_alone(tmp_path, command_lines):
+    bad = ["-m", *SMALL, "trace.num_updates=60", "trace.max_delay=2,-1,3", "optimizer.learning_rate=0.5,-1.0"]
+    found = {}
+    for name, launcher in (("basic", "hydra/launcher=basic"), ("vectorized", VECTORIZED)):
+        status, errors = command_lines(*bad, launcher, f"hydra.sweep.dir={name}", folder=tmp_path)
+        assert status == 1
+        assert "Traceback" not in errors
+        found[name] = errors
+        assert {path.parent.name for path in (tmp_path / name).glob("*/summary.json")} == {"0", "4"}
+    assert found["basic"] == found["vectorized"]
+    assert "learning_rate is -1.0, expected a finite number > 0" in found["basic"]
+
+
+def configured(*overrides):
+    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        return hydra.compose("config", [*SMALL, *overrides])
+
+
+def jobs_of(folder, settings):
+    return {
+        number: batching.Job(number, configured(*overrides), folder / str(number))
+        for number, overrides in enumerate(settings)
+    }
+
+
+@pytest.fixture
+def sweep_in_process(hydra_restore_singletons, hydra_sweep_runner, tmp_path):
+    """Runs a sweep of asyncopt here, where the tests can change what it calls."""
+
+    def run(*overrides):
+        return hydra_sweep_runner(
+            calling_file=main_module.__file__,
+            calling_module=None,
+            task_function=main_module.main.__wrapped__,
+            config_path=os.path.relpath(CONFIG_FOLDER, pathlib.Path(main_module.__file__).parent),
+            config_name="config",
+            overrides=[VECTORIZED, *SMALL, *overrides],
+            temp_dir=tmp_path,
+        )
+
+    return run
+
+
+def test_a_batch_that_fails_leaves_its_jobs_to_themselves(sweep_in_process, monkeypatch, capfd):
+    def no_memory(*_, **__):
+        raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr(batching, "replay_batch", no_memory)
+    with sweep_in_process("trace.num_updates=60", "trace.max_delay=2,3") as sweep:
+        assert [job.status for job in sweep.returns[0]] == [JobStatus.COMPLETED] * 2
+        assert len(asyncopt.load_runs(sweep.temp_dir)["run"].unique()) == 2
+    assert "jobs 0, 1 could not be run together: RESOURCE_EXHAUSTED: out of memory" in capfd.readouterr().out
+
+
+def test_callbacks_and_returns_are_those_of_any_job(sweep_in_process):
+    with sweep_in_process(
+        "trace.num_updates=60", "trace.max_delay=2,3", "+hydra.callbacks.seen._target_=tests.hydra_plugins.seen.Seen"
+    ) as sweep:
+        (jobs,) = sweep.returns
+    assert [job.overrides[-2:] for job in jobs] == [["trace.num_updates=60", f"trace.max_delay={d}"] for d in (2, 3)]
+    assert [job.cfg.trace.max_delay for job in jobs] == [2, 3]
+    assert [job.hydra_cfg.hydra.job.num for job in jobs] == [0, 1]
+    assert seen.EVENTS == [("start", 0), ("end", 0, "COMPLETED"), ("start", 1), ("end", 1, "COMPLETED")]
+
+
+def test_refuses_no_runs_at_all_on_a_device(tmp_path, command_lines):
+    status, errors = command_lines("-m", *SMALL, VECTORIZED, "hydra.launcher.runs_per_device=0", folder=tmp_path)
+    assert status == 1
+    assert "asyncopt: runs_per_device is 0, expected an integer of at least 1" in errors
+    assert "Traceback" not in errors
+
+
+def test_one_compilation_for_delays_steps_and_seeds(tmp_path, monkeypatch):
+    traced = []
+    advance = engine.advance
+    monkeypatch.setattr(engine, "advance", lambda *arguments: traced.append(True) or advance(*arguments))
+    jax.clear_caches()
+    settings = [
+        ("trace.num_updates=40", "seeds=8", f"trace.max_delay={delay}", f"optimizer.learning_rate={step}")
+        for delay in range(16)
+        for step in (0.1, 0.2, 0.4, 0.8)
+    ]
+    jobs = jobs_of(tmp_path, settings)
+    sweep = batching.look(list(jobs.values()))
+    assert len(sweep.parts) > 4
+    for part in sweep.parts:
+        made = batching.run_part(part, jobs, sweep.ahead, sweep.built, lambda updates: None)
+        assert all(ahead.made is not None for ahead in made.values())
+    assert 1 <= len(traced) <= 2
+
+
+def test_parts_do_not_depend_on_what_is_finished(tmp_path):
+    settings = [(f"trace.max_delay={delay}", "trace.num_updates=50") for delay in range(20)]
+    jobs = jobs_of(tmp_path, settings)
+    before = batching.look(list(jobs.values()))
+    for number in (0, 7, 19):
+        experiment.run(jobs[number].config, jobs[number].folder)
+    after = batching.look(list(jobs.values()))
+    assert after.parts == before.parts
+    assert set(before.unfinished) - set(after.unfinished) == {0, 7, 19}
+
+
+def test_parts_are_cut_to_memory_and_the_plan_says_so(tmp_path, monkeypatch):
+    jobs = jobs_of(tmp_path, [(f"trace.max_delay={delay}", "trace.num_updates=50") for delay in range(20)])
+    roomy = batching.look(list(jobs.values()))
+    assert not any("memory" in note for note in roomy.notes)
+    experiment_ = roomy.built[0]
+    size = batching.batch.bytes_a_lane(
+        batching.run_of(experiment_), roomy.ahead[0].task.replay_settings, roomy.parts[0].capacity
+    )
+    monkeypatch.setattr(batching.memory, "available_bytes", lambda device: 13 * size)
+    tight = batching.look(list(jobs.values()))
+    assert tight.notes == [
+        "20 jobs, 40 runs of 50 updates: one program, 7 batches of up to 6 runs, as many as memory takes"
+    ]
+    assert [len(part.numbers) for part in tight.parts] == [3, 3, 3, 3, 3, 3, 2]
+
+
+def test_regularisation_is_an_input_and_shapes_are_not(tmp_path):
+    settings = [
+        *[("problem=logistic", "data=breast_cancer", f"problem.l2={l2}") for l2 in (0.1, 0.2)],
+        ("problem=logistic", "data=breast_cancer", "problem.l2=0.1", "problem.batch_size=8"),
+        ("problem=logistic", "data=breast_cancer", "problem.l2=0.0"),
+        ("problem=logistic", "data=breast_cancer", "problem.l2=0.1", "precision=float32"),
+        ("problem=logistic", "data=breast_cancer", "problem.l2=0.1", "eval_every=10"),
+        ("problem=logistic", "data=breast_cancer", "problem.l2=0.1", "optimizer.bias_correction=true"),
+    ]
+    jobs = jobs_of(tmp_path, [(*setting, "trace.num_updates=60") for setting in settings])
+    sweep = batching.look(list(jobs.values()))
+    jax.config.update("jax_enable_x64", True)
+    assert [part.numbers for part in sweep.parts] == [(0, 1), (2,), (3,), (4,), (5,), (6,)]
+    for number in (0, 1):
+        experiment.run(jobs[number].config, jobs[number].folder)
+    made = batching.run_part(sweep.parts[0], jobs, sweep.ahead, sweep.built, lambda updates: None)
+    for number in (0, 1):
+        alone = pd.read_parquet(jobs[number].folder / "metrics.parquet")
+        together = made[number].made[1]
+        np.testing.assert_allclose(np.ravel(together.gap), alone["gap"], rtol=1e-10, atol=1e-14)
