@@ -28,7 +28,8 @@ def main(config: DictConfig) -> None:
         # Hydra prints this kind without a traceback, and lets a sweep's other jobs run first.
         raise CompactHydraException(f"asyncopt: {error}") from error
     except KeyboardInterrupt:
-        raise SystemExit("asyncopt: stopped; this run left no results") from None
+        folder = HydraConfig.get().runtime.output_dir
+        raise SystemExit(f"asyncopt: stopped; the same command with hydra.run.dir={folder} goes on") from None
 
 
 if __name__ == "__main__":

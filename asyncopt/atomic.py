@@ -1,10 +1,17 @@
 """Files that are written whole or not at all."""
 
+import contextlib
+import fcntl
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
+
+# A temporary file this old, in seconds, was left behind by a process that was killed.
+_FORGOTTEN = 3600.0
+_PARTIAL = ".partial"
 
 
 def write(path: pathlib.Path, writer: Callable[[pathlib.Path], Any]) -> None:
@@ -17,7 +24,8 @@ def write(path: pathlib.Path, writer: Callable[[pathlib.Path], Any]) -> None:
     Raises:
       OSError: if the file cannot be written; what was there before stays.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".partial" + path.suffix)
+    _remove_forgotten(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=_PARTIAL + path.suffix)
     os.close(handle)
     partial = pathlib.Path(name)
     try:
@@ -27,3 +35,22 @@ def write(path: pathlib.Path, writer: Callable[[pathlib.Path], Any]) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def alone_in(folder: pathlib.Path) -> Iterator[None]:
+    """Keeps other processes that ask for the same out of a folder: files that belong together stay together."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # which gives the lock up, as the end of the process would
+
+
+def _remove_forgotten(path: pathlib.Path) -> None:
+    """Removes what a killed process left of its write."""
+    for partial in path.parent.glob(f"tmp*{_PARTIAL}{path.suffix}"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - partial.stat().st_mtime > _FORGOTTEN:
+                partial.unlink()

@@ -32,10 +32,15 @@ class Joblib:
         """See `Engine`."""
         import joblib
 
-        with joblib.parallel_config("loky", inner_max_num_threads=None):
-            yield from joblib.Parallel(n_jobs=self.workers, batch_size=1, return_as="generator_unordered")(
-                joblib.delayed(_call)(index, function) for index, function in enumerate(functions)
-            )
+        del folder
+        missing = set(range(len(functions)))
+        parallel = joblib.Parallel(self.workers, backend="loky", batch_size=1, return_as="generator_unordered")
+        try:
+            for index, result in parallel(joblib.delayed(_call)(i, function) for i, function in enumerate(functions)):
+                missing.remove(index)
+                yield index, result
+        except joblib.externals.loky.process_executor.TerminatedWorkerError as error:  # joblib gives up all the others
+            yield from ((index, error) for index in sorted(missing))
 
 
 class Submitit:
@@ -53,6 +58,7 @@ class Submitit:
     def run(self, functions: Sequence[Callable[[], Any]], folder: str) -> Iterator[tuple[int, Any]]:
         """See `Engine`."""
         import submitit
+        import submitit.helpers
 
         executor = submitit.AutoExecutor(pathlib.Path(folder, ".submitit", "%j"), cluster=self.cluster)
         executor.update_parameters(**self.parameters)
@@ -60,8 +66,10 @@ class Submitit:
             jobs = [executor.submit(function) for function in functions]
         index_of = {job.job_id: index for index, job in enumerate(jobs)}
         for job in submitit.helpers.as_completed(jobs):
-            error = job.exception()
-            yield index_of[job.job_id], job.result() if error is None else error
+            try:
+                yield index_of[job.job_id], job.result()
+            except (submitit.core.utils.FailedJobError, submitit.core.utils.UncompletedJobError) as error:
+                yield index_of[job.job_id], error
 
 
 class Ray:

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import importlib.metadata
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -32,7 +31,7 @@ def fingerprint(settings: Mapping[str, Any], trace: Trace) -> str:
         "trace": trace.digest,
         "files": {path: _state(pathlib.Path(path)) for path in sorted(set(_paths(settings)))},
         "source": _source(),
-        "versions": _versions(),
+        "versions": store.package_versions(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -57,11 +56,6 @@ def _paths(settings: Any) -> Iterator[str]:
 
 def _state(path: pathlib.Path) -> list[int] | None:
     return [path.stat().st_size, path.stat().st_mtime_ns] if path.exists() else None
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in store.PACKAGES}
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """Runs on disk: small files that say everything, written whole or not at all, read back as one table."""
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import os
@@ -21,7 +22,7 @@ from asyncopt.problems import Problem
 from asyncopt.replay import Result
 from asyncopt.traces import Trace
 
-PACKAGES = ("asyncopt", "jax", "jaxlib", "optax", "equinox", "numpy", "scipy", "scikit-learn")
+_PACKAGES = ("asyncopt", "jax", "jaxlib", "optax", "equinox", "numpy", "scipy", "scikit-learn")
 CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.parquet", "summary.json"
 
 
@@ -61,10 +62,11 @@ def save_run(
     facts = {"fingerprint": fingerprint, **summary(problem, trace, result)}
     record = Record({str(k): v for k, v in plain_config.items()}, metrics(result), facts)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SUMMARY).unlink(missing_ok=True)  # an earlier run's
-    atomic.write(folder / CONFIG, lambda path: OmegaConf.save(config, path, resolve=True))
-    atomic.write(folder / METRICS, lambda path: record.metrics.to_parquet(path, index=False))
-    atomic.write(folder / SUMMARY, lambda path: path.write_text(json.dumps(record.summary, indent=2) + "\n"))
+    with atomic.alone_in(folder):
+        (folder / SUMMARY).unlink(missing_ok=True)  # an earlier run's
+        atomic.write(folder / CONFIG, lambda path: OmegaConf.save(config, path, resolve=True))
+        atomic.write(folder / METRICS, lambda path: record.metrics.to_parquet(path, index=False))
+        atomic.write(folder / SUMMARY, lambda path: path.write_text(json.dumps(record.summary, indent=2) + "\n"))
     return record
 
 
@@ -114,9 +116,15 @@ def summary(problem: Problem, trace: Trace, result: Result) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "devices": [str(device) for device in jax.local_devices()],
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
+            **package_versions(),
         },
     }
+
+
+@functools.cache
+def package_versions() -> dict[str, str]:
+    """Returns the versions of the packages that compute."""
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def table(record: Record) -> str:

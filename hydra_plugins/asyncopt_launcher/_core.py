@@ -12,7 +12,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
 from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from asyncopt.checks import InputError
 
@@ -198,9 +198,7 @@ def _job(number: int, config: DictConfig) -> "Job":
     """Returns a job as the planning takes it."""
     from asyncopt.batching import Job
 
-    task_config = config.copy()
-    with open_dict(task_config):
-        del task_config["hydra"]
+    task_config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     with _hydra_config(config):
         folder = pathlib.Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir)).absolute()
     return Job(number, task_config, folder, lambda: _hydra_config(config))

@@ -1,0 +1,17 @@
+"""An application that does nothing, under asyncopt's configuration: what a sweep costs in Hydra alone."""
+
+import hydra
+
+from asyncopt import resolvers
+from asyncopt.__main__ import CONFIG_FOLDER
+
+resolvers.register()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="config")
+def main(config):
+    """Does nothing."""
+
+
+if __name__ == "__main__":
+    main()
