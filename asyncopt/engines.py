@@ -4,6 +4,8 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
+from asyncopt.checks import InputError
+
 
 class Engine(Protocol):
     """Runs functions elsewhere."""
@@ -60,8 +62,11 @@ class Submitit:
         import submitit
         import submitit.helpers
 
-        executor = submitit.AutoExecutor(pathlib.Path(folder, ".submitit", "%j"), cluster=self.cluster)
-        executor.update_parameters(**self.parameters)
+        try:
+            executor = submitit.AutoExecutor(pathlib.Path(folder, ".submitit", "%j"), cluster=self.cluster)
+            executor.update_parameters(**self.parameters)
+        except (RuntimeError, ValueError, NameError, TypeError) as error:  # no such cluster here, or no such parameter
+            raise InputError(f"hydra.launcher.engine: {error}") from error
         with executor.batch():
             jobs = [executor.submit(function) for function in functions]
         index_of = {job.job_id: index for index, job in enumerate(jobs)}

@@ -45,6 +45,11 @@ install_import_hook(
 )
 
 
+def pytest_addoption(parser):
+    """Adds what the tests of resuming take."""
+    parser.addoption("--kills", type=int, default=2, help="how often each command is killed on its way")
+
+
 @pytest.fixture(scope="session")
 def digits():
     """The default problem; its optimum is worth computing once."""

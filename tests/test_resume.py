@@ -1,8 +1,7 @@
 """Runs that are there already are not made again; whatever they depend on makes them be."""
 
 import os
-import pathlib
-import signal
+import random
 import subprocess
 import sys
 import time
@@ -10,7 +9,7 @@ import time
 import hydra
 import pytest
 
-from asyncopt import experiment, resume
+from asyncopt import atomic, experiment, resume, store
 from asyncopt.__main__ import CONFIG_FOLDER
 
 
@@ -82,30 +81,132 @@ def test_files_and_code_count(tmp_path, replays, monkeypatch):
     assert len(replays) == 3
 
 
-def test_a_sweep_that_was_killed_goes_on(tmp_path):
-    """Killed twice at moments that differ; at the end every file is that of a sweep that was left alone."""
-    command = [
-        sys.executable, "-m", "asyncopt", "-m", "problem=quadratic", "trace.num_updates=3000", "seeds=2",
-        "trace.max_delay=0,1,2,3,4,5", "progress=false", "plot=false",
-    ]  # fmt: skip
-    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+SWEEP = ["-m", "problem=quadratic", "seeds=2", "trace.max_delay=range(8)"]
+SHORT = [*SWEEP, "trace.num_updates=1000"]
+VECTORIZED = ["hydra/launcher=asyncopt_vectorized", "hydra.launcher.runs_per_device=2"]
+COMMANDS = {
+    "basic": [*SWEEP, "trace.num_updates=3000", "hydra.sweep.dir=out"],
+    "vectorized": [
+        *SWEEP, *VECTORIZED, "trace.num_updates=50000", "hydra.sweep.dir=out", "checkpoint_seconds=0.01",
+    ],
+    # One evaluation after so many updates: it is on its way for seconds, between checkpoints.
+    "one long run": [
+        "problem=quadratic", "trace.num_updates=1500000", "eval_every=500000", "seeds=2", "hydra.run.dir=out/0",
+        "checkpoint_seconds=0.05",
+    ],
+}  # fmt: skip
 
-    def sweep(folder, **how):
-        return subprocess.Popen([*command, f"hydra.sweep.dir={folder}"], cwd=tmp_path, env=environment, **how)
 
-    for number_before_kill in (1, 3):
-        process = sweep("killed", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while len(list(tmp_path.glob("killed/*/summary.json"))) < number_before_kill and process.poll() is None:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    done = sorted(path.parent.name for path in tmp_path.glob("killed/*/summary.json"))
-    with sweep("killed", stdout=subprocess.PIPE, text=True) as process:
-        output = process.communicate()[0]
-    assert process.returncode == 0
-    assert output.count("finished before") == len(done) >= 3
-    assert sweep("whole", stdout=subprocess.DEVNULL).wait() == 0
-    for number in range(6):
-        for name in ("metrics.parquet", "config.yaml"):
-            killed, whole = (pathlib.Path(tmp_path, folder, str(number), name) for folder in ("killed", "whole"))
-            assert killed.read_bytes() == whole.read_bytes()
+class Started:
+    """A command line that runs; what it prints goes to files beside its results."""
+
+    def __init__(self, command, folder):
+        folder.mkdir(exist_ok=True)
+        self.written = [folder / f"{number}.txt" for number in (len(list(folder.glob("*.txt"))) + i for i in range(2))]
+        environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+        with self.written[0].open("w") as output, self.written[1].open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "asyncopt", *command, "progress=false", "plot=false"],
+                cwd=folder, env=environment, stdout=output, stderr=errors,
+            )  # fmt: skip
+
+    def end(self):
+        """Waits; returns exit status, standard output, standard error."""
+        status = self.process.wait()
+        return status, *(path.read_text() for path in self.written)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_killed_at_random_moments(name, tmp_path, request):
+    """Whatever the moment: what was whole stays as it is, and at the end every file is that of a run left alone."""
+    command = COMMANDS[name]
+    whole = Started(command, tmp_path / "whole")
+    began = time.monotonic()
+    while not list(tmp_path.glob("whole/out/*")) and whole.process.poll() is None:
+        time.sleep(0.01)
+    first = time.monotonic() - began
+    assert whole.end()[0] == 0
+    last = time.monotonic() - began
+    generator = random.Random(name)
+    killed, interrupted, finished = tmp_path / "killed", 0, {}
+    for _ in range(request.config.getoption("kills")):
+        begun = Started(command, killed)
+        try:
+            begun.process.wait(generator.uniform(first, 0.8 * last))
+        except subprocess.TimeoutExpired:
+            interrupted += 1
+            begun.process.kill()
+        begun.end()
+        for path in finished:
+            assert path.stat().st_mtime_ns == finished[path]  # not run again
+        finished = {path: path.stat().st_mtime_ns for path in killed.glob("out/*/summary.json")}
+        for path in finished:
+            store.load_run(path.parent)
+    assert interrupted > 0
+    status, output, errors = Started(command, killed).end()
+    assert status == 0, errors
+    assert output.count("finished before") == len(finished)
+    runs = sorted(path.parent.relative_to(tmp_path / "whole") for path in tmp_path.glob("whole/out/*/summary.json"))
+    assert len(runs) == (1 if name == "one long run" else 8)
+    for run in runs:
+        for file in ("metrics.parquet", "config.yaml"):
+            assert (killed / run / file).read_bytes() == (tmp_path / "whole" / run / file).read_bytes()
+        assert not (killed / run / "checkpoint.npz").exists()
+
+
+@pytest.mark.parametrize("launcher", [[], VECTORIZED], ids=["basic", "vectorized"])
+def test_two_sweeps_at_once_in_one_folder(tmp_path, launcher):
+    """The second asks for other runs: each folder then holds one of the two, whole."""
+    shared = tmp_path / "shared"
+    for step in ("0.5", "1.0"):
+        command = [*SHORT, *launcher, "hydra.sweep.dir=out", f"optimizer.learning_rate={step}"]
+        assert Started(command, tmp_path / step).end()[0] == 0
+    both = [
+        Started([*SHORT, *launcher, "hydra.sweep.dir=out", f"optimizer.learning_rate={step}"], shared)
+        for step in ("0.5", "1.0", "1.0")
+    ]
+    for begun in both:
+        status, _, errors = begun.end()
+        assert status == 0, errors
+    for number in range(8):
+        record = store.load_run(shared / "out" / str(number))
+        alone = tmp_path / str(record.config["optimizer"]["learning_rate"]) / "out" / str(number)
+        for file in ("metrics.parquet", "config.yaml"):
+            assert (shared / "out" / str(number) / file).read_bytes() == (alone / file).read_bytes()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system that is soon full."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "asyncopt-test", disk], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small file system can be mounted: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("launcher", [[], VECTORIZED], ids=["basic", "vectorized"])
+def test_a_full_disk_ends_with_an_error_and_keeps_what_was_done(small_disk, tmp_path, launcher):
+    command = [*SHORT, *launcher, f"hydra.sweep.dir={small_disk}/out", "hydra.output_subdir=null"]
+    status, _, errors = Started(command, tmp_path / "elsewhere").end()
+    assert status == 1
+    assert "No space left on device" in errors
+    assert "Traceback" not in errors
+    done = [path.parent for path in small_disk.glob("out/*/summary.json")]
+    assert 0 < len(done) < 8
+    for folder in done:
+        assert len(store.load_run(folder).metrics) > 100
+    assert not list(small_disk.glob("out/*/*.partial*"))
+
+
+def test_what_a_killed_process_left_goes_in_time(tmp_path):
+    old, new = tmp_path / "tmpold.partial.txt", tmp_path / "tmpnew.partial.txt"
+    for path in (old, new):
+        path.write_text("half")
+    os.utime(old, (time.time() - 7200,) * 2)
+    atomic.write(tmp_path / "file.txt", lambda path: path.write_text("whole"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.txt", "tmpnew.partial.txt"]

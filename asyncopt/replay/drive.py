@@ -11,7 +11,9 @@ from jaxtyping import Int
 from asyncopt.replay.checkpoint import Checkpoint, Moment
 from asyncopt.replay.engine import Evaluation, LoopState, Stops
 
-# A run is at most about this many calls of the compiled loop for its evaluations: too few to cost anything.
+# A call of the compiled loop begins with a copy of the history, so it evaluates several times if there is time; and a
+# run is at most about so many calls.
+_STOPS_A_CALL = 16
 _MAX_CALLS = 1000
 # Seconds that a call should take at most: as long as somebody waits for a sign of progress, or after Ctrl-C.
 _PATIENCE = 0.5
@@ -42,7 +44,7 @@ def drive(
     Returns:
       The run after its last update, its evaluations in one part.
     """
-    per_call = -(-len(steps) // _MAX_CALLS)
+    per_call = max(_STOPS_A_CALL, -(-len(steps) // _MAX_CALLS))
     # Called first where it only evaluates, so that compiling is no part of the time.
     now = _call(advance, Moment(start(), (), 0, 0, 0.0), np.array([0]), [True], per_call)._replace(seconds=0.0)
     if checkpoint is not None and (kept := checkpoint.load(now)) is not None:
