@@ -60,6 +60,7 @@ class Submitit:
     def run(self, functions: Sequence[Callable[[], Any]], folder: str) -> Iterator[tuple[int, Any]]:
         """See `Engine`."""
         import submitit
+        import submitit.core.utils
         import submitit.helpers
 
         try:

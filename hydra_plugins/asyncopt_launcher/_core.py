@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
@@ -30,6 +31,7 @@ class Sweeping:
 
     Args:
       hydra_context: as Hydra gives it.
+      loader: of the jobs' configurations.
       task_function: likewise.
       config: of the sweep.
       runs_per_device: see `launcher.VectorizedLauncherConf`.
@@ -37,6 +39,7 @@ class Sweeping:
     """
 
     hydra_context: HydraContext
+    loader: ConfigLoader
     task_function: TaskFunction
     config: DictConfig
     runs_per_device: int | None
@@ -66,7 +69,7 @@ class Sweeping:
         return [found[number] for number in numbered]
 
     def _compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        config = self.loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
             config.hydra.job.id = number
             config.hydra.job.num = number
@@ -127,10 +130,11 @@ class Sweeping:
     ) -> dict[int, JobReturn]:
         """Sends batches to where the engine has them run, and collects what comes back."""
         sweep.built.clear()
+        there = dataclasses.replace(self, engine=None, loader=self.hydra_context.config_loader)
         state = Singleton.get_state()
         sent = [
             _Shipment(
-                dataclasses.replace(self, engine=None),
+                there,
                 state,
                 part,
                 {number: list(overrides[number]) for number in part.numbers},

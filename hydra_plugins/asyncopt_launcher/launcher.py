@@ -2,8 +2,9 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -42,14 +43,27 @@ class VectorizedLauncher(Launcher):
         self.engine = engine
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Is called by Hydra before `launch`."""
-        self.hydra_context = hydra_context
+        """Is called by Hydra before the sweeper looks at the jobs."""
+        self.hydra_context = dataclasses.replace(hydra_context)  # as it is now
         self.task_function = task_function
         self.config = config
+        self.sweepers_context = hydra_context
+        self._keep_what_is_composed()
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs one job for each list of overrides, and returns what each returned."""
         from hydra_plugins.asyncopt_launcher import _core
 
-        sweep = _core.Sweeping(self.hydra_context, self.task_function, self.config, self.runs_per_device, self.engine)
-        return sweep.launch(job_overrides, initial_job_idx)
+        sweep = _core.Sweeping(
+            self.hydra_context, self.loader, self.task_function, self.config, self.runs_per_device, self.engine
+        )
+        try:
+            return sweep.launch(job_overrides, initial_job_idx)
+        finally:
+            self._keep_what_is_composed()  # anew for the next batch
+
+    def _keep_what_is_composed(self) -> None:
+        from hydra_plugins.asyncopt_launcher._composed import ComposedOnce
+
+        self.loader = cast(ConfigLoader, ComposedOnce(self.hydra_context.config_loader))
+        self.sweepers_context.config_loader = self.loader
