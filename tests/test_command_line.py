@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
 
 import hydra
 import jax
@@ -21,8 +22,9 @@ import asyncopt
 SMALL = ["trace.num_updates=400", "seeds=2"]
 
 
-def run(*overrides, folder, without=("XLA_FLAGS",)):
-    environment = {key: value for key, value in os.environ.items() if key not in without}
+def run(*overrides, folder, without=("XLA_FLAGS",), **more):
+    """Runs a command line as its user does, in a process of its own."""
+    environment = {key: value for key, value in os.environ.items() if key not in without} | more
     return subprocess.run(
         [sys.executable, "-m", "asyncopt", *overrides],
         cwd=folder,
@@ -31,6 +33,17 @@ def run(*overrides, folder, without=("XLA_FLAGS",)):
         text=True,
         check=False,
     )
+
+
+@pytest.fixture
+def quickly(command_lines):
+    """Runs a command line as `run` does, without the seconds that imports take."""
+
+    def run_quickly(*overrides, folder):
+        status, errors = command_lines(*overrides, folder=folder)
+        return types.SimpleNamespace(returncode=status, stderr=errors, stdout=(folder / "stdout").read_text())
+
+    return run_quickly
 
 
 @pytest.fixture(scope="module")
@@ -88,17 +101,19 @@ def test_the_run_is_the_replay_of_its_parts(finished):
 
 def test_the_same_command_gives_the_same_bytes(finished):
     folder, _ = finished
-    # Compiled anew, not taken from the folder that tests share.
-    without = ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")
-    assert run(*SMALL, "hydra.run.dir=again", folder=folder, without=without).returncode == 0
+    # Compiled anew, not taken from the folder that tests share, nor from that of whoever runs the tests.
+    without, cache = ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR"), folder / "cache"
+    process = run(*SMALL, "hydra.run.dir=again", folder=folder, without=without, XDG_CACHE_HOME=str(cache))
+    assert process.returncode == 0
+    assert len(list(cache.glob("asyncopt/compiled/*/*-cache"))) > 5  # for the next
     for name in ("metrics.parquet", "config.yaml", "curve.png"):
         assert (folder / "out" / name).read_bytes() == (folder / "again" / name).read_bytes(), name
     first, second = (json.loads((folder / out / "summary.json").read_text()) for out in ("out", "again"))
     assert {**first, "timing": None} == {**second, "timing": None}
 
 
-def test_a_sweep_is_read_as_one_table(tmp_path):
-    process = run(
+def test_a_sweep_is_read_as_one_table(tmp_path, quickly):
+    process = quickly(
         "-m",
         "+sweep=staleness",
         "trace.max_delay=0,7",
@@ -151,12 +166,12 @@ def test_a_sweep_is_read_as_one_table(tmp_path):
         "handled",
     ],
 )
-def test_configurations(overrides, tmp_path):
+def test_configurations(overrides, tmp_path, quickly):
     (tmp_path / "recorded.csv").write_text("".join(f"{min(k, 3)}\n" for k in range(50)))
     rng = np.random.default_rng(0)
     rows = [f"{rng.integers(2)} 1:{rng.normal()} 3:{rng.normal()}\n" for _ in range(40)]
     (tmp_path / "rows.txt").write_text("".join(rows))
-    process = run(*overrides, "hydra.run.dir=out", "progress=false", folder=tmp_path)
+    process = quickly(*overrides, "hydra.run.dir=out", "progress=false", folder=tmp_path)
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
     frame = asyncopt.load_runs(tmp_path / "out")
@@ -165,10 +180,10 @@ def test_configurations(overrides, tmp_path):
 
 
 @pytest.mark.parametrize("step_size", ["1e9", "4", "2.05"])  # at once, midway, only just
-def test_divergence_is_reported(step_size, tmp_path):
+def test_divergence_is_reported(step_size, tmp_path, quickly):
     overrides = ["problem=quadratic", "optimizer=sgd", "optimizer.schedule=constant", "trace=synchronous"]
     overrides += [f"optimizer.learning_rate={step_size}", "trace.num_updates=20000", "seeds=2", "progress=false"]
-    process = run(*overrides, "hydra.run.dir=out", folder=tmp_path)
+    process = quickly(*overrides, "hydra.run.dir=out", folder=tmp_path)
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
     assert re.search(r"diverged: seed 0 at update [\d,]+, seed 1 at update [\d,]+", process.stdout)
@@ -254,9 +269,9 @@ def test_one_rule_of_staleness_for_all_kinds_of_trace(trace):
     assert (made.max_delay == 100) == (trace in ("constant", "uniform", "cyclic"))
 
 
-def test_a_theory_sweep_and_its_report(tmp_path):
+def test_a_theory_sweep_and_its_report(tmp_path, quickly):
     """The two lines that README shows, at a size for a test: six rules at two K, which can settle nothing."""
-    process = run(
+    process = quickly(
         "-m", "+sweep=convex_rate", "trace=pareto", "trace.num_updates=20,40", "staleness=0,K**0.25",
         "seeds=2", "progress=false", "hydra.sweep.dir=sweep", folder=tmp_path,
     )  # fmt: skip
@@ -271,9 +286,9 @@ def test_a_theory_sweep_and_its_report(tmp_path):
     assert (tmp_path / "sweep" / "report" / "report.html").exists()
 
 
-def test_a_comparison_and_its_report(tmp_path):
+def test_a_comparison_and_its_report(tmp_path, quickly):
     """Two lines of README at a size for a test."""
-    process = run(
+    process = quickly(
         "-m", "+sweep=comparison", "trace.num_updates=64", "trace.num_workers=1,2", "optimizer.learning_rate=0.03,0.3",
         "+clock=random", "+method=apam,synchronous_amsgrad", "seeds=4", "progress=false", "hydra.sweep.dir=sweep",
         folder=tmp_path,
@@ -312,8 +327,8 @@ def test_rounds_step_once_with_the_mean_of_all_workers():
     assert result.time[4] == made.trace.time[0] > 0
 
 
-def test_a_sweep_goes_on_after_a_bad_job(tmp_path):
-    process = run("-m", "trace.max_delay=3,-1,5", "hydra.sweep.dir=sweep", *SMALL, folder=tmp_path)
+def test_a_sweep_goes_on_after_a_bad_job(tmp_path, quickly):
+    process = quickly("-m", "trace.max_delay=3,-1,5", "hydra.sweep.dir=sweep", *SMALL, folder=tmp_path)
     assert process.returncode == 1
     assert "max_delay is -1" in process.stderr
     with pytest.warns(UserWarning, match="left out: .*1: not a finished run"):

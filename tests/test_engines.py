@@ -14,15 +14,11 @@ SWEEP = [
     "-m", "problem=quadratic", "seeds=2", "trace.num_updates=60", "trace.max_delay=0,5",
     "optimizer.bias_correction=true,false", "progress=false", "plot=false",
 ]  # fmt: skip
-# submitit looks only every few seconds whether something has ended: it is tested by a sweep, below.
-ENGINES = {
-    "joblib": lambda: engines.Joblib(2),
-    "ray": lambda: engines.Ray(None, num_cpus=1, num_gpus=0),
-}
 # Ray and submitit leave sockets and files to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 
+# submitit looks only every few seconds whether something has ended: it is tested by a sweep alone.
 def dies():
     os._exit(3)
 
@@ -31,20 +27,28 @@ def fails():
     raise ValueError("no such thing")
 
 
-@pytest.mark.parametrize("name", ENGINES)
-def test_functions_run_in_other_processes(name, tmp_path):
-    found = dict(ENGINES[name]().run([os.getpid, os.getpid, fails], str(tmp_path)))
+def test_functions_run_in_processes_of_joblib():
+    check(dict(engines.Joblib(2).run([os.getpid, os.getpid, fails], folder="")))
+
+
+def test_a_process_that_dies_under_joblib_is_a_failure_and_not_a_hang():
+    (found,) = engines.Joblib(2).run([dies], folder="")
+    assert found[0] == 0
+    assert isinstance(found[1], Exception)
+
+
+def test_functions_run_in_processes_of_ray_and_may_die():
+    found = dict(engines.Ray(None, num_cpus=1, num_gpus=0).run([os.getpid, os.getpid, fails, dies], folder=""))
+    assert isinstance(found.pop(3), Exception)
+    check(found)
+
+
+def check(found):
     assert set(found) == {0, 1, 2}
     assert os.getpid() not in (found[0], found[1])
     assert isinstance(found[0], int)
     assert isinstance(found[2], ValueError)
     assert "no such thing" in str(found[2])
-
-
-@pytest.mark.parametrize("name", ENGINES)
-def test_a_process_that_dies_is_a_failure_and_not_a_hang(name, tmp_path):
-    found = dict(ENGINES[name]().run([dies], str(tmp_path)))
-    assert isinstance(found[0], Exception)
 
 
 @pytest.fixture(scope="module")

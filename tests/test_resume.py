@@ -87,7 +87,7 @@ VECTORIZED = ["hydra/launcher=asyncopt_vectorized", "hydra.launcher.runs_per_dev
 COMMANDS = {
     "basic": [*SWEEP, "trace.num_updates=3000", "hydra.sweep.dir=out"],
     "vectorized": [
-        *SWEEP, *VECTORIZED, "trace.num_updates=50000", "hydra.sweep.dir=out", "checkpoint_seconds=0.01",
+        *SWEEP, *VECTORIZED, "trace.num_updates=30000", "hydra.sweep.dir=out", "checkpoint_seconds=0.01",
     ],
     # One evaluation after so many updates: it is on its way for seconds, between checkpoints.
     "one long run": [

@@ -1,5 +1,7 @@
 """A sweep through the launcher is the sweep that Hydra's own launcher makes, job by job."""
 
+import copy
+import functools
 import os
 import pathlib
 import re
@@ -17,6 +19,7 @@ from asyncopt import __main__ as main_module
 from asyncopt import batching, experiment
 from asyncopt.__main__ import CONFIG_FOLDER
 from asyncopt.replay import engine
+from hydra_plugins.asyncopt_launcher import _core
 from tests.hydra_plugins import seen
 
 VECTORIZED = "hydra/launcher=asyncopt_vectorized"
@@ -114,16 +117,21 @@ def test_a_job_that_fails_fails_alone(tmp_path, command_lines):
     assert "learning_rate is -1.0, expected a finite number > 0" in found["basic"]
 
 
+@functools.cache
 def configured(*overrides):
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         return hydra.compose("config", [*SMALL, *overrides])
 
 
 def jobs_of(folder, settings):
-    return {
-        number: batching.Job(number, configured(*overrides), folder / str(number))
-        for number, overrides in enumerate(settings)
-    }
+    """Jobs with a few values changed, which need not be composed anew, or with other groups."""
+    jobs = {}
+    for number, overrides in enumerate(settings):
+        values = [override for override in overrides if "." in override]
+        config = copy.deepcopy(configured(*(override for override in overrides if override not in values)))
+        config.merge_with_dotlist(values)
+        jobs[number] = batching.Job(number, config, folder / str(number))
+    return jobs
 
 
 @pytest.fixture
@@ -144,15 +152,17 @@ def sweep_in_process(hydra_restore_singletons, hydra_sweep_runner, tmp_path):
     return run
 
 
-def test_a_batch_that_fails_leaves_its_jobs_to_themselves(sweep_in_process, monkeypatch, capfd):
+def test_a_batch_that_fails_leaves_its_jobs_to_themselves(sweep_in_process, monkeypatch):
     def no_memory(*_, **__):
         raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
+    warned = []
+    monkeypatch.setattr(_core.log, "warning", warned.append)
     monkeypatch.setattr(batching, "replay_batch", no_memory)
     with sweep_in_process("trace.num_updates=60", "trace.max_delay=2,3") as sweep:
         assert [job.status for job in sweep.returns[0]] == [JobStatus.COMPLETED] * 2
         assert len(asyncopt.load_runs(sweep.temp_dir)["run"].unique()) == 2
-    assert "jobs 0, 1 could not be run together: RESOURCE_EXHAUSTED: out of memory" in capfd.readouterr().out
+    assert warned == ["jobs 0, 1 could not be run together: RESOURCE_EXHAUSTED: out of memory"]
 
 
 def test_callbacks_and_returns_are_those_of_any_job(sweep_in_process):
