@@ -47,7 +47,7 @@ install_import_hook(
 
 def pytest_addoption(parser):
     """Adds what the tests of resuming take."""
-    parser.addoption("--kills", type=int, default=2, help="how often each command is killed on its way")
+    parser.addoption("--kills", type=int, default=1, help="how often each command is killed on its way")
 
 
 @pytest.fixture(scope="session")

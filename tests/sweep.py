@@ -1,5 +1,6 @@
 """Small sweeps as ``python -m asyncopt -m`` leaves them, made without its start-up for every job."""
 
+import functools
 import itertools
 
 import optax
@@ -33,11 +34,17 @@ def run(
 ):
     """Writes a run folder for each rule of constant delays and each K. ``wrap`` may spoil the optimizer."""
     settings = {"b1": 0.9, "b2": 0.9, "eps": 0.1}
-    for number, (k, rule) in enumerate(itertools.product(lengths, rules)):
+
+    @functools.cache  # the same objects for all rules, so that they share a compilation
+    def parts(k):
         made = problem(k)
         optimizer = wrap(asyncopt.apam(step_size(schedule, learning_rate, k), **settings, constraint=made.constraint))
+        return made, optax.with_extra_args_support(optimizer)
+
+    for number, (k, rule) in enumerate(itertools.product(lengths, rules)):
+        made, optimizer = parts(k)
         trace = asyncopt.traces.constant(k, staleness.parse(rule)(k))
-        result = asyncopt.replay(made, optax.with_extra_args_support(optimizer), trace, seeds=range(seeds))
+        result = asyncopt.replay(made, optimizer, trace, seeds=range(seeds))
         config = {
             "staleness": rule,
             "problem": {"_target_": f"asyncopt.problems.{type(made).__name__.lower()}"},

@@ -12,7 +12,7 @@ from asyncopt import engines
 
 SWEEP = [
     "-m", "problem=quadratic", "seeds=2", "trace.num_updates=60", "trace.max_delay=0,5",
-    "optimizer.bias_correction=true,false", "progress=false", "plot=false",
+    "progress=false", "plot=false",
 ]  # fmt: skip
 # Ray and submitit leave sockets and files to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

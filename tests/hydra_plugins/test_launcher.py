@@ -105,14 +105,14 @@ def assert_same_bytes(folder):
 
 
 def test_a_job_that_fails_fails_alone(tmp_path, command_lines):
-    bad = ["-m", *SMALL, "trace.num_updates=60", "trace.max_delay=2,-1,3", "optimizer.learning_rate=0.5,-1.0"]
+    bad = ["-m", *SMALL, "trace.num_updates=60", "trace.max_delay=2,-1", "optimizer.learning_rate=0.5,-1.0"]
     found = {}
     for name, launcher in (("basic", "hydra/launcher=basic"), ("vectorized", VECTORIZED)):
         status, errors = command_lines(*bad, launcher, f"hydra.sweep.dir={name}", folder=tmp_path)
         assert status == 1
         assert "Traceback" not in errors
         found[name] = errors
-        assert {path.parent.name for path in (tmp_path / name).glob("*/summary.json")} == {"0", "4"}
+        assert {path.parent.name for path in (tmp_path / name).glob("*/summary.json")} == {"0"}
     assert found["basic"] == found["vectorized"]
     assert "learning_rate is -1.0, expected a finite number > 0" in found["basic"]
 
