@@ -16,6 +16,7 @@ from asyncopt import devices, experiment, resume
 from asyncopt.checks import InputError, check_integer
 from asyncopt.experiment import Ahead, Experiment, Task
 from asyncopt.replay import Checkpoint, Run, batch, memory, plan, replay_batch
+from asyncopt.replay.prepare import param_shapes
 
 # A run of a small model is a row of kernels of a few microseconds, and several of them in one kernel save what it costs
 # to start one; beyond these numbers nothing more is saved, and what a core works on no longer stays near it.
@@ -53,7 +54,7 @@ class Part:
       numbers: of the jobs.
       num_lanes: of the batch, filled up where the jobs have fewer seeds.
       capacity: slots of each history.
-      varying: which leaves of `replay.batch.inputs` each run has for itself.
+      varying: which leaves of `replay.batch.varying_leaves` each run has for itself.
     """
 
     numbers: tuple[int, ...]
@@ -227,8 +228,7 @@ def _split(
     first = built[numbers[0]]
     capacity = max(plan(tasks[number].trace).capacity for number in numbers)
     size = batch.bytes_a_lane(run_of(first), tasks[numbers[0]].replay_settings, capacity)
-    params = jax.eval_shape(first.problem.init, jax.random.key(0))
-    near = _BYTES_NEAR_A_CORE // sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
+    near = _BYTES_NEAR_A_CORE // memory.bytes_of(param_shapes(first.problem))
     lanes = len(local) * (runs_per_device or min(max(near, 1), _MOST_LANES_A_DEVICE))
     there = memory.available_bytes(local[0])
     fitting = lanes
@@ -245,7 +245,7 @@ def _split(
         f"{_count(len(numbers), 'job')}, {_count(sum(seeds), 'run')} of {length:,} updates:"
         f" one program, {_count(len(chunks), 'batch', 'batches')} of up to {_count(num_lanes, 'run')}{why}"
     )
-    varying = batch.varying([run_of(built[number]) for number in numbers])
+    varying = batch.varying_leaves([run_of(built[number]) for number in numbers])
     return [Part(tuple(number for number, _ in chunk), num_lanes, capacity, varying) for chunk in chunks], note
 
 

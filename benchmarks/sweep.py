@@ -1,7 +1,7 @@
 """How long sweeps of logistic regression on digits take under each launcher, side by side, in wall-clock seconds.
 
     python benchmarks/sweep.py           256 short jobs: 16 delays, 16 step sizes, 4 seeds, 2,000 updates
-    python benchmarks/sweep.py --long    32 long jobs of 16 seeds and 50,000 updates; takes most of an hour
+    python benchmarks/sweep.py --long    32 long jobs of 16 seeds and 50,000 updates; takes ten minutes
 
 Every command line is a process of its own, with its start-up; what has been compiled before is kept, so that each is
 run once, short, before it is timed. Jobs one seed at a time are a sample, and scaled up to all of them.
@@ -77,7 +77,7 @@ def batches() -> float:
         for alpha in range(1, 17)
     ]
     runs = [Run(problem, optimizer, trace, range(4)) for trace in traces for optimizer in optimizers]
-    varying = batch.varying(runs)
+    varying = batch.varying_leaves(runs)
     capacity = max(plan(trace).capacity for trace in traces)
     parts = [runs[first : first + 8] for first in range(0, len(runs), 8)]
     replay_batch(parts[-1], Settings(), varying=varying, capacity=capacity)  # compiles

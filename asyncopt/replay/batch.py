@@ -16,7 +16,7 @@ from asyncopt.checks import InputError
 from asyncopt.replay import engine, memory
 from asyncopt.replay.checkpoint import Checkpoint
 from asyncopt.replay.drive import drive
-from asyncopt.replay.prepare import Prepared, Run, Settings, prepare
+from asyncopt.replay.prepare import Prepared, Run, Settings, param_shapes, prepare, state_shapes
 from asyncopt.replay.result import Result, result_of
 
 
@@ -40,7 +40,7 @@ def replay_batch(
       settings: of all of them.
       num_lanes: of the batch, at least; copies of the last one fill it up.
       capacity: slots of every history, at least.
-      varying: which leaves each run has for itself, as of `varying`; by default those in which ``runs`` differ.
+      varying: which leaves each run has for itself, as of `varying_leaves`; by default those in which ``runs`` differ.
       report: called with the number of updates made since it was last called.
       checkpoint: where to keep the batch on its way.
 
@@ -52,7 +52,7 @@ def replay_batch(
       TypeError: likewise.
     """
     ready = [prepare(run, settings) for run in runs]
-    mask = tuple(varying) if varying is not None else _varying(runs)
+    mask = varying_leaves(runs) if varying is None else varying
     return replay_prepared(ready, settings, mask, num_lanes, capacity, report, checkpoint)
 
 
@@ -67,8 +67,9 @@ def replay_prepared(
 ) -> list[Result]:
     """`replay_batch` of runs that are ready to start."""
     first = prepared[0]
+    compiled = program(first, settings)
     for other in prepared[1:]:
-        if not _program(first, settings).fits(_program(other, settings)):
+        if not compiled.fits(program(other, settings)):
             raise InputError("runs of a batch must have one program, expected them to differ in numbers only")
     capacity = max(capacity, *(run.slots.capacity for run in prepared))
     lanes = [(run, seed) for run in range(len(prepared)) for seed in range(len(prepared[run].seeds))]
@@ -79,7 +80,7 @@ def replay_prepared(
     lanes += lanes[-1:] * (total - used)
     how = (capacity, settings.history_dtype, settings.record_bounds)
     memory.check_fits(
-        jax.eval_shape(lambda params: engine.start(first.optimizer, params, *how), first.starts[0]),
+        state_shapes(first.optimizer, first.starts[0], capacity, settings),
         max((run.slots for run in prepared), key=lambda slots: slots.capacity),
         total,
     )
@@ -123,15 +124,12 @@ def _inputs(
     )
 
 
-def varying(runs: Sequence[Run]) -> tuple[bool, ...]:
+def varying_leaves(runs: Sequence[Run]) -> tuple[bool, ...]:
     """Returns in which leaves runs of one program differ: of problem, optimizer and schedule, in this order."""
     leaves = [jax.tree.leaves((run.problem, optax.with_extra_args_support(run.optimizer))) for run in runs]
     numbers = [eqx.is_array(values[0]) and not _all_equal(values) for values in zip(*leaves, strict=True)]
     schedules = len({run.trace.digest for run in runs}) > 1
     return (*numbers, *[schedules] * len(engine.Schedule._fields))
-
-
-_varying = varying  # where an argument has that name
 
 
 def _all_equal(values: Sequence[Any]) -> bool:
@@ -164,12 +162,11 @@ class Program(NamedTuple):
         )
 
 
-def program(run: Run, settings: Settings) -> Program:
+def program(run: Run | Prepared, settings: Settings) -> Program:
     """Returns what of a run is compiled."""
-    params = jax.eval_shape(run.problem.init, jax.random.key(0))
     arrays, others = eqx.partition((run.problem, run.optimizer), eqx.is_array)
     leaves, structure = jax.tree.flatten(arrays)
-    size = sum(leaf.size for leaf in jax.tree.leaves(params))
+    size = sum(leaf.size for leaf in jax.tree.leaves(param_shapes(run.problem)))
     return Program(
         structure,
         tuple((leaf.shape, leaf.dtype) for leaf in leaves),
@@ -180,10 +177,6 @@ def program(run: Run, settings: Settings) -> Program:
     )
 
 
-def _program(run: Prepared, settings: Settings) -> Program:
-    return program(Run(run.problem, run.optimizer, run.trace, run.seeds), settings)
-
-
 def with_arrays_of(reference: PyTree, tree: PyTree) -> PyTree:
     """Returns ``tree`` with the arrays that ``reference`` has too taken from there, so that memory holds them once."""
     return jax.tree.map(lambda a, b: a if eqx.is_array(a) and _equal(a, b) else b, reference, tree)
@@ -191,15 +184,5 @@ def with_arrays_of(reference: PyTree, tree: PyTree) -> PyTree:
 
 def bytes_a_lane(run: Run, settings: Settings, capacity: int) -> int:
     """Returns how much memory one seed of a run takes in a batch whose histories have ``capacity`` slots."""
-    params = jax.eval_shape(run.problem.init, jax.random.key(0))
-    state = jax.eval_shape(
-        lambda params: engine.start(
-            run.optimizer,
-            params,
-            capacity,
-            settings.history_dtype,
-            settings.record_bounds,  # type: ignore[arg-type]
-        ),
-        params,
-    )
+    state = state_shapes(optax.with_extra_args_support(run.optimizer), param_shapes(run.problem), capacity, settings)
     return memory.bytes_of_run(state, run.trace.num_updates)

@@ -29,10 +29,10 @@ def check_fits(state: LoopState, slots: Plan, num_runs: int) -> None:
     there = available_bytes(device)
     # A CPU's devices share its memory.
     runs_here = num_runs if device.platform == "cpu" else -(-num_runs // len(jax.local_devices()))
-    needed = _COPIES * runs_here * _bytes(state)
+    needed = _COPIES * runs_here * bytes_of(state)
     if there is None or needed <= there:
         return
-    version = _bytes(state.params)
+    version = bytes_of(state.params)
     dtype = jax.tree.leaves(state.history)[0].dtype
     raise InputError(
         f"the history does not fit into memory: {slots.num_slots:,} live versions of {_readable(version)} each,"
@@ -49,7 +49,7 @@ def bytes_of_run(state: LoopState, num_updates: int) -> int:
       state: of one run; shapes and dtypes are enough.
       num_updates: each has three numbers in the schedule and a key of its mini-batch.
     """
-    return _COPIES * _bytes(state) + num_updates * (3 * 4 + 8)
+    return _COPIES * bytes_of(state) + num_updates * (3 * 4 + 8)
 
 
 def available_bytes(device: Any) -> int | None:
@@ -79,7 +79,8 @@ def _numbers(path: str | os.PathLike[str]) -> dict[str, int]:
     return {line[0]: int(line[1]) for line in lines if len(line) > 1 and line[1].isdigit()}
 
 
-def _bytes(tree: object) -> int:
+def bytes_of(tree: object) -> int:
+    """Returns the size of a tree of arrays, of which shapes and dtypes are enough."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 

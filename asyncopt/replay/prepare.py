@@ -101,6 +101,19 @@ def prepare(run: Run, settings: Settings) -> Prepared:
     return Prepared(run.problem, optimizer, run.trace, seeds, plan(run.trace), steps, starts, batch_keys)
 
 
+def param_shapes(problem: Problem) -> PyTree:
+    """Returns shapes and dtypes of what `Problem.init` gives."""
+    return jax.eval_shape(problem.init, jax.random.key(0))
+
+
+def state_shapes(
+    optimizer: optax.GradientTransformationExtraArgs, params: PyTree, capacity: int, settings: Settings
+) -> engine.LoopState:
+    """Returns shapes and dtypes of all that a run carries; of ``params``, too, they are enough."""
+    how = (capacity, settings.history_dtype, settings.record_bounds)
+    return jax.eval_shape(lambda params: engine.start(optimizer, params, *how), params)
+
+
 def _check_types(problem: Any, optimizer: Any, trace: Any) -> None:
     missing = [n for n in ("init", "sample", "loss", "objective", "optimum") if not hasattr(problem, n)]
     if missing:

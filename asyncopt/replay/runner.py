@@ -3,17 +3,16 @@
 import functools
 from collections.abc import Callable, Iterable
 
-import jax
 import optax
 from jaxtyping import DTypeLike
 
 from asyncopt import progress as progress_bar
 from asyncopt.problems import Problem
 from asyncopt.replay import engine, memory
-from asyncopt.replay.batch import replay_prepared, varying
+from asyncopt.replay.batch import replay_prepared, varying_leaves
 from asyncopt.replay.checkpoint import Checkpoint
 from asyncopt.replay.drive import drive
-from asyncopt.replay.prepare import Prepared, Run, Settings, prepare
+from asyncopt.replay.prepare import Prepared, Run, Settings, prepare, state_shapes
 from asyncopt.replay.result import Result, result_of
 from asyncopt.traces import Trace
 
@@ -72,7 +71,7 @@ def replay(
     with progress_bar.reporter(trace.num_updates, len(prepared.seeds), progress) as report:
         if seeds is None:
             return _replay_one(prepared, settings, report, checkpoint)
-        return replay_prepared([prepared], settings, varying([run]), report=report, checkpoint=checkpoint)[0]
+        return replay_prepared([prepared], settings, varying_leaves([run]), report=report, checkpoint=checkpoint)[0]
 
 
 def _replay_one(
@@ -81,9 +80,8 @@ def _replay_one(
     """Runs the only seed of a run; nothing has an axis of runs."""
     how = (prepared.slots.capacity, settings.history_dtype, settings.record_bounds)
     (start,), (batch_keys,) = prepared.starts, prepared.batch_keys
-    memory.check_fits(
-        jax.eval_shape(lambda params: engine.start(prepared.optimizer, params, *how), start), prepared.slots, 1
-    )
+    shapes = state_shapes(prepared.optimizer, start, prepared.slots.capacity, settings)
+    memory.check_fits(shapes, prepared.slots, 1)
     inputs = engine.Inputs(prepared.problem, prepared.optimizer, prepared.schedule, batch_keys)
     moment = drive(
         functools.partial(engine.start_one, prepared.optimizer, start, *how),

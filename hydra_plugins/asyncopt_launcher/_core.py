@@ -32,7 +32,7 @@ class Sweeping:
     Args:
       hydra_context: as Hydra gives it.
       loader: of the jobs' configurations.
-      task_function: likewise.
+      task_function: as Hydra gives it.
       config: of the sweep.
       runs_per_device: see `launcher.VectorizedLauncherConf`.
       engine: likewise.
