@@ -1,29 +1,89 @@
-"""Hydra's loader of configurations, asked once for each job."""
+"""Hydra's loader of configurations, asked once for what the jobs of a sweep have in common."""
 
+import copy
+import functools
+from collections.abc import Sequence
 from typing import Any
 
+from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
-from omegaconf import DictConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+# A sweep over values needs one; each is about a megabyte.
+_MOST_TEMPLATES = 64
 
 
 class ComposedOnce:
-    """A loader that keeps what it composes until it is asked for it again.
+    """A loader that reads configuration files once for all jobs that choose the same ones.
 
-    Hydra's sweeper composes the configuration of every job to see whether that can be done, and throws it away; then
-    the launcher composes all of them again. It takes 0.06 s a job each time.
+    Hydra composes the configuration of every job from its files, which takes 0.06 s, and does so twice: its sweeper,
+    to see whether it can be done, and the launcher. Here a job whose overrides set values only gets a copy of what has
+    been composed already, with its own values, in 0.005 s, and what was made for the sweeper is kept for the launcher.
     """
 
     def __init__(self, loader: ConfigLoader) -> None:
         self.loader = loader
         self._kept: dict[tuple[str, ...], DictConfig] = {}
+        self._template = functools.lru_cache(maxsize=_MOST_TEMPLATES)(self._compose)
+        self._master: DictConfig | None = None
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Returns the configuration of a job; every second time the one of the time before."""
+        if master_config is not self._master:
+            self._master = master_config
+            self._template.cache_clear()
+            self._kept.clear()
         key = tuple(sweep_overrides)
         if key in self._kept:
             return self._kept.pop(key)
-        self._kept[key] = config = self.loader.load_sweep_config(master_config, sweep_overrides)
+        self._kept[key] = config = self._from_template(sweep_overrides) or self._compose(*sweep_overrides)
+        return config
+
+    def _compose(self, *overrides: str) -> DictConfig:
+        assert self._master is not None
+        return self.loader.load_sweep_config(self._master, list(overrides))
+
+    def _from_template(self, overrides: list[str]) -> DictConfig | None:
+        """Sets values in a copy; None where that may not be what Hydra does."""
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        values = [override for override in parsed if _sets_a_value(override)]
+        if not values or any(isinstance(override.value(), dict) for override in parsed):
+            return None  # a mapping is merged with what is there, so that its place among the overrides matters
+        others = [override.input_line for override in parsed if not _sets_a_value(override)]
+        config = copy.deepcopy(self._template(*others))
+        try:
+            for override in values:
+                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        except OmegaConfBaseException:
+            return None  # Hydra words such an error better
+        _note(parsed, config)
+        OmegaConf.copy_cache(from_config=self._master, to_config=config)
         return config
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.loader, name)
+
+
+def _sets_a_value(override: Override) -> bool:
+    """Whether an override changes a value that is there, and nothing else.
+
+    A name without a dot may be a group of files, and what is said to Hydra itself may change how it composes.
+    """
+    changes = not (override.is_add() or override.is_force_add() or override.is_delete())
+    return changes and override.package is None and "." in override.key_or_group and not override.is_hydra_override()
+
+
+def _note(overrides: Sequence[Override], config: DictConfig) -> None:
+    """Writes into a configuration what has been overridden, as Hydra does."""
+    ours = [override for override in overrides if not override.is_hydra_override()]
+    job = config.hydra.job
+    config.hydra.overrides.task = [override.input_line for override in ours]
+    job.override_dirname = get_overrides_dirname(
+        overrides=ours,
+        kv_sep=job.config.override_dirname.kv_sep,
+        item_sep=job.config.override_dirname.item_sep,
+        exclude_keys=job.config.override_dirname.exclude_keys,
+    )

@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
@@ -16,6 +16,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from asyncopt.checks import InputError
+from hydra_plugins.asyncopt_launcher._composed import ComposedOnce
 
 if TYPE_CHECKING:
     from asyncopt.batching import Job, Part, Sweep
@@ -185,11 +186,12 @@ class _Shipment:
 
         Singleton.set_state(self.state)
         setup_globals()
-        configs = {number: self.sweeping._compose(number, given) for number, given in self.overrides.items()}
+        sweeping = dataclasses.replace(self.sweeping, loader=cast(ConfigLoader, ComposedOnce(self.sweeping.loader)))
+        configs = {number: sweeping._compose(number, given) for number, given in self.overrides.items()}
         jobs = {number: _job(number, config) for number, config in configs.items()}
         sweep = batching.take(self.part, jobs)
         with SweepLine(len(jobs), len(jobs) - len(sweep.unfinished), sweep.num_updates, show=False) as line:
-            return self.sweeping._run_part(self.part, jobs, configs, sweep, line)
+            return sweeping._run_part(self.part, jobs, configs, sweep, line)
 
     def checkpoint(self) -> Any:
         """Is what submitit asks for when the cluster takes the machine away: the batch begins again elsewhere."""
@@ -211,12 +213,13 @@ def _job(number: int, config: DictConfig) -> "Job":
 @contextlib.contextmanager
 def _hydra_config(config: DictConfig) -> Iterator[None]:
     """Lets ``${hydra:...}`` mean this job's."""
-    before = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(config)
+    hydra = HydraConfig.instance()
+    before = hydra.cfg
+    hydra.cfg = cast(Any, config)  # a copy, as by `set_config`, is not needed
     try:
         yield
     finally:
-        HydraConfig.instance().cfg = before
+        hydra.cfg = before
 
 
 def _is_ours(config: DictConfig) -> bool:

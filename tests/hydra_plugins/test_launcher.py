@@ -11,7 +11,10 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobStatus
+from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 import asyncopt
@@ -20,6 +23,7 @@ from asyncopt import batching, experiment
 from asyncopt.__main__ import CONFIG_FOLDER
 from asyncopt.replay import engine
 from hydra_plugins.asyncopt_launcher import _core
+from hydra_plugins.asyncopt_launcher._composed import ComposedOnce
 from tests.hydra_plugins import seen
 
 VECTORIZED = "hydra/launcher=asyncopt_vectorized"
@@ -77,6 +81,42 @@ def assert_same_words(basic, vectorized):
     ]
     assert len(said[0]) > 5 * NUM_MIXED
     assert said[0] == said[1]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["trace.max_delay=3", "optimizer.learning_rate=0.1", "seeds=4"],
+        ["problem=nonconvex_logistic", "data=breast_cancer", "trace.max_delay=3", "+method=sgd"],
+        ["trace.max_delay=3", "trace.max_delay=4", "hydra.job.name=other", "+trace.seed=1"],
+        ["trace={max_delay: 4}", "trace.max_delay=5", "optimizer.learning_rate=1e-3"],
+        ["trace.max_delay=5", "trace={max_delay: 4}", "~optimizer.b1"],
+        ["optimizer.learning_rate=${optimizer.b1}", "trace.max_delay=3"],
+        ["staleness=K^1/4", "trace.num_updates=100", "problem=quadratic", "problem.dimension=3"],
+        ["problem.no_such=3"],
+        ["problem=no_such", "trace.max_delay=5"],
+        ["optimizer.b1.deeper=3"],
+        ["trace.max_delay="],
+    ],
+)
+def test_configurations_of_jobs_are_those_that_hydra_composes(overrides):
+    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        sweep = loader.load_configuration("config", [VECTORIZED, "seeds=2,3"], RunMode.MULTIRUN)
+        assert sweep.hydra.sweep.dir  # with the time in it, which jobs must share
+        quick = ComposedOnce(loader)
+        for given in (["trace.max_delay=9", *overrides], overrides):  # the second one finds what the first left
+            assert _composed(quick, sweep, given) == _composed(loader, sweep, given)
+
+
+def _composed(loader, sweep, overrides):
+    """Returns all there is to see of a job's configuration, or the error."""
+    try:
+        config = loader.load_sweep_config(sweep, overrides)
+    except HydraException as error:
+        return type(error), str(error)
+    marks = OmegaConf.is_struct(config), OmegaConf.is_readonly(config.hydra), OmegaConf.get_type(config, "hydra")
+    return OmegaConf.to_yaml(config), marks, OmegaConf.get_cache(config)
 
 
 def test_twice_the_same_bytes_and_finished_jobs_stay(tmp_path, command_lines):
