@@ -39,7 +39,9 @@ class ComposedOnce:
         key = tuple(sweep_overrides)
         if key in self._kept:
             return self._kept.pop(key)
-        self._kept[key] = config = self._from_template(sweep_overrides) or self._compose(*sweep_overrides)
+        config = self._from_template(sweep_overrides) or self._compose(*sweep_overrides)
+        OmegaConf.copy_cache(from_config=master_config, to_config=config)
+        self._kept[key] = config
         return config
 
     def _compose(self, *overrides: str) -> DictConfig:
@@ -60,7 +62,6 @@ class ComposedOnce:
         except OmegaConfBaseException:
             return None  # Hydra words such an error better
         _note(parsed, config)
-        OmegaConf.copy_cache(from_config=self._master, to_config=config)
         return config
 
     def __getattr__(self, name: str) -> Any:
