@@ -72,13 +72,25 @@ def project_ball(radius):
 
 
 def naive_replay(start, gradient, optimizer, read_version):
-    """Keeps every iterate. Returns iterates 0..K, the running average of 0..K - 1, and ‖x_k - y_k‖²."""
+    """Keeps every iterate. Returns iterates 0..K, the running average of 0..K - 1, and ‖x_k - y_k‖².
+
+    ``read_version`` has one iterate for each update, or one for each update and coordinate.
+    """
     iterates, drift = [np.array(start)], []
     for k, version in enumerate(read_version):
-        stale = iterates[version]
+        stale = np.array([iterates[v][i] for i, v in enumerate(np.broadcast_to(version, np.shape(start)))])
         drift.append(np.sum((iterates[k] - stale) ** 2))
         iterates.append(optimizer.step(iterates[k], gradient(stale, k)))
     return np.array(iterates), np.mean(iterates[:-1], axis=0), np.array(drift)
+
+
+def version_of_coordinates(block_version, size):
+    """Returns int[K, n] from int[K, B]: block b has coordinates ⌊b n / B⌋ to ⌊(b + 1) n / B⌋ - 1."""
+    num_blocks = len(block_version[0])
+    return [
+        [versions[b] for b in range(num_blocks) for _ in range(b * size // num_blocks, (b + 1) * size // num_blocks)]
+        for versions in block_version
+    ]
 
 
 def mean_value_analysis(num_workers, compute, server):

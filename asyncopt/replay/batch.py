@@ -148,12 +148,13 @@ class Program(NamedTuple):
     others: tuple[Any, ...]  # leaves that are no arrays
     large: tuple[Any, ...]  # arrays larger than the parameters, of which a batch keeps one
     num_updates: int
+    num_blocks: int  # of inconsistent reads; 0 where all are consistent
     settings: Settings
 
     def fits(self, other: "Program") -> bool:
         """Whether runs of the two can be in one batch."""
         return (
-            self.num_updates == other.num_updates
+            (self.num_updates, self.num_blocks) == (other.num_updates, other.num_blocks)
             and self.settings == other.settings
             and self.shapes == other.shapes
             and self.structure == other.structure
@@ -173,6 +174,7 @@ def program(run: Run | Prepared, settings: Settings) -> Program:
         tuple(jax.tree.leaves(others)),
         tuple(leaf for leaf in leaves if leaf.size > size),
         run.trace.num_updates,
+        0 if run.trace.block_version is None else run.trace.block_version.shape[1],
         settings,
     )
 

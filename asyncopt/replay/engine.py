@@ -5,6 +5,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key, PyTree
@@ -12,14 +13,15 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key, PyTree
 from asyncopt.optim import ApamState
 from asyncopt.problems import Problem
 from asyncopt.replay import measure
+from asyncopt.replay.blocks import block_of
 
 RUNS = "runs"  # the mesh axis over which seeds are spread
 
 
 class Schedule(NamedTuple):
-    """The trace and its plan as the loop takes them, in. int32[K] each."""
+    """The trace and its plan as the loop takes them, int32."""
 
-    read_slot: Int[Array, " K"]
+    read_slot: Int[Array, " K"] | Int[Array, "K B"]  # with the slot of each block where reads are inconsistent
     write_slot: Int[Array, " K"]
     delay: Int[Array, " K"]
 
@@ -109,25 +111,10 @@ def update(
     state: LoopState,
 ) -> LoopState:
     """Makes update k: takes the gradient at the stale iterate, steps from the newest, and measures."""
-    stale = jax.tree.map(
-        lambda slots, x: jax.lax.dynamic_index_in_dim(slots, schedule.read_slot[k], keepdims=False).astype(x.dtype),
-        state.history,
-        state.params,
-    )
-    gradient = jax.grad(problem.loss)(stale, problem.sample(batch_keys[k]))
-    steps, optimizer_state = optimizer.update(
-        gradient, state.optimizer_state, state.params, delay=schedule.delay[k], stale_params=stale
-    )
-    params = optax.apply_updates(state.params, steps)
-
-    drift = measure.drift(state.params, stale)
-    never = drift < 0
-    bound_terms = state.bound_terms
-    if bound_terms is not None:
-        before = _apam_state(state)
-        bound_terms = measure.add_state(bound_terms, before)
-        bound_terms = measure.add_gradient(bound_terms, before, gradient)
-        never |= (bound_terms.gradient_max < 0) | (bound_terms.scaled_gradient_sum < 0)
+    stale = read(state.history, schedule.read_slot[k], state.params)
+    gradient = gradient_at(problem, stale, batch_keys[k])
+    params, optimizer_state = step(optimizer, state.params, state.optimizer_state, gradient, schedule.delay[k], stale)
+    seen, never = measured(state, k, stale, gradient)
     # XLA updates the history in place only if it can see that no read comes after the write; else it copies all of it
     # in every update. Gradient and step come before, since what is written depends on them. What is measured, which
     # is never negative, is made to come before too.
@@ -137,20 +124,67 @@ def update(
         state.history,
         params,
     )
+    return seen._replace(params=params, optimizer_state=optimizer_state, history=history)
+
+
+def read(history: PyTree, slot: Int[Array, ""] | Int[Array, " B"], like: PyTree) -> PyTree:
+    """Returns the iterate in a slot, or block by block from several, with the dtypes of ``like``."""
+    if slot.ndim == 0:
+        return jax.tree.map(
+            lambda slots, x: jax.lax.dynamic_index_in_dim(slots, slot, keepdims=False).astype(x.dtype), history, like
+        )
+    leaves, structure = jax.tree.flatten(like)
+    places = block_of([leaf.size for leaf in leaves], slot.shape[0])
+
+    def gathered(slots, x, blocks):
+        rows = slots.reshape(slots.shape[0], -1)
+        return rows[slot[blocks], np.arange(x.size)].reshape(x.shape).astype(x.dtype)
+
+    return jax.tree.unflatten(structure, map(gathered, jax.tree.leaves(history), leaves, places))
+
+
+def gradient_at(problem: Problem, stale: PyTree, key: Key[Array, ""]) -> PyTree:
+    """Returns the gradient of the mini-batch of ``key``."""
+    return jax.grad(problem.loss)(stale, problem.sample(key))
+
+
+def step(
+    optimizer: optax.GradientTransformationExtraArgs,
+    params: PyTree,
+    optimizer_state: PyTree,
+    gradient: PyTree,
+    delay: Int[Array, ""],
+    stale: PyTree,
+) -> tuple[PyTree, PyTree]:
+    """Returns the next iterate and the optimizer's state after it."""
+    steps, optimizer_state = optimizer.update(gradient, optimizer_state, params, delay=delay, stale_params=stale)
+    return optax.apply_updates(params, steps), optimizer_state
+
+
+def measured(state: LoopState, k: Int[Array, ""], stale: PyTree, gradient: PyTree) -> tuple[LoopState, Bool[Array, ""]]:
+    """Returns the state before update k with what that update adds to the measurements.
+
+    Besides, a number that is never true and depends on all that was measured.
+    """
+    drift = measure.drift(state.params, stale)
+    never = drift < 0
+    bound_terms = state.bound_terms
+    if bound_terms is not None:
+        before = _apam_state(state)
+        bound_terms = measure.add_state(bound_terms, before)
+        bound_terms = measure.add_gradient(bound_terms, before, gradient)
+        never |= (bound_terms.gradient_max < 0) | (bound_terms.scaled_gradient_sum < 0)
     # NaN says that iterate k is not finite, so update k - 1 did it. That the last one is, `evaluate` checks.
     newly_diverged = (state.diverged_at < 0) & jnp.isnan(drift)
     weight = 1 / (k + 1).astype(drift.dtype)  # one division, not one a coordinate
-    return LoopState(
-        params=params,
-        optimizer_state=optimizer_state,
-        history=history,
+    return state._replace(
         average=jax.tree.map(
             lambda mean, x: mean + (x - mean) * weight.astype(mean.dtype), state.average, state.params
         ),
         drift_sum=state.drift_sum + drift,
         diverged_at=jnp.where(newly_diverged, jnp.maximum(k - 1, 0), state.diverged_at),
         bound_terms=bound_terms,
-    )
+    ), never
 
 
 class Marks(NamedTuple):

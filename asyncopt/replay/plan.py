@@ -16,14 +16,14 @@ class Plan:
     Update k reads ``read_slot[k]`` and, after reading, writes iterate k + 1 to ``write_slot[k]``.
 
     Args:
-      read_slot: int32[K].
+      read_slot: int32[K]; int32[K, B] where reads are inconsistent: the slot of each of B blocks of the parameters.
       write_slot: int32[K]; an iterate that nobody reads goes to the scratch slot, the last of the history.
       num_slots: slots that ever hold an iterate to be read: exactly ``trace.live_versions``.
       capacity: slots that are allocated: at least one more, for scratch, rounded up to one of a few sizes so that
         traces share a compilation.
     """
 
-    read_slot: Int[np.ndarray, " K"]
+    read_slot: Int[np.ndarray, " K"] | Int[np.ndarray, "K B"]
     write_slot: Int[np.ndarray, " K"]
     num_slots: int
     capacity: int
@@ -35,8 +35,7 @@ def plan(trace: Trace) -> Plan:
     Slots are reused as soon as they are free, as a register allocator colours intervals; for intervals, the
     greedy choice needs no more slots than the largest number alive at once.
 
-    Args:
-      trace: consistent reads only (``read_end`` equal to ``read_version``).
+    Every iterate from ``read_version[k]`` to ``read_end[k]`` is kept for update k, whichever its blocks come from.
     """
     num_updates = trace.num_updates
     last_reader = trace.last_reader.tolist()
@@ -47,10 +46,14 @@ def plan(trace: Trace) -> Plan:
     num_slots = 1
     free: list[int] = []
     read_slot = []
-    for k, version in enumerate(trace.read_version.tolist()):
-        read_slot.append(slot_of[version])
-        if last_reader[version] == k:
-            free.append(slot_of[version])
+    reads = trace.read_version if trace.block_version is None else trace.block_version
+    done_after: list[list[int]] = [[] for _ in range(num_updates)]
+    for version, reader in enumerate(last_reader):
+        if reader >= 0:
+            done_after[reader].append(version)
+    for k, read in enumerate(reads.tolist()):
+        read_slot.append(slot_of[read] if isinstance(read, int) else [slot_of[version] for version in read])
+        free.extend(slot_of[version] for version in done_after[k])
         born = k + 1
         if born < num_updates and last_reader[born] >= 0:
             if free:

@@ -77,7 +77,7 @@ def prepare(run: Run, settings: Settings) -> Prepared:
     """Checks what is to be run, and makes what it starts from.
 
     Raises:
-      InputError: if something is out of range, the trace has inconsistent reads, or the start is outside a constraint.
+      InputError: if something is out of range, or the start is outside a constraint.
       TypeError: if problem, optimizer or trace is something else.
     """
     _check_types(run.problem, run.optimizer, run.trace)
@@ -122,12 +122,6 @@ def _check_types(problem: Any, optimizer: Any, trace: Any) -> None:
         raise TypeError(f"optimizer is {optimizer!r}, expected an optax.GradientTransformation")
     if not isinstance(trace, Trace):
         raise TypeError(f"trace is {trace!r}, expected an asyncopt.traces.Trace")
-    if not trace.is_consistent:
-        k = int(np.flatnonzero(trace.read_end != trace.read_version)[0])
-        raise InputError(
-            f"update {k} of the trace reads a mixture of iterates {trace.read_version[k]} to {trace.read_end[k]}, "
-            "expected consistent reads (read_end equal to read_version)"
-        )
 
 
 def _check_seed(seed: int) -> int:

@@ -44,7 +44,7 @@ def replay(
     Args:
       problem: what is minimised.
       optimizer: any Optax transform. It is given ``delay`` (int32) and ``stale_params`` as extra arguments.
-      trace: with consistent reads.
+      trace: when each gradient came, and from which iterate; its reads may be inconsistent.
       seed: of the start and the mini-batches, 0 to 2³² - 1.
       seeds: several seeds, run as one program and spread over all local devices; in place of ``seed``.
       eval_every: evaluate F after so many updates, and at the end. Default: about 100 times evenly spaced, and
@@ -61,8 +61,8 @@ def replay(
       The run; with ``seeds``, its arrays have a leading axis of seeds.
 
     Raises:
-      InputError: if an argument is out of range, the trace has inconsistent reads, the start is outside the
-        optimizer's or the problem's constraint, or the history would not fit into memory.
+      InputError: if an argument is out of range, the start is outside the optimizer's or the problem's
+        constraint, or the history would not fit into memory.
       TypeError: if ``problem``, ``optimizer`` or ``trace`` is something else.
     """
     settings = Settings(eval_every, record_bounds, param_dtype, history_dtype)

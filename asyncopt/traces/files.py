@@ -40,8 +40,11 @@ def _load_npz(path: pathlib.Path) -> Trace:
     fields = npz.read(path, FILE_KIND)
     num_workers = fields.pop("num_workers", None)
     expected = {"read_version", "read_end", "worker", "sample"}
-    if num_workers is None or not expected <= fields.keys() <= expected | {"time"}:
-        raise InputError(f"{path}: fields {sorted(fields)}, expected {sorted(expected)}, num_workers, perhaps time")
+    optional = {"time", "arrival", "block_version"}
+    if num_workers is None or not expected <= fields.keys() <= expected | optional:
+        raise InputError(
+            f"{path}: fields {sorted(fields)}, expected {sorted(expected)}, num_workers, perhaps {sorted(optional)}"
+        )
     if num_workers.shape != () or num_workers.dtype.kind not in "iu":
         raise InputError(f"{path}: num_workers is {num_workers!r}, expected one integer")
     try:

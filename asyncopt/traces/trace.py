@@ -17,6 +17,8 @@ from asyncopt.checks import InputError, check_integer
 FILE_KIND = "asyncopt.trace/1"
 # The compiled loop counts updates in int32.
 _MAX_UPDATES = 2**31 - 1
+# A read that raced with writes, of which only first and last iterate are known, is taken to be of so many parts.
+_MAX_SWEEP_BLOCKS = 64
 
 
 @dataclasses.dataclass(frozen=True, init=False, eq=False)
@@ -29,10 +31,15 @@ class Trace:
     Args:
       read_version: int[K], the iterate that update k's gradient was computed at; 0 <= read_version[k] <= k.
       read_end: int[K], the newest iterate that a coordinate of that read may come from, when the read raced
-        with writes in shared memory; read_version[k] <= read_end[k] <= k. Default: ``read_version``, a
-        consistent read.
+        with writes in shared memory; read_version[k] <= read_end[k] <= k. Default: the newest in
+        ``block_version``, or else ``read_version``, a consistent read.
+      block_version: int[K, B], the iterate that each of B blocks of the parameters was read from, from
+        read_version[k] to read_end[k]; block b of n coordinates (in the order of `jax.tree.leaves`, each raveled)
+        has those from ⌊b n / B⌋ to ⌊(b + 1) n / B⌋ - 1. Default: where ``read_end`` is later, the read swept from the
+        first coordinate to the last while iterates followed each other at an even pace.
       worker: int[K], the worker that computed gradient k, in 0..num_workers - 1. Default: all 0.
       time: float[K], the simulated or measured second at which update k was applied, non-decreasing, or None.
+      arrival: float[K], the second at which gradient k had come to whoever applies it, at most time[k], or None.
       sample: int[K], which draw of the mini-batch ξ update k uses. Default: k, so that update k sees the same
         mini-batch under every trace.
       num_workers: the number of workers. Default: one more than the largest ``worker``.
@@ -43,8 +50,10 @@ class Trace:
 
     read_version: Int[np.ndarray, " K"]
     read_end: Int[np.ndarray, " K"]
+    block_version: Int[np.ndarray, "K B"] | None  # None if every read is consistent
     worker: Int[np.ndarray, " K"]
     time: Float[np.ndarray, " K"] | None
+    arrival: Float[np.ndarray, " K"] | None
     sample: Int[np.ndarray, " K"]
     num_workers: int
 
@@ -53,8 +62,10 @@ class Trace:
         read_version: ArrayLike,
         *,
         read_end: ArrayLike | None = None,
+        block_version: ArrayLike | None = None,
         worker: ArrayLike | None = None,
         time: ArrayLike | None = None,
+        arrival: ArrayLike | None = None,
         sample: ArrayLike | None = None,
         num_workers: int | None = None,
     ):
@@ -65,8 +76,20 @@ class Trace:
         updates = np.arange(num_updates)
         _check_range("read_version", versions, 0, updates, "a gradient cannot be read from the future")
 
-        ends = versions if read_end is None else _integers("read_end", read_end, num_updates)
+        blocks = None if block_version is None else _blocks(block_version, num_updates)
+        if read_end is not None:
+            ends = _integers("read_end", read_end, num_updates)
+        else:
+            ends = versions if blocks is None else blocks.max(axis=1)
         _check_range("read_end", ends, versions, updates, "a read ends at or after its start, and by update k")
+        if blocks is not None:
+            for block in range(blocks.shape[1]):
+                name = f"block_version, block {block},"
+                _check_range(name, blocks[:, block], versions, ends, "of what the update reads")
+        if np.array_equal(versions, ends):
+            blocks = None
+        elif blocks is None:
+            blocks = _sweep(versions, ends)
 
         workers = np.zeros_like(versions) if worker is None else _integers("worker", worker, num_updates)
         if num_workers is None:
@@ -80,8 +103,10 @@ class Trace:
         fields = {
             "read_version": versions,
             "read_end": ends,
+            "block_version": blocks,
             "worker": workers,
             "time": None if time is None else _clock(time, num_updates),
+            "arrival": None if arrival is None else _arrivals(arrival, time, num_updates),
             "sample": samples,
             "num_workers": num_workers,
         }
@@ -174,6 +199,10 @@ class Trace:
         ):
             value = getattr(self, name)
             content.update(name.encode() + (b"-" if value is None else value.astype(dtype).tobytes()))
+        for name, dtype in (("block_version", "<i8"), ("arrival", "<f8")):  # which most traces do not have
+            value = getattr(self, name)
+            if value is not None:
+                content.update(f"{name} {value.shape}".encode() + value.astype(dtype).tobytes())
         return content.hexdigest()
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -183,7 +212,7 @@ class Trace:
           InputError: if the name ends otherwise.
           OSError: if the file cannot be written.
         """
-        names = ("read_version", "read_end", "worker", "time", "sample", "num_workers")
+        names = (field.name for field in dataclasses.fields(self))
         fields = {name: getattr(self, name) for name in names}
         npz.write(path, FILE_KIND, {name: value for name, value in fields.items() if value is not None})
 
@@ -222,20 +251,58 @@ def _integers(name: str, values: ArrayLike, length: int | None = None) -> Int[np
     return array.astype(np.int64)
 
 
+def _blocks(values: ArrayLike, length: int) -> Int[np.ndarray, "K B"]:
+    """Returns the iterates of blocks as int64."""
+    array = np.asarray(values)
+    if array.ndim != 2 or len(array) != length or array.shape[1] == 0 or array.dtype.kind not in "iu":
+        raise InputError(
+            f"block_version has shape {array.shape} and dtype {array.dtype}, "
+            f"expected integers, a row for each of the {length} updates and a column for each block"
+        )
+    return array.astype(np.int64)
+
+
+def _sweep(versions: Int[np.ndarray, " K"], ends: Int[np.ndarray, " K"]) -> Int[np.ndarray, "K B"]:
+    """Returns the iterates of blocks that were read one after another, at an even pace, from start to end."""
+    num_blocks = min(int(np.max(ends - versions)) + 1, _MAX_SWEEP_BLOCKS)
+    blocks = np.arange(num_blocks)
+    return versions[:, None] + (2 * (ends - versions)[:, None] * blocks + num_blocks - 1) // (2 * (num_blocks - 1))
+
+
+def _arrivals(values: ArrayLike, time: ArrayLike | None, length: int) -> Float[np.ndarray, " K"]:
+    """Returns the seconds of arrivals as float64, each by the time of its update."""
+    if time is None:
+        raise InputError("arrival is given and time is not, expected both, or time alone")
+    arrival = _seconds("arrival", values, length)
+    late = np.flatnonzero(arrival > np.asarray(time))
+    if len(late):
+        k = late[0]
+        raise InputError(
+            f"arrival of update {k} is {arrival[k]!s} s, expected at most its time, {np.asarray(time)[k]} s"
+        )
+    return arrival
+
+
 def _clock(values: ArrayLike, length: int) -> Float[np.ndarray, " K"]:
     """Returns the clock as float64, finite and non-decreasing."""
-    try:
-        time = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"time is not an array of seconds: {error}") from error
-    if time.shape != (length,):
-        raise InputError(f"time has shape {time.shape}, expected one second for each of the {length} updates")
-    _refuse_first("time", time, np.flatnonzero(~np.isfinite(time)), "expected a finite number of seconds")
+    time = _seconds("time", values, length)
     backwards = np.flatnonzero(np.diff(time) < 0) + 1
     if len(backwards):
         k = backwards[0]
         raise InputError(f"time runs backwards at update {k}: {time[k]!s} s after {time[k - 1]!s} s")
     return time
+
+
+def _seconds(name: str, values: ArrayLike, length: int) -> Float[np.ndarray, " K"]:
+    """Returns seconds as float64, finite."""
+    try:
+        seconds = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} is not an array of seconds: {error}") from error
+    if seconds.shape != (length,):
+        raise InputError(f"{name} has shape {seconds.shape}, expected one second for each of the {length} updates")
+    _refuse_first(name, seconds, np.flatnonzero(~np.isfinite(seconds)), "expected a finite number of seconds")
+    return seconds
 
 
 def _check_range(name: str, values: np.ndarray, low: ArrayLike, high: ArrayLike, reason: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import asyncopt
 from asyncopt.traces import Trace
 from tests import reference
+from tests.strategies import racing_traces
 from tests.strategies import traces as any_trace
 
 HESSIAN = np.array([[2.0, 0.3, 0.0], [0.3, 1.0, -0.2], [0.0, -0.2, 0.5]])
@@ -71,8 +72,10 @@ def compare(name, trace, seed):
     key = jax.random.key(seed)
     noise = np.asarray(draw(key, jnp.asarray(trace.sample)))
     start = np.asarray(PROBLEM.init(asyncopt.replay.init_key(key)))
+    consistent = trace.block_version is None
+    read = trace.read_version if consistent else reference.version_of_coordinates(trace.block_version.tolist(), 3)
     iterates, average, drift = reference.naive_replay(
-        start, lambda x, k: HESSIAN @ x + BIAS + 0.1 * noise[k], naive(), trace.read_version
+        start, lambda x, k: HESSIAN @ x + BIAS + 0.1 * noise[k], naive(), read
     )
     objective = 0.5 * np.einsum("ki,ij,kj->k", iterates, HESSIAN, iterates) + iterates @ BIAS
     gradients = iterates @ HESSIAN + BIAS
@@ -92,6 +95,13 @@ def test_random_traces(name, trace, seed):
     compare(name, trace, seed)
 
 
+@pytest.mark.parametrize("num_blocks", [1, 2, 3, 5])
+@given(st.sampled_from(LENGTHS), st.data(), st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_random_traces_with_inconsistent_reads(num_blocks, length, data, seed):
+    compare("apam", data.draw(racing_traces(length, num_blocks)), seed)
+
+
 @every_optimizer
 @pytest.mark.parametrize(
     "trace",
@@ -103,6 +113,7 @@ def test_random_traces(name, trace, seed):
         Trace(np.zeros(30)),
         Trace(np.arange(30), sample=np.arange(30)[::-1].copy()),
         Trace(np.arange(30) // 2, sample=np.full(30, 7)),
+        Trace(np.arange(30) // 2, read_end=np.arange(30)),
     ],
 )
 def test_made_traces(name, trace):

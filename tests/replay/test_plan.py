@@ -8,15 +8,17 @@ from hypothesis import strategies as st
 from asyncopt import traces
 from asyncopt.replay import plan
 from asyncopt.traces import Trace
+from tests.strategies import racing_traces
 from tests.strategies import traces as any_trace
 
 
 def replay_slots(trace, slots):
     """Runs the plan on iterate numbers in place of iterates, and checks every read."""
-    history = [None] * slots.capacity
+    history = np.full(slots.capacity, -1)
     history[0] = 0
+    reads = trace.read_version if trace.block_version is None else trace.block_version
     for k in range(trace.num_updates):
-        assert history[slots.read_slot[k]] == trace.read_version[k]
+        np.testing.assert_array_equal(history[slots.read_slot[k]], reads[k])
         history[slots.write_slot[k]] = k + 1
     return history
 
@@ -86,3 +88,12 @@ def test_a_straggler_thousands_of_updates_late_costs_one_slot():
 def test_capacities_come_in_few_sizes():
     capacities = {plan(traces.constant(1000, delay)).capacity for delay in range(300)}
     assert capacities == {2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384}
+
+
+@given(st.integers(1, 30), st.integers(1, 4), st.data())
+@settings(max_examples=200, deadline=None)
+def test_every_block_finds_its_iterate(num_updates, num_blocks, data):
+    trace = data.draw(racing_traces(num_updates, num_blocks))
+    slots = plan(trace)
+    replay_slots(trace, slots)
+    assert slots.num_slots == trace.live_versions

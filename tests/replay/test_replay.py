@@ -437,11 +437,6 @@ def test_replay_is_a_function_and_a_package():
         ({"optimizer": 0.1}, TypeError, "optimizer is 0.1, expected an optax.GradientTransformation"),
         ({"problem": "digits"}, TypeError, "problem is 'digits', expected .* it has no"),
         (
-            {"trace": Trace([0, 0], read_end=[0, 1])},
-            InputError,
-            "update 1 of the trace reads a mixture of iterates 0 to 1, expected consistent reads",
-        ),
-        (
             {"optimizer": asyncopt.apam(0.1, constraint=asyncopt.Box(1.0, 2.0))},
             InputError,
             "the start is outside the constraint Box",

@@ -31,6 +31,20 @@ def test_a_racing_read_keeps_every_iterate_it_may_touch():
     assert not trace.is_consistent
 
 
+def test_blocks_of_a_racing_read():
+    given = Trace([0, 0, 1], block_version=[[0, 0], [1, 0], [1, 2]], time=[1, 2, 3], arrival=[0.5, 2, 1])
+    np.testing.assert_array_equal(given.read_end, [0, 1, 2])
+    assert Trace([0, 0, 1], read_end=[0, 1, 2], block_version=[[0, 0], [0, 1], [1, 1]], time=[1, 2, 3]) != given
+    # Where only the ends are known, the read sweeps evenly: these are the only monotone ways with every iterate once.
+    swept = Trace([0, 0, 0, 1], read_end=[0, 0, 2, 3])
+    np.testing.assert_array_equal(swept.block_version, [[0, 0, 0], [0, 0, 0], [0, 1, 2], [1, 2, 3]])
+    far = Trace(np.zeros(200, int), read_end=np.arange(200)).block_version
+    assert far.shape == (200, 64)
+    np.testing.assert_array_equal(far[:, -1], np.arange(200))
+    assert np.all(np.diff(far, axis=1) >= 0)
+    assert Trace([0, 1], block_version=[[0, 0], [1, 1]]).block_version is None
+
+
 def test_is_immutable():
     versions = np.array([0, 1])
     trace = Trace(versions)
@@ -53,6 +67,23 @@ def test_digest_tells_traces_apart():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            {"read_version": [0, 0], "block_version": [[0, 0], [0, 2]]},
+            "read_end of update 1 is 2, expected 0 to 1",
+        ),
+        (
+            {"read_version": [0, 1], "read_end": [0, 1], "block_version": [[0, 0], [0, 1]]},
+            "block_version, block 0, of update 1 is 0, expected 1 to 1: of what the update reads",
+        ),
+        (
+            {"read_version": [0, 1], "block_version": [0, 1]},
+            r"block_version has shape \(2,\) and dtype int64, expected",
+        ),
+        ({"read_version": [0, 1], "arrival": [0, 1]}, "arrival is given and time is not, expected both"),
+        (
+            {"read_version": [0, 1], "time": [1, 2], "arrival": [0, 3]},
+            "arrival of update 1 is 3.0 s, expected at most its time, 2 s",
+        ),
         ({"read_version": [0, 2]}, "read_version of update 1 is 2, expected 0 to 1: .* from the future"),
         ({"read_version": [0, -1]}, "read_version of update 1 is -1, expected 0 to 1"),
         ({"read_version": [0, 0.5]}, "read_version of update 1 is 0.5, expected a whole number"),
