@@ -43,9 +43,14 @@ def finish(command: str, options: argparse.Namespace, make: Callable[[pathlib.Pa
     try:
         text, left_out = make(output)
     except (InputError, OSError) as error:
-        print(f"{command}: " + " ".join(str(error).split()), file=sys.stderr)
-        return 1
+        return refuse(command, error)
     for line in left_out:
         print(" ".join(line.split()), file=sys.stderr)
     print(f"{text}\n{output}")
     return 0
+
+
+def refuse(command: str, error: Exception) -> int:
+    """Says in one line on the standard error why a command ends, and returns its exit status, 1."""
+    print(f"{command}: " + " ".join(str(error).split()), file=sys.stderr)
+    return 1

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from asyncopt.checks import InputError
+from asyncopt.ray_session import ray_session
 
 
 class Engine(Protocol):
@@ -94,15 +95,11 @@ class Ray:
 
     def run(self, functions: Sequence[Callable[[], Any]], folder: str) -> Iterator[tuple[int, Any]]:
         """See `Engine`."""
-        import ray
-        import ray.exceptions
-
         del folder
-        started = not ray.is_initialized()
-        if started:
-            local = {} if self.address else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-            ray.init(address=self.address, log_to_driver=False, **local)
-        try:
+        with ray_session(self.address):
+            import ray
+            import ray.exceptions
+
             call = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus)(_call)
             waiting = [call.remote(index, function) for index, function in enumerate(functions)]
             index_of = {task: index for index, task in enumerate(waiting)}
@@ -112,9 +109,6 @@ class Ray:
                     yield ray.get(done)
                 except ray.exceptions.RayError as error:  # the worker is gone
                     yield index_of[done], error
-        finally:
-            if started:
-                ray.shutdown()
 
 
 def _call(index: int, function: Callable[[], Any]) -> tuple[int, Any]:

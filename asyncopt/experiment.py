@@ -7,7 +7,7 @@ import functools
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import optax
@@ -15,7 +15,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from asyncopt import plots, resolvers, resume, staleness, store
+from asyncopt import plots, resolvers, resume, runtime, staleness, store, traces
 from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.devices import prepare_jax
 from asyncopt.optim import parametric, step_size
@@ -43,7 +43,7 @@ class Task:
     Args:
       config: as in ``conf/config.yaml``, resolved.
       settings: the same, as plain values.
-      trace: that it asks for.
+      trace: that it asks for; of a real run, whose trace nobody knows yet, one of the same length.
       seeds: likewise.
       fingerprint: of all that decides what comes out; see `asyncopt.resume`.
     """
@@ -57,7 +57,12 @@ class Task:
     @property
     def replay_settings(self) -> Settings:
         """How the run is measured."""
-        return Settings(**{name: self.settings[name] for name in Settings.__dataclass_fields__})
+        return settings_of(self.settings)
+
+
+def settings_of(config: Mapping[str, Any]) -> Settings:
+    """Returns how a resolved configuration wants a run measured."""
+    return Settings(**{name: config[name] for name in Settings.__dataclass_fields__})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +99,7 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
 
     Returns:
       The folder, with ``config.yaml`` (resolved), ``metrics.parquet``, ``summary.json`` and, if asked
-      for, ``curve.png``.
+      for, ``curve.png``; of a real run also ``trace.npz`` and ``recording.npz``.
 
     Raises:
       InputError: if the configuration asks for something impossible.
@@ -104,7 +109,7 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
     ahead = _ahead.get()
     if ahead is None or OmegaConf.to_container(config, resolve=True) != ahead.task.settings:
         check(config)
-        prepare_jax(config, len(_seeds(config.seeds)))
+        prepare_jax(config, num_side_by_side(config))
         task = prepare(config)
         ahead = Ahead(task, finished(task, folder))
     task, record = ahead.task, ahead.record
@@ -113,12 +118,17 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
     elif ahead.made is not None:
         record = store.save_run(folder, config, ahead.made[0], task.trace, ahead.made[1], task.fingerprint)
     else:
-        record = _run(task, folder)
+        record = (_run if config.runtime is None else _run_for_real)(task, folder)
     if config.plot:
         plots.save(plots.curve(record), folder / "curve.png")
     print(store.table(record))
     print(f"\n{folder}")
     return folder
+
+
+def num_side_by_side(config: DictConfig) -> int:
+    """Returns how many share the cores: seeds of a replay, or workers of a real run."""
+    return len(_seeds(config.seeds)) if config.runtime is None else config.runtime.workers
 
 
 def check(config: DictConfig) -> None:
@@ -131,7 +141,14 @@ def check(config: DictConfig) -> None:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise InputError(f"{missing[0]} has no value, expected {missing[0]}=... on the command line")
-    _seeds(config.seeds)
+    seeds = _seeds(config.seeds)
+    if config.runtime is not None:
+        check_integer("runtime.workers", config.runtime.workers, at_least=1)
+        if len(seeds) != 1 or config.history_dtype is not None:
+            raise InputError(
+                f"seeds is {config.seeds} and history_dtype {config.history_dtype}, expected one seed, seeds=[0], and "
+                "history_dtype=null: a real run keeps no history, and a sweep makes several, -m seeds=[0],[1]"
+            )
     if config.checkpoint_seconds is not None:
         check_number("checkpoint_seconds", config.checkpoint_seconds, above=0)
 
@@ -180,6 +197,44 @@ def _run(task: Task, folder: pathlib.Path) -> store.Record:
     return record
 
 
+def _run_for_real(task: Task, folder: pathlib.Path) -> store.Record:
+    """Trains with real workers, and writes what comes out and what happened."""
+    experiment = build(task.config, task.trace)
+    settings = dict(task.config.runtime)
+    synchronous = settings.pop("synchronous")
+    if synchronous:
+        _check_rounds(task.config.handling, settings["workers"])
+    crew = _instantiate("runtime", OmegaConf.create(settings))
+    checkpoint = checkpoint_of(task.config, folder, task.fingerprint)
+    measured = dataclasses.asdict(task.replay_settings)
+    del measured["history_dtype"]
+    with _errors_of("runtime"):
+        recording = runtime.record(
+            experiment.problem,
+            experiment.optimizer,
+            crew,
+            num_updates=experiment.trace.num_updates,
+            seed=experiment.seeds[0],
+            **measured,
+            synchronous=synchronous,
+            progress=task.config.progress,
+            checkpoint=checkpoint,
+        )
+    record = store.save_run(
+        folder,
+        task.config,
+        experiment.problem,
+        recording.trace,
+        recording.result,
+        task.fingerprint,
+        {"runtime": recording.summary()},
+        recording.save,
+    )
+    if checkpoint is not None:
+        checkpoint.remove()
+    return record
+
+
 def build(config: DictConfig, trace: Trace | None = None) -> Experiment:
     """Makes the objects that a configuration names.
 
@@ -217,6 +272,18 @@ def build(config: DictConfig, trace: Trace | None = None) -> Experiment:
 
 
 def _trace(config: DictConfig) -> Trace:
+    recorded = config.trace._target_ == "asyncopt.runtime.record"
+    if recorded and config.runtime is not None:
+        with _errors_of("trace"):
+            return traces.synchronous(config.trace.num_updates)
+    if recorded:
+        raise InputError(
+            "trace: trace=recorded is of real runs, expected runtime=threads, or trace=file trace.path=..."
+        )
+    if config.runtime is not None:
+        raise InputError(
+            f"trace: a real run makes its own, expected no {config.trace._target_}, but trace.num_updates=..."
+        )
     trace = _instantiate("trace", config.trace)
     if config.trace._target_ == "asyncopt.traces.rounds":
         _check_rounds(config.handling, trace.num_workers)
@@ -228,7 +295,7 @@ def _check_rounds(handling: DictConfig | None, num_workers: int) -> None:
     wanted = {"_target_": "asyncopt.optim.buffer_updates", "size": num_workers, "exponent": 0.0}
     if handling is None or OmegaConf.to_container(handling, resolve=True) != wanted:
         raise InputError(
-            "trace: rounds are for an optimizer that steps once a round, expected +handling=buffer_updates "
+            "handling: rounds are for an optimizer that steps once a round, expected +handling=buffer_updates "
             f"handling.size={num_workers} handling.exponent=0, as +method=synchronous_amsgrad sets it"
         )
 

@@ -24,7 +24,8 @@ def method_in_full(config: Mapping[str, Any]) -> str:
     optimizer, handling = config["optimizer"], config.get("handling") or {}
     name = method(optimizer["_target_"]) + (" with momentum" if optimizer.get("momentum") else "")
     wrapper = last_word(handling.get("_target_", ""))
-    if last_word(config["trace"]["_target_"]) == "rounds":
+    in_rounds = (config.get("runtime") or {}).get("synchronous", False)
+    if in_rounds or last_word(config["trace"]["_target_"]) == "rounds":
         return f"synchronous {'AMSGrad' if name == 'APAM' else name}"
     return f"{name}, {wrapper}" if wrapper else name
 

@@ -8,7 +8,7 @@ import os
 import pathlib
 import platform
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -23,6 +23,7 @@ from asyncopt.replay import Result
 from asyncopt.traces import Trace
 
 _PACKAGES = ("asyncopt", "jax", "jaxlib", "optax", "equinox", "numpy", "scipy", "scikit-learn")
+_INCIDENTS = {"workers replaced": "workers_replaced", "gradients refused": "gradients_refused"}
 CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.parquet", "summary.json"
 
 
@@ -42,7 +43,14 @@ class Record:
 
 
 def save_run(
-    folder: pathlib.Path, config: DictConfig, problem: Problem, trace: Trace, result: Result, fingerprint: str = ""
+    folder: pathlib.Path,
+    config: DictConfig,
+    problem: Problem,
+    trace: Trace,
+    result: Result,
+    fingerprint: str = "",
+    facts: Mapping[str, Any] | None = None,
+    also: Callable[[pathlib.Path], object] = lambda folder: None,
 ) -> Record:
     """Writes a run folder and returns what is in it. ``summary.json`` comes last: where it is, the run is whole.
 
@@ -53,17 +61,20 @@ def save_run(
       trace: for its delays.
       result: of the replay.
       fingerprint: of all that the run depends on; see `asyncopt.resume`.
+      facts: to be added to the summary.
+      also: writes other files of the run into the folder.
 
     Raises:
       OSError: if a file cannot be written.
     """
     plain_config = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain_config, dict)
-    facts = {"fingerprint": fingerprint, **summary(problem, trace, result)}
-    record = Record({str(k): v for k, v in plain_config.items()}, metrics(result), facts)
+    known = {"fingerprint": fingerprint, **summary(problem, trace, result), **(facts or {})}
+    record = Record({str(k): v for k, v in plain_config.items()}, metrics(result), known)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic.alone_in(folder):
         (folder / SUMMARY).unlink(missing_ok=True)  # an earlier run's
+        also(folder)
         atomic.write(folder / CONFIG, lambda path: OmegaConf.save(config, path, resolve=True))
         atomic.write(folder / METRICS, lambda path: record.metrics.to_parquet(path, index=False))
         atomic.write(folder / SUMMARY, lambda path: path.write_text(json.dumps(record.summary, indent=2) + "\n"))
@@ -71,7 +82,7 @@ def save_run(
 
 
 def metrics(result: Result) -> pd.DataFrame:
-    """Returns the measurements of a run with several seeds, one row for each seed and evaluation."""
+    """Returns the measurements of a run, one row for each seed and evaluation."""
     columns = {
         "objective": result.objective,
         "gap": result.gap,
@@ -111,7 +122,7 @@ def summary(problem: Problem, trace: Trace, result: Result) -> dict[str, Any]:
                 for name, value in facts.items()
             },
         },
-        "diverged_at": dict(zip(map(str, result.seeds), result.diverged_at.tolist(), strict=True)),
+        "diverged_at": dict(zip(map(str, result.seeds), np.ravel(result.diverged_at).tolist(), strict=True)),
         "timing": {"seconds": result.seconds, "updates_per_second": result.updates_per_second},
         "versions": {
             "python": platform.python_version(),
@@ -149,6 +160,10 @@ def table(record: Record) -> str:
         f"{'delay, in updates':34}{trace['mean_delay']:12.5g}{'':12}{trace['max_delay']:12d}",
         f"{'updates a second, all seeds':34}{timing['updates_per_second']:12,.0f}",
     ]
+    real = record.summary.get("runtime")
+    if real is not None:
+        lines.append(f"{'updates a second on the real clock':34}{real['updates_per_second']:12,.1f}")
+        lines += [f"{name:34}{real[key]:12d}" for name, key in _INCIDENTS.items() if real[key]]
     diverged = {seed: k for seed, k in record.summary["diverged_at"].items() if k >= 0}
     if diverged:
         lines.append("diverged: " + ", ".join(f"seed {seed} at update {k:,}" for seed, k in diverged.items()))

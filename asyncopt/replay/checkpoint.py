@@ -27,6 +27,7 @@ class Moment(NamedTuple):
     made: int  # updates
     evaluated: int  # updates made when it was last evaluated
     seconds: float  # of wall-clock time, compilation excluded
+    rows: PyTree = None  # what a real run noted of each update; NumPy arrays whose last axis counts updates
 
     def in_one_part(self) -> "Moment":
         """Returns the same with its evaluations put together."""
@@ -51,10 +52,10 @@ class Checkpoint:
     def __post_init__(self) -> None:
         self._written = time.monotonic()
 
-    def save_if_due(self, moment: Moment) -> None:
-        """Writes if enough time has passed since the last write."""
-        if time.monotonic() - self._written >= self.every:
-            self.save(moment)
+    @property
+    def is_due(self) -> bool:
+        """Whether enough time has passed since the last write."""
+        return time.monotonic() - self._written >= self.every
 
     def save(self, moment: Moment) -> None:
         """Writes the file; a disk that cannot take it costs a warning, since the run itself goes well."""
@@ -99,7 +100,7 @@ def _plain(leaf: Any) -> np.ndarray:
 
 
 def _fit(found: Sequence[np.ndarray | None], like: Sequence[Any]) -> bool:
-    """Whether arrays are those of the same run; of NumPy's, which hold evaluations, there may be any number."""
+    """Whether arrays are those of the same run; of NumPy's, which count evaluations or updates, any number will do."""
     plain = [_plain(wanted) for wanted in like]
     return all(
         leaf is not None

@@ -59,8 +59,8 @@ def drive(
             report(now.made - before.made)
             took = max(now.seconds - before.seconds, 1e-6)
             budget = max(1, int((now.made - before.made) * min(_PATIENCE / took, _GROWTH)))
-            if checkpoint is not None and now.made < steps[-1]:
-                checkpoint.save_if_due(now)
+            if checkpoint is not None and checkpoint.is_due and now.made < steps[-1]:
+                checkpoint.save(now)
     except KeyboardInterrupt:
         if checkpoint is not None and now.made > 0:
             checkpoint.save(now)

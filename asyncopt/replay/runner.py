@@ -7,6 +7,7 @@ import optax
 from jaxtyping import DTypeLike
 
 from asyncopt import progress as progress_bar
+from asyncopt.checks import InputError
 from asyncopt.problems import Problem
 from asyncopt.replay import engine, memory
 from asyncopt.replay.batch import replay_prepared, varying_leaves
@@ -14,6 +15,7 @@ from asyncopt.replay.checkpoint import Checkpoint
 from asyncopt.replay.drive import drive
 from asyncopt.replay.prepare import Prepared, Run, Settings, prepare, state_shapes
 from asyncopt.replay.result import Result, result_of
+from asyncopt.replay.stepwise import replay_exactly
 from asyncopt.traces import Trace
 
 
@@ -30,6 +32,7 @@ def replay(
     history_dtype: DTypeLike | None = None,
     progress: bool = False,
     checkpoint: Checkpoint | None = None,
+    exact: bool = False,
 ) -> Result:
     r"""Runs ``optimizer`` on ``problem``, each update with the gradient at the iterate that ``trace`` names.
 
@@ -56,6 +59,8 @@ def replay(
         Default: that of the parameters.
       progress: show a progress bar on the standard error.
       checkpoint: keep the run in this file while it runs, also when it is interrupted, and go on from there.
+      exact: make one update at a time, with the compiled functions of `asyncopt.runtime`, so that the replay of a
+        recorded run has its very bits; slower, for one ``seed``. Otherwise the replay agrees with it to rounding.
 
     Returns:
       The run; with ``seeds``, its arrays have a leading axis of seeds.
@@ -68,6 +73,11 @@ def replay(
     settings = Settings(eval_every, record_bounds, param_dtype, history_dtype)
     run = Run(problem, optimizer, trace, [seed] if seeds is None else list(seeds))
     prepared = prepare(run, settings)
+    if exact:
+        if seeds is not None or history_dtype is not None or checkpoint is not None:
+            raise InputError("exact is for one seed, without history_dtype and checkpoint; expected seed=...")
+        with progress_bar.reporter(trace.num_updates, 1, progress) as report:
+            return replay_exactly(prepared, settings, report)
     with progress_bar.reporter(trace.num_updates, len(prepared.seeds), progress) as report:
         if seeds is None:
             return _replay_one(prepared, settings, report, checkpoint)

@@ -224,12 +224,14 @@ def _hydra_config(config: DictConfig) -> Iterator[None]:
 
 def _is_ours(config: DictConfig) -> bool:
     """Whether a configuration is one of asyncopt, and not of some other application that uses the launcher."""
-    return {"problem", "optimizer", "trace", "seeds", "record_bounds"} <= set(config)
+    return {"problem", "optimizer", "trace", "seeds", "record_bounds", "runtime"} <= set(config)
 
 
 def _needs_its_own(config: DictConfig) -> bool:
-    """Whether a job is none of ours, or is to run in its own folder or environment, which a batch does not have."""
-    return not _is_ours(config) or bool(config.hydra.job.chdir) or bool(config.hydra.job.env_set)
+    """Whether a job is none of ours, a real run, or to run in a folder or an environment that a batch does not have."""
+    if not _is_ours(config):
+        return True
+    return config.runtime is not None or bool(config.hydra.job.chdir) or bool(config.hydra.job.env_set)
 
 
 def _summary(sweep: "Sweep", num_alone: int) -> str:

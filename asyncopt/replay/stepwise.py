@@ -1,0 +1,191 @@
+"""A run made one update at a time, with gradients from wherever they come: what real runs and exact replays share.
+
+Gradient and update are compiled functions of their own here, the very same for a run and its replay, so that the same
+trace gives the same bits. (The loop of `asyncopt.replay.engine` is one program, which XLA rounds in its own way.)
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Key, PyTree
+
+from asyncopt.problems import Problem
+from asyncopt.replay import engine
+from asyncopt.replay.blocks import slices
+from asyncopt.replay.checkpoint import Moment
+from asyncopt.replay.engine import Evaluation, LoopState
+from asyncopt.replay.prepare import Prepared, Settings
+from asyncopt.replay.result import Result, result_of
+
+# The history is the caller's affair: one slot is the least that `engine.start` makes.
+_NO_HISTORY = 1
+
+
+@eqx.filter_jit
+def gradient(problem: Problem, params: PyTree, seed_key: Key[Array, ""], sample: Int[Array, ""]) -> PyTree:
+    """Returns the gradient at ``params`` of mini-batch number ``sample`` in the run of ``seed_key``."""
+    return engine.gradient_at(problem, params, engine.batch_key(seed_key, sample))
+
+
+_step = eqx.filter_jit(engine.step)
+_evaluate = eqx.filter_jit(engine.evaluate)
+
+
+@eqx.filter_jit
+def _measured(state: LoopState, k: Int[Array, ""], stale: PyTree, gradient: PyTree) -> LoopState:
+    return engine.measured(state, k, stale, gradient)[0]
+
+
+class Stepwise:
+    """The state of one run, which goes on by one update for each gradient that it is given.
+
+    Args:
+      prepared: the run; of its trace only the number of updates matters here.
+      settings: how it is measured.
+    """
+
+    def __init__(self, prepared: Prepared, settings: Settings) -> None:
+        self.prepared = prepared
+        (start,) = prepared.starts
+        state = engine.start_one(prepared.optimizer, start, _NO_HISTORY, None, settings.record_bounds)
+        self.state = state._replace(history=None)
+        self.made = 0
+        self._evaluations: list[Evaluation] = []
+        self._evaluated = 0
+        self._due = iter(prepared.steps.tolist())
+        self._next = next(self._due)
+        self._earlier = 0.0  # seconds of the run before it went on
+        self._began = time.perf_counter()
+        self._evaluate_if_due()
+
+    @property
+    def params(self) -> PyTree:
+        """The newest iterate."""
+        return self.state.params
+
+    def warm_up(self) -> None:
+        """Compiles what `update` calls, so that the first takes no longer than the others; then the clock starts."""
+        zero = jax.tree.map(jnp.zeros_like, self.state.params)
+        _step(self.prepared.optimizer, self.state.params, self.state.optimizer_state, zero, jnp.int32(0), zero)
+        _measured(self.state, jnp.int32(0), zero, zero)
+        self._began = time.perf_counter()
+
+    def update(self, gradient: PyTree, delay: int, stale: PyTree) -> None:
+        """Makes the next update.
+
+        Args:
+          gradient: like the parameters.
+          delay: of the gradient, in updates.
+          stale: the iterate it was taken at.
+        """
+        k = jnp.asarray(self.made, jnp.int32)
+        params, optimizer_state = _step(
+            self.prepared.optimizer,
+            self.state.params,
+            self.state.optimizer_state,
+            gradient,
+            jnp.asarray(delay, jnp.int32),
+            stale,
+        )
+        seen = _measured(self.state, k, stale, gradient)
+        self.state = seen._replace(params=params, optimizer_state=optimizer_state)
+        self.made += 1
+        self._evaluate_if_due()
+
+    def moment(self, rows: PyTree = None) -> Moment:
+        """Returns the run as it is now, to be kept on disk.
+
+        Args:
+          rows: what else is known of the updates made so far; NumPy arrays whose last axis counts them.
+        """
+        evaluations = jax.tree.map(lambda *parts: np.stack(parts, axis=-1), *self._evaluations)
+        seconds = self._earlier + time.perf_counter() - self._began
+        return Moment(self.state, (evaluations,), self.made, self._evaluated, seconds, rows)
+
+    def go_on_from(self, moment: Moment) -> None:
+        """Takes up a run where `moment` left it."""
+        (evaluations,) = moment.evaluations
+        count = evaluations.objective.shape[-1]
+        self.state, self.made, self._evaluated = moment.state, moment.made, moment.evaluated
+        self._evaluations = [jax.tree.map(lambda x, i=i: x[..., i], evaluations) for i in range(count)]
+        self._due = iter(self.prepared.steps[count:].tolist())
+        self._next = next(self._due, None)
+        self._earlier = moment.seconds
+
+    def result(self) -> Result:
+        """Returns the result, once all updates are made; of the trace in ``prepared`` as it then is."""
+        moment = self.moment()
+        return result_of(self.prepared, self.state, moment.evaluations[0], moment.seconds)
+
+    def _evaluate_if_due(self) -> None:
+        if self.made != self._next:
+            return
+        now, before = (jnp.asarray(step, jnp.int32) for step in (self.made, self._evaluated))
+        marks, evaluation = _evaluate(self.prepared.problem, self.state, now, before)
+        self.state = self.state._replace(**marks._asdict())
+        self._evaluations.append(jax.tree.map(np.asarray, evaluation))
+        self._evaluated = self.made
+        self._next = next(self._due, None)
+
+
+def replay_exactly(
+    prepared: Prepared,
+    settings: Settings,
+    report: Callable[[int], object],
+    after_update: Callable[[int, PyTree], object] = lambda k, params: None,
+) -> Result:
+    """Replays a trace one update at a time, with the compiled functions of a real run.
+
+    Args:
+      prepared: the run, of one seed.
+      settings: how it is measured.
+      report: called with the number of updates made since it was last called.
+      after_update: called with k and the parameters after update k.
+    """
+    run = Stepwise(prepared, settings)
+    run.warm_up()
+    trace = prepared.trace
+    seed_key = jax.random.key(prepared.seeds[0])
+    kept = {0: run.params}
+    done_after = {int(k): [] for k in np.unique(trace.last_reader)}
+    for version, reader in enumerate(trace.last_reader.tolist()):
+        done_after[reader].append(version)
+    for k in range(trace.num_updates):
+        if trace.block_version is None:
+            stale = kept[int(trace.read_version[k])]
+        else:
+            stale = mixture(kept, trace.block_version[k].tolist())
+        sample = jnp.asarray(trace.sample[k], jnp.int32)
+        run.update(gradient(prepared.problem, stale, seed_key, sample), int(trace.delay[k]), stale)
+        for version in done_after.get(k, []):
+            del kept[version]
+        if k + 1 < trace.num_updates and trace.last_reader[k + 1] >= 0:
+            kept[k + 1] = run.params
+        report(1)
+        after_update(k, run.params)
+    return run.result()
+
+
+def mixture(iterates: dict[int, PyTree], versions: list[int]) -> PyTree:
+    """Returns parameters of which each block is taken from the iterate that is named for it."""
+    like = iterates[versions[0]]
+    mixed = [np.array(leaf).ravel() for leaf in jax.tree.leaves(like)]
+    for version, places in zip(versions, slices([leaf.size for leaf in mixed], len(versions)), strict=True):
+        leaves = jax.tree.leaves(iterates[version])
+        for leaf, where in places:
+            mixed[leaf][where] = np.asarray(leaves[leaf]).ravel()[where]
+    shaped = [jnp.asarray(new.reshape(old.shape)) for new, old in zip(mixed, jax.tree.leaves(like), strict=True)]
+    return jax.tree.unflatten(jax.tree.structure(like), shaped)
+
+
+def digest(tree: PyTree) -> int:
+    """Returns 64 bits that tell trees of arrays apart: BLAKE2b of their bytes."""
+    content = hashlib.blake2b(digest_size=8)
+    for leaf in jax.tree.leaves(tree):
+        content.update(np.ascontiguousarray(leaf).tobytes())
+    return int.from_bytes(content.digest(), "little")

@@ -1,0 +1,176 @@
+"""Workers that are processes, on this machine or on a cluster, by way of Ray."""
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from asyncopt.checks import check_integer, check_number
+from asyncopt.problems import Problem
+from asyncopt.ray_session import ray_session
+from asyncopt.replay.stepwise import gradient
+from asyncopt.runtime.crew import Lost, Order, Pace, Sent, wait_until
+from asyncopt.traces.cluster import AnyDuration
+
+if TYPE_CHECKING:
+    import ray
+
+
+class Ray:
+    """A crew of Ray actors, a process each. Workers are sent parameters, and send gradients.
+
+    Args:
+      workers: p, at least 1.
+      address: of a running Ray cluster, or "auto"; None starts one on this machine, bound to 127.0.0.1.
+      num_cpus: that a worker occupies.
+      num_gpus: likewise.
+      patience: seconds after which a worker that has not answered is given up, and replaced.
+      compute: seconds that a gradient takes at least; see `asyncopt.runtime.crew.Pace`.
+      stragglers: likewise.
+      slowdown: likewise.
+      seed: of the injected seconds.
+
+    Raises:
+      InputError: for a number out of range.
+    """
+
+    num_blocks = 1
+
+    def __init__(
+        self,
+        workers: int,
+        address: str | None = None,
+        num_cpus: float = 1,
+        num_gpus: float = 0,
+        patience: float = 600.0,
+        compute: AnyDuration | None = None,
+        stragglers: int = 0,
+        slowdown: float = 4.0,
+        seed: int = 0,
+    ) -> None:
+        self.num_workers = check_integer("workers", workers, at_least=1)
+        self.address = address
+        self.num_cpus = check_number("num_cpus", num_cpus, at_least=0)
+        self.num_gpus = check_number("num_gpus", num_gpus, at_least=0)
+        self.patience = check_number("patience", patience, above=0)
+        self.pace = Pace(workers, compute, stragglers, slowdown, seed)
+        self._open = contextlib.ExitStack()
+        self._actors: list[Any] = []
+        self._pending: dict[ray.ObjectRef, tuple[int, float]] = {}  # worker, and when it was asked
+
+    def start(self, problem: Problem, seed: int, params: PyTree) -> None:
+        """See `Crew`."""
+        # A cluster of this machine's own is said to have a core for every worker, however many there are.
+        self._open.enter_context(ray_session(self.address, num_cpus=max(1, self.num_workers * self.num_cpus)))
+        import ray
+
+        self._incarnations = [0] * self.num_workers
+        host = jax.tree.map(np.asarray, params)
+        self._given = (ray.put(problem), seed, host)
+        self._pending = {}
+        self._actors = [self._begin(worker) for worker in range(self.num_workers)]
+        ray.get([actor.is_ready.remote() for actor in self._actors])
+
+    def publish(self, version: int, params: PyTree) -> None:
+        """See `Crew`; here nobody reads what he is not sent."""
+
+    def dispatch(self, worker: int, order: Order) -> None:
+        """See `Crew`."""
+        answer = self._actors[worker].answer.remote(order)
+        self._pending[answer] = (worker, time.monotonic())
+
+    def receive(self) -> Sent | Lost:
+        """See `Crew`."""
+        import ray
+        import ray.exceptions
+
+        while True:
+            oldest = min(asked for _, asked in self._pending.values())
+            timeout = max(oldest + self.patience - time.monotonic(), 0)
+            came, _ = ray.wait(list(self._pending), num_returns=1, timeout=timeout)
+            for answer in came:
+                worker, _ = self._pending.pop(answer)
+                try:
+                    return ray.get(answer)
+                except ray.exceptions.RayError as error:
+                    return Lost(worker, " ".join(str(error).split())[:500])
+            for answer, (worker, asked) in list(self._pending.items()):
+                if time.monotonic() - asked >= self.patience:
+                    del self._pending[answer]
+                    return Lost(worker, f"no answer within {self.patience:g} s")
+
+    def replace(self, worker: int) -> None:
+        """See `Crew`."""
+        import ray
+
+        ray.kill(self._actors[worker])
+        self._incarnations[worker] += 1
+        self._actors[worker] = self._begin(worker)
+
+    def close(self) -> None:
+        """See `Crew`."""
+        import ray
+
+        for actor in self._actors:
+            ray.kill(actor)
+        self._actors = []
+        self._open.close()
+
+    def worker_processes(self) -> list[int]:
+        """Returns the process number of each worker."""
+        import ray
+
+        return ray.get([actor.process.remote() for actor in self._actors])
+
+    def _begin(self, worker: int) -> Any:
+        import ray
+
+        actor = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus)(_Worker)
+        actor = actor.options(runtime_env={"env_vars": _environment()})
+        return actor.remote(worker, self.pace, self._incarnations[worker], *self._given)
+
+
+class _Worker:
+    """What runs in a worker's process."""
+
+    def __init__(self, number: int, pace: Pace, incarnation: int, problem: Problem, seed: int, params: PyTree) -> None:
+        self.number = number
+        self.draws = pace.draws(number, incarnation)
+        self.problem = problem
+        self.seed_key = jax.random.key(seed)
+        self._gradient(params, 0)  # compiles
+
+    def answer(self, order: Order) -> Sent:
+        """Returns a gradient."""
+        began = time.perf_counter()
+        found = self._gradient(order.params, order.sample)
+        wait_until(began + next(self.draws))
+        return Sent(self.number, order.version, order.sample, found, time.perf_counter() - began)
+
+    def is_ready(self) -> bool:
+        """Says that it can begin."""
+        return True
+
+    def process(self) -> int:
+        """Returns the number of its process."""
+        return os.getpid()
+
+    def _gradient(self, params: PyTree, sample: int) -> PyTree:
+        params = jax.tree.map(jnp.asarray, params)
+        found = gradient(self.problem, params, self.seed_key, jnp.asarray(sample, jnp.int32))
+        return jax.tree.map(np.asarray, found)
+
+
+def _environment() -> dict[str, str]:
+    """Returns what makes a worker's JAX like this process's: it must be known before the problem gets there."""
+    settings = {
+        "JAX_ENABLE_X64": "1" if jax.config.read("jax_enable_x64") else "0",
+        "JAX_COMPILATION_CACHE_DIR": jax.config.values["jax_compilation_cache_dir"],
+        "PJRT_NPROC": os.environ.get("PJRT_NPROC"),
+    }
+    return {name: value for name, value in settings.items() if value is not None}

@@ -1,0 +1,126 @@
+"""What is kept of a real run: its trace, the digest of every iterate, and how it ended."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, PyTree, UInt64
+
+from asyncopt import npz
+from asyncopt.checks import InputError
+from asyncopt.replay import Result
+from asyncopt.traces import Trace
+
+TRACE, RECORDING = "trace.npz", "recording.npz"
+_KIND = "recording of asyncopt/1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """A real run.
+
+    Args:
+      trace: of what happened, with worker, sample, arrival and time.
+      result: what was measured, as of a replay.
+      digests: uint64[K], of the parameters after each update.
+      compute_seconds: float64[K], from order to gradient, as the worker measured it.
+      incidents: workers lost and gradients refused: "update", "worker", "what" and "reason" of each.
+    """
+
+    trace: Trace
+    result: Result
+    digests: UInt64[np.ndarray, " K"]
+    compute_seconds: Float[np.ndarray, " K"]
+    incidents: Sequence[dict[str, Any]]
+
+    @property
+    def updates_per_second(self) -> float:
+        """Throughput, on the trace's clock."""
+        return throughput(self.trace)
+
+    def summary(self) -> dict[str, Any]:
+        """Returns the facts of the run, ready for JSON."""
+        kinds = [incident["what"] for incident in self.incidents]
+        return {
+            "updates_per_second": self.updates_per_second,
+            "mean_compute_seconds": float(self.compute_seconds.mean()),
+            "workers_replaced": kinds.count("lost"),
+            "gradients_refused": kinds.count("refused"),
+            "incidents": list(self.incidents),
+        }
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes ``trace.npz``, and ``recording.npz`` with digests and the last state, for `asyncopt.verify`.
+
+        Raises:
+          OSError: if a file cannot be written.
+        """
+        folder = pathlib.Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.trace.save(folder / TRACE)
+        leaves = {f"leaf_{i}": leaf for i, leaf in enumerate(final_leaves(self.result))}
+        fields = {"digests": self.digests, "compute_seconds": self.compute_seconds, **leaves}
+        npz.write(folder / RECORDING, _KIND, fields)
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """What `Recording.save` wrote.
+
+    Args:
+      trace: of the run.
+      digests: uint64[K], of the parameters after each update.
+      leaves: bytes of parameters and optimizer state after the last update.
+    """
+
+    trace: Trace
+    digests: UInt64[np.ndarray, " K"]
+    leaves: list[np.ndarray]
+
+
+def load(folder: str | os.PathLike[str]) -> Kept:
+    """Reads the recording in a run folder.
+
+    Raises:
+      InputError: if there is none, or it is damaged; the message names the file.
+    """
+    from asyncopt import traces
+
+    folder = pathlib.Path(folder)
+    for name in (TRACE, RECORDING):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"{folder}: no recorded run, it has no {name}; expected the folder of runtime=threads or ray"
+            )
+    trace = traces.load(folder / TRACE)
+    fields = npz.read(folder / RECORDING, _KIND)
+    digests = fields.get("digests")
+    if digests is None or digests.dtype != np.uint64 or digests.shape != (trace.num_updates,):
+        raise InputError(f"{folder / RECORDING}: digests, expected uint64 for each of the {trace.num_updates} updates")
+    count = sum(name.startswith("leaf_") for name in fields)
+    if not all(f"leaf_{i}" in fields for i in range(count)):
+        raise InputError(f"{folder / RECORDING}: fields {sorted(fields)}, expected leaf_0 to leaf_{count - 1}")
+    return Kept(trace, digests, [fields[f"leaf_{i}"] for i in range(count)])
+
+
+def final_leaves(result: Result) -> list[np.ndarray]:
+    """Returns the bytes of parameters and optimizer state after the last update, an array each."""
+    return [_bytes(leaf) for leaf in jax.tree.leaves((result.params, result.optimizer_state))]
+
+
+def _bytes(leaf: PyTree) -> np.ndarray:
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.frombuffer(np.ascontiguousarray(leaf).tobytes(), np.uint8)
+
+
+def throughput(trace: Trace) -> float:
+    """Returns updates a second on the trace's clock, between its first and its last update."""
+    if trace.time is None or trace.num_updates < 2 or trace.time[-1] == trace.time[0]:
+        return float("nan")
+    return (trace.num_updates - 1) / float(trace.time[-1] - trace.time[0])
