@@ -203,7 +203,7 @@ def _run_for_real(task: Task, folder: pathlib.Path) -> store.Record:
     settings = dict(task.config.runtime)
     synchronous = settings.pop("synchronous")
     if synchronous:
-        _check_rounds(task.config.handling, settings["workers"])
+        _check_rounds("runtime.synchronous", task.config.handling, settings["workers"])
     crew = _instantiate("runtime", OmegaConf.create(settings))
     checkpoint = checkpoint_of(task.config, folder, task.fingerprint)
     measured = dataclasses.asdict(task.replay_settings)
@@ -286,16 +286,16 @@ def _trace(config: DictConfig) -> Trace:
         )
     trace = _instantiate("trace", config.trace)
     if config.trace._target_ == "asyncopt.traces.rounds":
-        _check_rounds(config.handling, trace.num_workers)
+        _check_rounds("trace", config.handling, trace.num_workers)
     return trace
 
 
-def _check_rounds(handling: DictConfig | None, num_workers: int) -> None:
+def _check_rounds(name: str, handling: DictConfig | None, num_workers: int) -> None:
     """Refuses an optimizer that would not step once a round with the mean of its gradients."""
     wanted = {"_target_": "asyncopt.optim.buffer_updates", "size": num_workers, "exponent": 0.0}
     if handling is None or OmegaConf.to_container(handling, resolve=True) != wanted:
         raise InputError(
-            "handling: rounds are for an optimizer that steps once a round, expected +handling=buffer_updates "
+            f"{name}: rounds are for an optimizer that steps once a round, expected +handling=buffer_updates "
             f"handling.size={num_workers} handling.exponent=0, as +method=synchronous_amsgrad sets it"
         )
 

@@ -8,13 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from asyncopt import atomic, names, store
+from asyncopt.traces import Trace
 
 # One colour a method, in every figure: Okabe and Ito's palette, which the colour-blind can tell apart.
 COLOURS = {"APAM": "#0072B2", "SGD": "#D55E00", "SGD with momentum": "#E69F00", "synchronous AMSGrad": "#56B4E9"}
 OTHER_COLOUR = "#009E73"
+RECORDED_COLOUR, MODEL_COLOUR = "#BBBBBB", "#000000"
 REFERENCE_COLOUR = "#555555"
 # A run is drawn as far as this many times its start.
 _DIVERGING = 1e6
+_MOST_BARS = 60
 
 
 def curve(record: store.Record) -> Figure:
@@ -52,6 +55,37 @@ def curve(record: store.Record) -> Figure:
     seeds += f", {diverged} diverged" if diverged else ""
     delays = f"delay {trace['mean_delay']:.3g} on average, {trace['max_delay']:,} at most"
     axes.set_title(f"{names.problem_in_full(record.config)}: {delays}\n{seeds}", fontsize="medium")
+    return figure
+
+
+def delays(recorded: Trace, synthetic: Trace, name: str) -> Figure:
+    """Returns the histogram of a recorded trace's delays beside that of the cluster model fitted to it.
+
+    Args:
+      recorded: the trace.
+      synthetic: of the model.
+      name: of the recorded one.
+    """
+    figure = Figure(figsize=(7, 4.4), layout="constrained", dpi=150)
+    axes = figure.add_subplot()
+    largest = max(recorded.max_delay, synthetic.max_delay)
+    width = max(1, -(-(largest + 1) // _MOST_BARS))
+    edges = np.arange(0, largest + width + 1, width) - 0.5
+    shares = [np.histogram(trace.delay, edges)[0] / trace.num_updates for trace in (recorded, synthetic)]
+    centres = (edges[:-1] + edges[1:]) / 2
+    label = f"recorded: mean {recorded.mean_delay:.3g}, at most {recorded.max_delay:,}"
+    axes.bar(centres, shares[0], width=0.85 * width, color=RECORDED_COLOUR, label=label)
+    label = f"cluster model: mean {synthetic.mean_delay:.3g}, at most {synthetic.max_delay:,}"
+    axes.step(edges, np.append(shares[1], 0.0), where="post", color=MODEL_COLOUR, linewidth=1.8, label=label)
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_xlabel("delay, in updates" + (f" (bars of {width})" if width > 1 else ""))
+    axes.set_ylabel("share of updates")
+    axes.grid(which="major", axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    figure.legend(frameon=False, ncols=2, loc="outside lower center")
+    axes.set_title(
+        f"{name}: {recorded.num_updates:,} updates; the model has {synthetic.num_workers} workers", fontsize="medium"
+    )
     return figure
 
 

@@ -1,6 +1,7 @@
 """A connection to Ray: an existing cluster, or one on this machine for this machine only."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 
 from asyncopt.checks import InputError
@@ -26,7 +27,10 @@ def ray_session(address: str | None, num_cpus: float | None = None) -> Iterator[
         return
     local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "num_cpus": num_cpus}
     try:
-        ray.init(address=address, log_to_driver=False, configure_logging=False, **({} if address else local))
+        with warnings.catch_warnings():
+            # Ray starts processes, which JAX warns of; they execute another program at once, so that nothing is forked.
+            warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
+            ray.init(address=address, log_to_driver=False, configure_logging=False, **({} if address else local))
     except (ConnectionError, ValueError) as error:
         raise InputError(f"address is {address!r}, expected that of a running Ray cluster: {error}") from error
     try:

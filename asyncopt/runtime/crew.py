@@ -91,12 +91,12 @@ class Crew(Protocol):
         """Asks a worker for a gradient."""
         ...
 
-    def receive(self) -> Sent | Lost:
-        """Waits for the next message of any worker."""
+    def receive(self) -> tuple[Sent | Lost, float]:
+        """Waits for the next message of any worker; returns it, and when it came, by `time.perf_counter`."""
         ...
 
     def replace(self, worker: int) -> None:
-        """Puts a new worker in the place of one that is lost."""
+        """Puts a new worker in the place of one; of the old one nothing more is received."""
         ...
 
     def close(self) -> None:

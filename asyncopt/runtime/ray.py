@@ -1,24 +1,24 @@
 """Workers that are processes, on this machine or on a cluster, by way of Ray."""
 
+import concurrent.futures
 import contextlib
+import itertools
 import os
+import queue
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from asyncopt.checks import check_integer, check_number
+from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.problems import Problem
 from asyncopt.ray_session import ray_session
 from asyncopt.replay.stepwise import gradient
 from asyncopt.runtime.crew import Lost, Order, Pace, Sent, wait_until
 from asyncopt.traces.cluster import AnyDuration
-
-if TYPE_CHECKING:
-    import ray
 
 
 class Ray:
@@ -61,54 +61,62 @@ class Ray:
         self.pace = Pace(workers, compute, stragglers, slowdown, seed)
         self._open = contextlib.ExitStack()
         self._actors: list[Any] = []
-        self._pending: dict[ray.ObjectRef, tuple[int, float]] = {}  # worker, and when it was asked
+        self._orders = itertools.count()
+        self._pending: dict[int, tuple[int, float]] = {}  # by number of the order: worker, and when it was asked
+        self._came: queue.SimpleQueue[tuple[int, concurrent.futures.Future, float]] = queue.SimpleQueue()
 
     def start(self, problem: Problem, seed: int, params: PyTree) -> None:
         """See `Crew`."""
         # A cluster of this machine's own is said to have a core for every worker, however many there are.
         self._open.enter_context(ray_session(self.address, num_cpus=max(1, self.num_workers * self.num_cpus)))
         import ray
+        import ray.exceptions
 
         self._incarnations = [0] * self.num_workers
         host = jax.tree.map(np.asarray, params)
         self._given = (ray.put(problem), seed, host)
         self._pending = {}
         self._actors = [self._begin(worker) for worker in range(self.num_workers)]
-        ray.get([actor.is_ready.remote() for actor in self._actors])
+        try:
+            ray.get([actor.is_ready.remote() for actor in self._actors])
+        except ray.exceptions.RayError as error:
+            raise InputError(f"a worker could not start: {_in_one_line(error)}") from error
 
     def publish(self, version: int, params: PyTree) -> None:
         """See `Crew`; here nobody reads what he is not sent."""
 
     def dispatch(self, worker: int, order: Order) -> None:
         """See `Crew`."""
-        answer = self._actors[worker].answer.remote(order)
-        self._pending[answer] = (worker, time.monotonic())
+        number = next(self._orders)
+        self._pending[number] = (worker, time.monotonic())
+        answer = self._actors[worker].answer.remote(order).future()
+        # Called by Ray as soon as the answer is there, so that a busy server does not make it seem late.
+        answer.add_done_callback(lambda answer: self._came.put((number, answer, time.perf_counter())))
 
-    def receive(self) -> Sent | Lost:
+    def receive(self) -> tuple[Sent | Lost, float]:
         """See `Crew`."""
-        import ray
-        import ray.exceptions
-
         while True:
-            oldest = min(asked for _, asked in self._pending.values())
-            timeout = max(oldest + self.patience - time.monotonic(), 0)
-            came, _ = ray.wait(list(self._pending), num_returns=1, timeout=timeout)
-            for answer in came:
-                worker, _ = self._pending.pop(answer)
-                try:
-                    return ray.get(answer)
-                except ray.exceptions.RayError as error:
-                    return Lost(worker, " ".join(str(error).split())[:500])
-            for answer, (worker, asked) in list(self._pending.items()):
-                if time.monotonic() - asked >= self.patience:
-                    del self._pending[answer]
-                    return Lost(worker, f"no answer within {self.patience:g} s")
+            try:
+                number, answer, moment = self._came.get(timeout=1.0)
+            except queue.Empty:  # now and then, Ctrl-C is looked for, and who has not answered for long
+                number = min(self._pending)
+                worker, asked = self._pending[number]
+                if time.monotonic() - asked < self.patience:
+                    continue
+                del self._pending[number]
+                return Lost(worker, f"no answer within {self.patience:g} s"), time.perf_counter()
+            if number not in self._pending:
+                continue  # of a worker that was given up
+            worker, _ = self._pending.pop(number)
+            error = answer.exception()
+            return (answer.result() if error is None else Lost(worker, _in_one_line(error))), moment
 
     def replace(self, worker: int) -> None:
         """See `Crew`."""
         import ray
 
         ray.kill(self._actors[worker])
+        self._pending = {number: asked for number, asked in self._pending.items() if asked[0] != worker}
         self._incarnations[worker] += 1
         self._actors[worker] = self._begin(worker)
 
@@ -164,6 +172,10 @@ class _Worker:
         params = jax.tree.map(jnp.asarray, params)
         found = gradient(self.problem, params, self.seed_key, jnp.asarray(sample, jnp.int32))
         return jax.tree.map(np.asarray, found)
+
+
+def _in_one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500]
 
 
 def _environment() -> dict[str, str]:

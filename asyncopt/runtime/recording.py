@@ -38,16 +38,11 @@ class Recording:
     compute_seconds: Float[np.ndarray, " K"]
     incidents: Sequence[dict[str, Any]]
 
-    @property
-    def updates_per_second(self) -> float:
-        """Throughput, on the trace's clock."""
-        return throughput(self.trace)
-
     def summary(self) -> dict[str, Any]:
         """Returns the facts of the run, ready for JSON."""
         kinds = [incident["what"] for incident in self.incidents]
         return {
-            "updates_per_second": self.updates_per_second,
+            "updates_per_second": self.trace.updates_per_second,
             "mean_compute_seconds": float(self.compute_seconds.mean()),
             "workers_replaced": kinds.count("lost"),
             "gradients_refused": kinds.count("refused"),
@@ -117,10 +112,3 @@ def _bytes(leaf: PyTree) -> np.ndarray:
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     return np.frombuffer(np.ascontiguousarray(leaf).tobytes(), np.uint8)
-
-
-def throughput(trace: Trace) -> float:
-    """Returns updates a second on the trace's clock, between its first and its last update."""
-    if trace.time is None or trace.num_updates < 2 or trace.time[-1] == trace.time[0]:
-        return float("nan")
-    return (trace.num_updates - 1) / float(trace.time[-1] - trace.time[0])

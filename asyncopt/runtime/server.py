@@ -132,8 +132,8 @@ class _Server:
             self._dispatch(worker)
         together: dict[int, tuple[Sent, float]] = {}  # what has come of a round
         while self.run.made < num_updates:
-            message = self.crew.receive()
-            arrival = time.perf_counter() - self.began
+            message, moment = self.crew.receive()
+            arrival = max(moment - self.began, self.earlier)
             reason = message.reason if isinstance(message, Lost) else self._refusal(message)
             if isinstance(message, Lost) or reason is not None:
                 self._note(message, str(reason))
@@ -184,7 +184,7 @@ class _Server:
     def _refusal(self, sent: Sent) -> str | None:
         """Returns why a gradient cannot be applied, or None if it can."""
         order = self.orders.get(sent.worker)
-        if order is None or (sent.version, sent.sample) != (order.version, order.sample):
+        if order is None or not self._answers_its_order(sent):
             asked = "none" if order is None else f"sample {order.sample} at iterate {order.version}"
             return f"a gradient of sample {sent.sample} at iterate {sent.version}, expected {asked}"
         blocks = sent.block_version
@@ -197,6 +197,10 @@ class _Server:
                 return f"shape {np.shape(found)} of {found.dtype}, expected {wanted.shape} of {wanted.dtype}"
         return None if _finite(sent.gradient) else "a gradient that is not finite"
 
+    def _answers_its_order(self, sent: Sent) -> bool:
+        order = self.orders.get(sent.worker)
+        return order is not None and (sent.version, sent.sample) == (order.version, order.sample)
+
     def _note(self, message: Sent | Lost, reason: str) -> None:
         """Notes what went wrong, and has it made good."""
         what = "lost" if isinstance(message, Lost) else "refused"
@@ -206,12 +210,11 @@ class _Server:
         self.failures += 1
         if self.failures > _MOST_FAILURES * self.crew.num_workers:
             raise InputError(f"no gradient could be applied {self.failures} times in a row; worker {worker}: {reason}")
-        if isinstance(message, Lost):
-            self.crew.replace(worker)
-            if self.orders.pop(worker, None) is not None:
-                self._dispatch(worker)
-        elif worker in self.orders and self.orders[worker].sample == message.sample:
-            self._dispatch(worker)  # else it was an answer that nobody waits for
+        if worker not in self.orders:
+            return  # from nobody
+        if isinstance(message, Lost) or not self._answers_its_order(message):
+            self.crew.replace(worker)  # nobody knows what else is on its way from there
+        self._dispatch(worker)
 
     def moment(self) -> Moment:
         """Returns the run as it is now, to be kept on disk."""

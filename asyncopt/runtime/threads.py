@@ -58,7 +58,7 @@ class Threads:
         self._shared: SharedParams | None = None
         self._incarnations = [0] * workers
         self._orders: list[queue.SimpleQueue[Order | None]] = []
-        self._sent: queue.SimpleQueue[Sent | Lost] = queue.SimpleQueue()
+        self._sent: queue.SimpleQueue[tuple[int, int, Sent | Lost, float]] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     def start(self, problem: Problem, seed: int, params: PyTree) -> None:
@@ -85,17 +85,21 @@ class Threads:
         """See `Crew`."""
         self._orders[worker].put(order)
 
-    def receive(self) -> Sent | Lost:
+    def receive(self) -> tuple[Sent | Lost, float]:
         """See `Crew`."""
         while True:
             try:
-                return self._sent.get(timeout=1.0)  # now and then, Ctrl-C is looked for
-            except queue.Empty:
+                worker, incarnation, message, moment = self._sent.get(timeout=1.0)
+            except queue.Empty:  # now and then, Ctrl-C is looked for
                 continue
+            if incarnation == self._incarnations[worker]:
+                return message, moment
 
     def replace(self, worker: int) -> None:
         """See `Crew`."""
+        self._orders[worker].put(None)
         self._threads[worker].join()
+        self._orders[worker] = queue.SimpleQueue()
         self._incarnations[worker] += 1
         self._threads[worker] = self._begin(worker)
 
@@ -113,14 +117,17 @@ class Threads:
         return thread
 
     def _work(self, worker: int) -> None:
-        for seconds in self.pace.draws(worker, self._incarnations[worker]):
+        incarnation = self._incarnations[worker]
+        for seconds in self.pace.draws(worker, incarnation):
             order = self._orders[worker].get()
             if order is None:
                 return
             try:
-                self._sent.put(self._answer(worker, order, seconds))
+                message = self._answer(worker, order, seconds)
             except Exception as error:  # whatever it is, the server must hear of it, or it would wait for ever
-                self._sent.put(Lost(worker, f"{type(error).__name__}: {error}"))
+                message = Lost(worker, f"{type(error).__name__}: {error}")
+            self._sent.put((worker, incarnation, message, time.perf_counter()))
+            if isinstance(message, Lost):
                 return
 
     def _answer(self, worker: int, order: Order, seconds: float) -> Sent:

@@ -1,9 +1,11 @@
 """An event-driven model of p workers and one server: traces with a clock."""
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from asyncopt.checks import check_integer
 from asyncopt.traces.clock import compute_means
@@ -42,7 +44,8 @@ def cluster(
       seed: of all durations.
 
     Returns:
-      A trace with ``worker`` and ``time``, the simulated second at which each update was applied.
+      A trace with ``worker``, ``time``, the simulated second at which each update was applied, and ``arrival``, that
+      at which its gradient had come to the server.
 
     Raises:
       InputError: for a number out of range, or per-worker means of another length.
@@ -68,17 +71,52 @@ def cluster(
     def time_away(dispatch: int, worker: int) -> float:
         return compute_units[dispatch] * means[worker] + network_units[dispatch] * network_means[worker]
 
+    served = serve(num_workers, service.tolist(), time_away)
+    return Trace(served.version, worker=served.worker, time=served.end, arrival=served.arrival, num_workers=num_workers)
+
+
+class Served(NamedTuple):
+    """What happened to each gradient, in the order of the updates; seconds."""
+
+    worker: Int[np.ndarray, " K"]
+    version: Int[np.ndarray, " K"]  # newest iterate when its worker began
+    dispatch: Int[np.ndarray, " K"]  # number of the dispatch, d < p for each worker's first, p + k after update k
+    beginning: Float[np.ndarray, " K"]  # when its worker began
+    arrival: Float[np.ndarray, " K"]  # when it came to the server
+    start: Float[np.ndarray, " K"]  # when the server began to apply it
+    end: Float[np.ndarray, " K"]  # when it had been applied
+
+
+def serve(num_workers: int, service: Sequence[float], time_away: Callable[[int, int], float]) -> Served:
+    """Simulates p workers and a server, first come, first served.
+
+    Args:
+      num_workers: p.
+      service: seconds that the server takes for each update.
+      time_away: seconds from a dispatch of a worker to the arrival of its gradient, by (dispatch, worker).
+    """
     arrivals = [(time_away(worker, worker), worker) for worker in range(num_workers)]
     heapq.heapify(arrivals)
     version_held = [0] * num_workers
     server_free = 0.0
-    workers, versions, times = [], [], []
-    for k, service_time in enumerate(service.tolist()):
+    workers, versions, came, ends = [], [], [], []
+    for k, service_time in enumerate(service):
         arrival, worker = arrivals[0]
         server_free = max(arrival, server_free) + service_time
         workers.append(worker)
         versions.append(version_held[worker])
-        times.append(server_free)
+        came.append(arrival)
+        ends.append(server_free)
         version_held[worker] = k + 1
         heapq.heapreplace(arrivals, (server_free + time_away(num_workers + k, worker), worker))
-    return Trace(versions, worker=workers, time=times, num_workers=num_workers)
+    worker, version, arrival, end = map(np.array, (workers, versions, came, ends))
+    moments = np.append(0.0, end)  # of the iterates
+    return Served(
+        worker,
+        version,
+        dispatch=np.where(version == 0, worker, num_workers + version - 1),
+        beginning=moments[version],
+        arrival=arrival,
+        start=np.maximum(arrival, moments[:-1]),
+        end=end,
+    )

@@ -37,7 +37,7 @@ def rounds(
       seed: of all durations.
 
     Returns:
-      A trace with ``worker`` and ``time``, the simulated second at which a gradient's round was applied.
+      A trace with ``worker``, ``arrival`` and ``time``, the simulated second at which a gradient's round was applied.
 
     Raises:
       InputError: for a number out of range, or a K that is no whole number of rounds.
@@ -58,12 +58,16 @@ def rounds(
     computing = compute.unit_draws(generator, draws)[:num_updates].reshape(num_rounds, num_workers) * means
     messages = network.unit_draws(generator, 2 * draws).reshape(2, draws).sum(axis=0)[:num_updates]
     messages = messages.reshape(num_rounds, num_workers) * network.means("network", num_workers)
-    slowest = np.max(computing + messages, axis=1)
+    taken = computing + messages
+    slowest = np.max(taken, axis=1)
     service = server.unit_draws(generator, num_rounds) * server.means("server", 1)[0]
+    ends = np.cumsum(slowest + service)
+    starts = np.append(0.0, ends[:-1])
     updates = np.arange(num_updates)
     return Trace(
         updates,
         worker=updates % num_workers,
-        time=np.repeat(np.cumsum(slowest + service), num_workers),
+        time=np.repeat(ends, num_workers),
+        arrival=(starts[:, None] + taken).ravel(),
         num_workers=num_workers,
     )

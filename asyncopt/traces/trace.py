@@ -158,6 +158,13 @@ class Trace:
         return float(np.mean(self.delay.astype(float) ** 2))
 
     @property
+    def updates_per_second(self) -> float | None:
+        """Throughput on the trace's clock, from its first update to its last; None without a clock that moves."""
+        if self.time is None or self.time[-1] == self.time[0]:
+            return None
+        return (self.num_updates - 1) / float(self.time[-1] - self.time[0])
+
+    @property
     def is_consistent(self) -> bool:
         """Whether every gradient was computed at one iterate, not at a mixture of several."""
         return bool(np.array_equal(self.read_version, self.read_end))

@@ -1,0 +1,53 @@
+"""Reading without a lock: each block is whole, and says which iterate it is of, however the writer races."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from asyncopt.runtime.shared_memory import SharedParams
+
+
+def params_of(version):
+    """Every coordinate says which iterate it is of."""
+    return {"a": np.full((300, 10), float(version)), "b": np.full(5000, float(version))}
+
+
+@pytest.mark.parametrize("num_blocks", [1, 4, 7])
+def test_blocks_are_whole_while_a_writer_races(num_blocks):
+    shared = SharedParams(params_of(0), num_blocks, pause=0.0)
+    stop = threading.Event()
+    written = [0]
+
+    def write():
+        while not stop.is_set():
+            written[0] += 1
+            shared.write(written[0], params_of(written[0]))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    mixed = 0
+    try:
+        for _ in range(300):
+            before = written[0] - 1
+            found, versions = shared.read()
+            flat = np.concatenate([found["a"].ravel(), found["b"]])
+            for block, version in enumerate(versions):
+                part = flat[block * 8000 // num_blocks : (block + 1) * 8000 // num_blocks]
+                assert np.all(part == version)
+            assert before <= min(versions) <= max(versions) <= written[0]
+            mixed += len(set(versions)) > 1
+    finally:
+        stop.set()
+        writer.join()
+    assert written[0] > 1
+    assert (mixed > 0) == (num_blocks > 1)  # the race was real
+
+
+def test_at_rest_it_is_the_iterate():
+    shared = SharedParams(params_of(0), 3, pause=0.0)
+    shared.write(4, params_of(4))
+    found, versions = shared.read()
+    np.testing.assert_array_equal(versions, [4, 4, 4])
+    np.testing.assert_array_equal(found["a"], params_of(4)["a"])
+    assert found["b"].shape == (5000,)
