@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asyncopt import analysis, optim, problems, theory, traces
+    from asyncopt import analysis, optim, problems, runtime, theory, traces
     from asyncopt.checks import InputError
     from asyncopt.constraints import Box, L2Ball
     from asyncopt.optim import apam, delay_gradients, scale_by_apam
@@ -28,6 +28,7 @@ _HOMES = {
     "optim": None,
     "problems": None,
     "replay": None,  # the package can be called, see there
+    "runtime": None,
     "scale_by_apam": "asyncopt.optim",
     "theory": None,
     "traces": None,
@@ -44,6 +45,7 @@ __all__ = [
     "optim",
     "problems",
     "replay",
+    "runtime",
     "scale_by_apam",
     "theory",
     "traces",

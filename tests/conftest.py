@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import hypothesis
 import pytest
@@ -58,39 +60,87 @@ def digits():
     return asyncopt.problems.logistic("digits")
 
 
-# Imports everything once; each request is then run by a child of its own, as a new process would.
+# Imports everything once; each command line is then run by a child of its own, as a new process would.
 SERVER = """
 import json, os, runpy, sys
 import asyncopt.experiment
 for line in sys.stdin:
-    folder, overrides = json.loads(line)
+    request = json.loads(line)
+    if isinstance(request, int):
+        ended, status = os.waitpid(request, os.WNOHANG)
+        print(json.dumps(os.waitstatus_to_exitcode(status) if ended else None), flush=True)
+        continue
+    folder, written, overrides = request
     child = os.fork()
     if not child:
         os.chdir(folder)
-        for number, name in ((1, "stdout"), (2, "stderr")):
+        for number, name in zip((1, 2), written):
             os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
         sys.argv[1:] = overrides
         runpy.run_module("asyncopt", run_name="__main__", alter_sys=True)
         os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    print(json.dumps(child), flush=True)
 """
 
 
+class CommandLine:
+    """A command line that runs in a process of its own, in a folder where it leaves ``stdout`` and ``stderr``."""
+
+    def __init__(self, ask, overrides, folder):
+        self._ask, self._status = ask, None
+        self._written = [folder / name for name in ("stdout", "stderr")]
+        self._process = ask([str(folder), [str(path) for path in self._written], list(overrides)])
+
+    def poll(self):
+        """Returns the exit status, or None while it runs."""
+        if self._status is None:
+            self._status = self._ask(self._process)
+        return self._status
+
+    def runs_for(self, seconds):
+        """Waits so long, or until it has ended; returns whether it still runs."""
+        until = time.monotonic() + seconds
+        while self.poll() is None and time.monotonic() < until:
+            time.sleep(0.005)
+        return self.poll() is None
+
+    def kill(self):
+        """Ends it at once, whatever it does."""
+        os.kill(self._process, signal.SIGKILL)
+
+    def end(self):
+        """Waits; returns exit status, standard output, standard error."""
+        while self.poll() is None:
+            time.sleep(0.005)
+        return self._status, *(path.read_text() for path in self._written)
+
+
 @pytest.fixture(scope="session")
-def command_lines():
-    """Runs command lines without the seconds that imports take each time; returns exit status and standard error."""
+def start_command_line():
+    """Starts command lines without the seconds that imports take each time."""
     environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
     with subprocess.Popen(
         [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as server:
 
-        def run_in_child(*overrides, folder):
-            server.stdin.write(json.dumps([str(folder), overrides]) + "\n")
+        def ask(request):
+            server.stdin.write(json.dumps(request) + "\n")
             server.stdin.flush()
-            return int(server.stdout.readline()), (folder / "stderr").read_text()
+            return json.loads(server.stdout.readline())
 
-        yield run_in_child
+        yield lambda *overrides, folder: CommandLine(ask, overrides, folder)
         server.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def command_lines(start_command_line):
+    """Runs command lines; returns exit status and standard error."""
+
+    def run_to_its_end(*overrides, folder):
+        status, _, errors = start_command_line(*overrides, folder=folder).end()
+        return status, errors
+
+    return run_to_its_end
 
 
 @pytest.fixture

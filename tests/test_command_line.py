@@ -367,12 +367,16 @@ def test_configuration_says_the_same_as_the_functions_defaults():
         ("trace/rounds.yaml", "compute"),
         ("trace/rounds.yaml", "server"),
         ("trace/rounds.yaml", "network"),
+        ("trace/shared_memory.yaml", "compute"),
+        ("trace/shared_memory.yaml", "read"),
+        ("trace/shared_memory.yaml", "write"),
     }
     conf = pathlib.Path(asyncopt.__file__).parents[1] / "conf"
     compared = 0
     for path in sorted(conf.glob("*/*.yaml")):
         settings = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-        settings = settings.get("problem", settings)  # a network's file sets keys outside of its group, too
+        # A network's file sets keys outside of its group, too, and so does that of a real run.
+        settings = settings.get("problem") or settings.get("runtime") or settings
         if "_target_" not in settings:
             continue
         name = str(path.relative_to(conf))

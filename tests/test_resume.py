@@ -3,7 +3,6 @@
 import os
 import random
 import subprocess
-import sys
 import time
 
 import hydra
@@ -97,32 +96,24 @@ COMMANDS = {
 }  # fmt: skip
 
 
-class Started:
-    """A command line that runs; what it prints goes to files beside its results."""
+@pytest.fixture
+def started(start_command_line):
+    """Starts a command line, and makes its folder if need be."""
 
-    def __init__(self, command, folder):
+    def start(command, folder):
         folder.mkdir(exist_ok=True)
-        self.written = [folder / f"{number}.txt" for number in (len(list(folder.glob("*.txt"))) + i for i in range(2))]
-        environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
-        with self.written[0].open("w") as output, self.written[1].open("w") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "asyncopt", *command, "progress=false", "plot=false"],
-                cwd=folder, env=environment, stdout=output, stderr=errors,
-            )  # fmt: skip
+        return start_command_line(*command, "progress=false", "plot=false", folder=folder)
 
-    def end(self):
-        """Waits; returns exit status, standard output, standard error."""
-        status = self.process.wait()
-        return status, *(path.read_text() for path in self.written)
+    return start
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_killed_at_random_moments(name, tmp_path, request):
+def test_killed_at_random_moments(name, tmp_path, started, request):
     """Whatever the moment: what was whole stays as it is, and at the end every file is that of a run left alone."""
     command = COMMANDS[name]
-    whole = Started(command, tmp_path / "whole")
+    whole = started(command, tmp_path / "whole")
     began = time.monotonic()
-    while not list(tmp_path.glob("whole/out/*")) and whole.process.poll() is None:
+    while not list(tmp_path.glob("whole/out/*")) and whole.poll() is None:
         time.sleep(0.01)
     first = time.monotonic() - began
     assert whole.end()[0] == 0
@@ -130,13 +121,11 @@ def test_killed_at_random_moments(name, tmp_path, request):
     generator = random.Random(name)
     killed, interrupted, finished = tmp_path / "killed", 0, {}
     for _ in range(request.config.getoption("kills")):
-        begun = Started(command, killed)
-        try:
-            # In the first part of the time that it took when everything had still to be compiled.
-            begun.process.wait(first + generator.uniform(0.0, 0.4) * (last - first))
-        except subprocess.TimeoutExpired:
+        begun = started(command, killed)
+        # In the first part of the time that it took when everything had still to be compiled.
+        if begun.runs_for(first + generator.uniform(0.0, 0.4) * (last - first)):
             interrupted += 1
-            begun.process.kill()
+            begun.kill()
         begun.end()
         for path in finished:
             assert path.stat().st_mtime_ns == finished[path]  # not run again
@@ -144,7 +133,7 @@ def test_killed_at_random_moments(name, tmp_path, request):
         for path in finished:
             store.load_run(path.parent)
     assert interrupted > 0
-    status, output, errors = Started(command, killed).end()
+    status, output, errors = started(command, killed).end()
     assert status == 0, errors
     assert output.count("finished before, and not run again") == len(finished)
     runs = sorted(path.parent.relative_to(tmp_path / "whole") for path in tmp_path.glob("whole/out/*/summary.json"))
@@ -155,7 +144,7 @@ def test_killed_at_random_moments(name, tmp_path, request):
         assert not (killed / run / "checkpoint.npz").exists()
 
 
-def test_two_sweeps_at_once_in_one_folder(tmp_path, command_lines):
+def test_two_sweeps_at_once_in_one_folder(tmp_path, command_lines, start_command_line):
     """They ask for different runs: each folder then holds one of the two, whole."""
     sweeps = {
         "0.5": [*SHORT, "hydra.sweep.dir=out", "optimizer.learning_rate=0.5"],
@@ -165,7 +154,12 @@ def test_two_sweeps_at_once_in_one_folder(tmp_path, command_lines):
         (tmp_path / step).mkdir()
         status, errors = command_lines(*command, "progress=false", "plot=false", folder=tmp_path / step)
         assert status == 0, errors
-    for begun in [Started(command, tmp_path / "shared") for command in sweeps.values()]:
+    (tmp_path / "shared").mkdir()
+    both = []
+    for step, command in sweeps.items():
+        own = [*command, "progress=false", "plot=false", f"hydra.sweep.dir={tmp_path}/shared/out"]
+        both.append(start_command_line(*own, folder=tmp_path / step))
+    for begun in both:
         status, _, errors = begun.end()
         assert status == 0, errors
     for number in range(8):
@@ -190,9 +184,9 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("launcher", [[], VECTORIZED], ids=["basic", "vectorized"])
-def test_a_full_disk_ends_with_an_error_and_keeps_what_was_done(small_disk, tmp_path, launcher):
+def test_a_full_disk_ends_with_an_error_and_keeps_what_was_done(small_disk, tmp_path, started, launcher):
     command = [*SHORT, *launcher, f"hydra.sweep.dir={small_disk}/out", "hydra.output_subdir=null"]
-    status, _, errors = Started(command, tmp_path / "elsewhere").end()
+    status, _, errors = started(command, tmp_path / "elsewhere").end()
     assert status == 1
     assert "No space left on device" in errors
     assert "Traceback" not in errors

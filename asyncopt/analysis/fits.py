@@ -115,8 +115,8 @@ def _least_squares(
     solvable: np.ndarray,
 ) -> Float[np.ndarray, "... p"]:
     weighted = design * weight[..., None]
-    gram = np.sum(weighted[..., :, None] * design[..., None, :], axis=-3)
-    moment = np.sum(weighted * target[..., None], axis=-2)
+    gram = np.einsum("...np,...nq->...pq", weighted, design)
+    moment = np.einsum("...np,...n->...p", weighted, target)
     # The ratio to the largest possible determinant: 0 if the observations do not tell the parameters apart.
     volume = np.linalg.det(gram) / np.maximum(np.prod(np.diagonal(gram, axis1=-2, axis2=-1), axis=-1), 1e-300)
     good = solvable & (volume > 1e-9)

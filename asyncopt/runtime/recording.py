@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PyTree, UInt64
 
-from asyncopt import npz
+from asyncopt import npz, traces
 from asyncopt.checks import InputError
 from asyncopt.replay import Result
 from asyncopt.traces import Trace
@@ -84,8 +84,6 @@ def load(folder: str | os.PathLike[str]) -> Kept:
     Raises:
       InputError: if there is none, or it is damaged; the message names the file.
     """
-    from asyncopt import traces
-
     folder = pathlib.Path(folder)
     for name in (TRACE, RECORDING):
         if not (folder / name).is_file():

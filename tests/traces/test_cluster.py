@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from asyncopt import InputError
-from asyncopt.traces import Duration, cluster, cyclic, durations, rounds
+from asyncopt.traces import Duration, cluster, cyclic, durations, rounds, shared_memory
 from tests.reference import mean_value_analysis
 
 ALL = [
@@ -137,3 +137,53 @@ def test_rounds_of_one_worker_are_asynchronous(compute):
 def test_rounds_refuse(arguments, message):
     with pytest.raises(InputError, match=message):
         rounds(**{"num_updates": 12, "num_workers": 3} | arguments)
+
+
+def test_arrivals_are_between_being_sent_and_being_applied():
+    trace = cluster(2_000, 4, compute=durations.exponential(1.0), server=durations.exponential(0.3), seed=2)
+    begun = np.append(0.0, trace.time)[trace.read_version]
+    assert np.all((begun <= trace.arrival) & (trace.arrival <= trace.time))
+    # First come, first served.
+    assert np.all(np.diff(trace.arrival) >= 0)
+    np.testing.assert_allclose(np.mean(trace.arrival - begun), 1.0, rtol=0.1)
+
+
+def test_shared_memory_against_a_simulation_by_hand():
+    # One block after another: worker 0 reads in 2 s and computes in 1 s, worker 1 in 2 s and 2 s; writing takes 1 s.
+    trace = shared_memory(4, 2, num_blocks=2, compute=[1.0, 2.0], read=2.0, write=1.0)
+    # Both read iterate 0 until 2 s. Worker 0 comes at 3 s, is written by 4 s; worker 1 comes at 4 s, is written by 5 s.
+    # Worker 0 reads the first block at 5 s, when update 1 has been written, and the second at 6 s. It comes at 7 s.
+    # Worker 1 began at 5 s and comes at 9 s, of iterate 2 in both blocks: update 2 writes from 7 to 8 s.
+    np.testing.assert_array_equal(trace.worker, [0, 1, 0, 1])
+    np.testing.assert_array_equal(trace.time, [4, 5, 8, 10])
+    np.testing.assert_array_equal(trace.arrival, [3, 4, 7, 9])
+    assert trace.is_consistent
+    np.testing.assert_array_equal(trace.read_version, [0, 0, 2, 2])
+    # Worker 0 comes at 3 s, is written by 4 s. Worker 1 comes at 5 s; its blocks are written by 5.5 s and by 6 s.
+    # Worker 0 has read the first by 5.25 s, of iterate 1, and the second by 6.5 s, of iterate 2. It comes at 7 s.
+    racing = shared_memory(3, 2, num_blocks=2, compute=[0.5, 2.5], read=2.5, write=1.0)
+    np.testing.assert_array_equal(racing.time, [4, 6, 8])
+    np.testing.assert_array_equal(racing.block_version, [[0, 0], [0, 0], [1, 2]])
+    np.testing.assert_array_equal((racing.read_version[2], racing.read_end[2]), [1, 2])
+
+
+def test_shared_memory_that_is_read_and_written_at_once_is_the_cluster():
+    at_once = shared_memory(200, 5, read=0.0, write=0.0, seed=3)
+    np.testing.assert_array_equal(at_once.read_version, cluster(200, 5, seed=3).read_version)
+    assert at_once.is_consistent
+    assert not shared_memory(200, 5, read=1.0, write=0.5, seed=3).is_consistent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_workers": 0}, "num_workers is 0"),
+        ({"num_blocks": 0}, "num_blocks is 0"),
+        ({"read": -1.0}, "read: mean of the constant duration is -1.0"),
+        ({"write": "normal"}, "write: distribution is 'normal'"),
+        ({"write": [1.0, 2.0]}, "write has 2 means"),
+    ],
+)
+def test_shared_memory_refuses(arguments, message):
+    with pytest.raises(InputError, match=message):
+        shared_memory(**({"num_updates": 10, "num_workers": 3} | arguments))

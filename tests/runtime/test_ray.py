@@ -1,0 +1,135 @@
+"""Workers and servers in processes of their own, which are killed."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import uuid
+
+import numpy as np
+import pytest
+
+import asyncopt
+from asyncopt import InputError, runtime, store
+from asyncopt.runtime.ray import Ray
+from tests.runtime.test_server import APAM, check_replays
+
+QUADRATIC = asyncopt.problems.quadratic(dimension=20)
+
+
+@pytest.fixture
+def nothing_left(monkeypatch):
+    """Checks that of the processes that a test starts, none is left after it."""
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv("ASYNCOPT_TEST", mark)
+    monkeypatch.setenv("PJRT_NPROC", "1")
+    yield mark
+    until = time.monotonic() + 20
+    while (left := _marked(mark)) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not left
+
+
+def _marked(mark):
+    found = {}
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (path / "environ").read_bytes() and int(path.name) != os.getpid():
+                found[int(path.name)] = (path / "cmdline").read_bytes()[:80]
+        except OSError:  # it is gone
+            continue
+    return {pid: command for pid, command in found.items() if command}  # a zombie has none
+
+
+def test_workers_that_are_killed_are_replaced(nothing_left):
+    crew = Ray(3, compute=0.01)
+
+    class Watched:
+        """Kills a worker's process in mid-run, three times."""
+
+        def __init__(self):
+            self.times, self.left = 0, [40, 120, 200]
+
+        def __getattr__(self, name):
+            return getattr(crew, name)
+
+        def receive(self):
+            self.times += 1
+            if self.left and self.times >= self.left[0]:
+                worker = len(self.left) - 1
+                os.kill(pids[worker], signal.SIGKILL)
+                self.left.pop(0)
+            return crew.receive()
+
+        def start(self, *given):
+            crew.start(*given)
+            pids.extend(crew.worker_processes())
+
+    pids = []
+    recording = runtime.record(QUADRATIC, APAM, Watched(), num_updates=400, seed=1)
+    assert recording.trace.num_updates == 400
+    assert [incident["what"] for incident in recording.incidents] == ["lost"] * 3
+    assert sorted(incident["worker"] for incident in recording.incidents) == [0, 1, 2]
+    assert recording.summary()["workers_replaced"] == 3
+    assert recording.trace.mean_delay == pytest.approx(2, abs=0.2)
+    check_replays(recording, seed=1)
+
+
+def test_a_server_that_is_killed_goes_on(nothing_left, tmp_path):
+    command = [
+        sys.executable, "-m", "asyncopt", "runtime=ray", "runtime.workers=2", "problem=quadratic", "progress=false",
+        "trace.num_updates=600", "runtime.compute=0.005", "checkpoint_seconds=0.1", "hydra.run.dir=out", "plot=false",
+    ]  # fmt: skip
+    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment) as begun:
+        while not (tmp_path / "out" / "checkpoint.npz").exists():
+            assert begun.poll() is None
+            time.sleep(0.01)
+        begun.kill()
+    assert not (tmp_path / "out" / "summary.json").exists()
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "updates a second on the real clock" in ended.stdout
+    log = (tmp_path / "out" / "asyncopt.log").read_text()
+    assert "the run goes on from its checkpoint" in log
+    record = store.load_run(tmp_path / "out")
+    assert record.summary["trace"]["num_updates"] == 600
+    assert not (tmp_path / "out" / "checkpoint.npz").exists()
+    verified = subprocess.run(
+        [sys.executable, "-m", "asyncopt.verify", "out", "--quiet"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert "600 updates of 2 workers: every iterate is the recorded one, to the last bit" in verified.stdout
+
+
+def test_a_worker_that_does_not_answer_is_given_up():
+    """Without Ray: what is said to a crew whose worker never answers."""
+    crew = Ray(2, patience=0.5)
+    crew._pending = {7: (1, time.monotonic())}
+    began = time.monotonic()
+    message, _ = crew.receive()
+    assert time.monotonic() - began < 5
+    assert message == runtime.Lost(1, "no answer within 0.5 s")
+    assert not crew._pending
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"workers": 0}, "workers is 0"),
+        ({"workers": 1, "num_cpus": -1}, "num_cpus is -1"),
+        ({"workers": 1, "patience": 0}, "patience is 0"),
+        ({"workers": 1, "stragglers": -1}, "stragglers is -1"),
+    ],
+)
+def test_refuses(arguments, message):
+    with pytest.raises(InputError, match=message):
+        Ray(**arguments)
+
+
+def test_no_cluster_at_that_address():
+    with pytest.raises(InputError, match=r"address is '127.0.0.1:1', expected that of a running Ray cluster"):
+        Ray(1, address="127.0.0.1:1").start(QUADRATIC, 0, np.zeros(20))
