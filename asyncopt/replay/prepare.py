@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -110,8 +111,9 @@ def state_shapes(
     optimizer: optax.GradientTransformationExtraArgs, params: PyTree, capacity: int, settings: Settings
 ) -> engine.LoopState:
     """Returns shapes and dtypes of all that a run carries; of ``params``, too, they are enough."""
+    # Of the compiled function, which need not be traced again if it has been, or is to be, called.
     how = (capacity, settings.history_dtype, settings.record_bounds)
-    return jax.eval_shape(lambda params: engine.start(optimizer, params, *how), params)
+    return eqx.filter_eval_shape(engine.start_one, optimizer, params, *how)
 
 
 def _check_types(problem: Any, optimizer: Any, trace: Any) -> None:

@@ -97,7 +97,7 @@ def test_random_traces(name, trace, seed):
 
 @pytest.mark.parametrize("num_blocks", [1, 2, 3, 5])
 @given(st.sampled_from(LENGTHS), st.data(), st.integers(0, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_random_traces_with_inconsistent_reads(num_blocks, length, data, seed):
     compare("apam", data.draw(racing_traces(length, num_blocks)), seed)
 

@@ -1,5 +1,6 @@
 """Workers and servers in processes of their own, which are killed."""
 
+import ipaddress
 import os
 import pathlib
 import signal
@@ -43,6 +44,27 @@ def _marked(mark):
     return {pid: command for pid, command in found.items() if command}  # a zombie has none
 
 
+def _listening(processes):
+    """Returns the addresses at which processes listen to others."""
+    sockets = set()
+    for process in processes:
+        for descriptor in pathlib.Path(f"/proc/{process}/fd").glob("*"):
+            try:
+                sockets.add(os.readlink(descriptor))
+            except OSError:  # it is closed
+                continue
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in pathlib.Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
+                raw = bytes.fromhex(fields[1].split(":")[0])
+                words = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))  # each in the machine's order
+                address = ipaddress.ip_address(words)
+                found.add(str(getattr(address, "ipv4_mapped", None) or address))
+    return found
+
+
 def test_workers_that_are_killed_are_replaced(nothing_left):
     crew = Ray(3, compute=0.01)
 
@@ -66,8 +88,9 @@ def test_workers_that_are_killed_are_replaced(nothing_left):
         def start(self, *given):
             crew.start(*given)
             pids.extend(crew.worker_processes())
+            addresses.update(_listening({os.getpid(), *_marked(nothing_left)}))
 
-    pids = []
+    pids, addresses = [], set()
     recording = runtime.record(QUADRATIC, APAM, Watched(), num_updates=400, seed=1)
     assert recording.trace.num_updates == 400
     assert [incident["what"] for incident in recording.incidents] == ["lost"] * 3
@@ -75,6 +98,8 @@ def test_workers_that_are_killed_are_replaced(nothing_left):
     assert recording.summary()["workers_replaced"] == 3
     assert recording.trace.mean_delay == pytest.approx(2, abs=0.2)
     check_replays(recording, seed=1)
+    assert len(pids) == 3
+    assert addresses == {"127.0.0.1"}  # this machine only
 
 
 def test_a_server_that_is_killed_goes_on(nothing_left, tmp_path):
@@ -130,6 +155,8 @@ def test_refuses(arguments, message):
         Ray(**arguments)
 
 
-def test_no_cluster_at_that_address():
-    with pytest.raises(InputError, match=r"address is '127.0.0.1:1', expected that of a running Ray cluster"):
-        Ray(1, address="127.0.0.1:1").start(QUADRATIC, 0, np.zeros(20))
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "auto"])
+def test_no_cluster_at_that_address(address, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(InputError, match=f"address is '{address}', expected that of a running Ray cluster"):
+        Ray(1, address=address).start(QUADRATIC, 0, np.zeros(20))
