@@ -14,7 +14,7 @@ _PATIENCE = 10.0  # seconds
 
 
 @contextlib.contextmanager
-def ray_session(address: str | None, num_cpus: float | None = None) -> Iterator[None]:
+def ray_session(address: str | None, num_cpus: int | None = None) -> Iterator[None]:
     """Connects to Ray, unless this process is connected already, and leaves it as it was found.
 
     Args:

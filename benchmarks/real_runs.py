@@ -9,10 +9,21 @@ The model is fitted to the run of one worker alone; what it says of several is a
 import argparse
 import dataclasses
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncopt.traces import Trace
 
 COMPUTE = 0.05  # seconds that a gradient takes at least
 UPDATES_A_WORKER = 160
 SLOWDOWN = 4.0
+
+
+def rate_of(trace: "Trace") -> float:
+    """Returns updates a second."""
+    rate = trace.updates_per_second
+    assert rate is not None  # it has a clock
+    return rate
 
 
 def main() -> None:
@@ -44,9 +55,9 @@ def main() -> None:
 
     alone = real(1, False, 0)
     model = fit_cluster(alone)
-    means = dataclasses.replace(model.compute, mean=float(model.compute.mean)), model.server
-    base = alone.updates_per_second
-    print(f"{kind}: a gradient takes {means[0].mean * 1e3:.1f} ms, the server {means[1].mean * 1e3:.2f} ms an update")
+    compute_mean, server_mean = model.compute.means("compute", 1)[0], model.server.means("server", 1)[0]
+    base = rate_of(alone)
+    print(f"{kind}: a gradient takes {compute_mean * 1e3:.1f} ms, the server {server_mean * 1e3:.2f} ms an update")
     titles = f"{'a second':>9}{'model':>8}{'ratio':>7}{'speed-up':>9}{'/ p':>6}{'mean delay':>11}"
     print(f"{'workers':>8} {'':26}{titles}")
     for workers, synchronous, stragglers in [
@@ -54,12 +65,17 @@ def main() -> None:
         (8, False, 1), (8, True, 0), (8, True, 1),
     ]:  # fmt: skip
         trace = alone if workers == 1 else real(workers, synchronous, stragglers)
-        make = asyncopt.traces.rounds if synchronous else asyncopt.traces.cluster
-        predicted = make(trace.num_updates, workers, *means, stragglers=stragglers, slowdown=SLOWDOWN)
-        rate = trace.updates_per_second
+        make, service = asyncopt.traces.cluster, server_mean
+        if synchronous:  # at the end of a round the server takes all of its gradients, one after another
+            make, service = asyncopt.traces.rounds, workers * server_mean
+        predicted = make(
+            trace.num_updates, workers, model.compute, dataclasses.replace(model.server, mean=service),
+            stragglers=stragglers, slowdown=SLOWDOWN,
+        )  # fmt: skip
+        rate, expected = rate_of(trace), rate_of(predicted)
         print(
             f"{workers:8} {'rounds' if synchronous else 'asynchronous':14}{'one slow' if stragglers else '':12}"
-            f"{rate:9.1f}{predicted.updates_per_second:8.1f}{rate / predicted.updates_per_second:7.3f}"
+            f"{rate:9.1f}{expected:8.1f}{rate / expected:7.3f}"
             f"{rate / base:9.2f}{rate / base / workers:6.2f}{trace.mean_delay:11.3f}",
             flush=True,
         )

@@ -93,8 +93,8 @@ class Stepwise:
             stale,
         )
         seen = _measured(self.state, k, stale, gradient)
-        self.state = seen._replace(params=params, optimizer_state=optimizer_state)
-        self.made += 1
+        after = seen._replace(params=params, optimizer_state=optimizer_state)
+        self.state, self.made = after, self.made + 1  # together: Ctrl-C comes between statements
         self._evaluate_if_due()
 
     def moment(self, rows: PyTree = None) -> Moment:
@@ -116,6 +116,7 @@ class Stepwise:
         self._due = iter(self.prepared.steps[count:].tolist())
         self._next = next(self._due, None)
         self._earlier = moment.seconds
+        self._evaluate_if_due()  # if it was stopped just before
 
     def result(self) -> Result:
         """Returns the result, once all updates are made; of the trace in ``prepared`` as it then is."""

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import itertools
+import math
 import os
 import queue
 import time
@@ -68,7 +69,8 @@ class Ray:
     def start(self, problem: Problem, seed: int, params: PyTree) -> None:
         """See `Crew`."""
         # A cluster of this machine's own is said to have a core for every worker, however many there are.
-        self._open.enter_context(ray_session(self.address, num_cpus=max(1, self.num_workers * self.num_cpus)))
+        cores = max(1, math.ceil(self.num_workers * self.num_cpus))
+        self._open.enter_context(ray_session(self.address, num_cpus=cores))
         import ray
         import ray.exceptions
 

@@ -87,7 +87,7 @@ def record(
         try:
             server.serve(num_updates, synchronous, report, checkpoint)
         except BaseException:
-            if checkpoint is not None and server.run.made:
+            if checkpoint is not None and server.can_go_on_from_here(synchronous):
                 checkpoint.save(server.moment())
             raise
     return server.recording()
@@ -174,6 +174,7 @@ class _Server:
                 )
             read = np.full_like(read, k)
         self.run.update(sent.gradient, k - int(read.min()), stale)
+        jax.block_until_ready(self.run.params)
         self.crew.publish(self.run.made, self.run.params)
         row = (sent.worker, sent.sample, read, arrival, time.perf_counter() - self.began, sent.seconds)
         for name, value in zip(_COLUMNS, (*row, digest(self.run.params)), strict=True):
@@ -215,6 +216,11 @@ class _Server:
         if isinstance(message, Lost) or not self._answers_its_order(message):
             self.crew.replace(worker)  # nobody knows what else is on its way from there
         self._dispatch(worker)
+
+    def can_go_on_from_here(self, synchronous: bool) -> bool:
+        """Whether what is known fits together, wherever the run was stopped."""
+        noted = len(self.rows["digest"])  # the last to be noted of an update
+        return 0 < noted == self.run.made and not (synchronous and noted % self.crew.num_workers)
 
     def moment(self) -> Moment:
         """Returns the run as it is now, to be kept on disk."""

@@ -10,21 +10,22 @@ import pytest
 
 import asyncopt
 from asyncopt import InputError, runtime
-from asyncopt.replay import Checkpoint
+from asyncopt.replay import Checkpoint, stepwise
 from asyncopt.replay.stepwise import digest
 from asyncopt.runtime import Lost, Threads
 from asyncopt.runtime.recording import final_leaves, load
 
 QUADRATIC = asyncopt.problems.quadratic(dimension=20)
 APAM = asyncopt.apam(0.02)
+IN_ROUNDS = asyncopt.optim.buffer_updates(APAM, size=4, exponent=0.0)
 COMPENSATED = asyncopt.optim.compensate_delay(optax.sgd(0.01), strength=0.1)
 
 
-def check_replays(recording, problem=QUADRATIC, optimizer=APAM, seed=0, rtol=1e-9):
+def check_replays(recording, problem=QUADRATIC, optimizer=APAM, seed=0, rtol=1e-9, eval_every=None):
     """The exact replay has the recorded bits, the compiled loop the numbers; no gradient was applied twice."""
     trace = recording.trace
     assert len(set(trace.sample.tolist())) == trace.num_updates
-    exact = asyncopt.replay(problem, optimizer, trace, seed=seed, exact=True)
+    exact = asyncopt.replay(problem, optimizer, trace, seed=seed, exact=True, eval_every=eval_every)
     for real, replayed in zip(final_leaves(recording.result), final_leaves(exact), strict=True):
         np.testing.assert_array_equal(real, replayed)
     np.testing.assert_array_equal(exact.objective, recording.result.objective)
@@ -69,17 +70,16 @@ def test_one_worker_is_the_plain_loop():
 
 
 def test_rounds_are_those_of_the_synchronous_method():
-    in_rounds = asyncopt.optim.buffer_updates(APAM, size=4, exponent=0.0)
-    recording = runtime.record(QUADRATIC, in_rounds, Threads(4), num_updates=80, synchronous=True)
+    recording = runtime.record(QUADRATIC, IN_ROUNDS, Threads(4), num_updates=80, synchronous=True)
     assert not recording.trace.delay.any()
     np.testing.assert_array_equal(recording.trace.worker, np.arange(80) % 4)
-    check_replays(recording, optimizer=in_rounds)
-    rounds = asyncopt.replay(QUADRATIC, in_rounds, asyncopt.traces.rounds(80, 4))
+    check_replays(recording, optimizer=IN_ROUNDS)
+    rounds = asyncopt.replay(QUADRATIC, IN_ROUNDS, asyncopt.traces.rounds(80, 4))
     np.testing.assert_allclose(recording.result.params, rounds.params, rtol=1e-11)
     with pytest.raises(InputError, match="it stepped within a round, expected one that steps once a round"):
         runtime.record(QUADRATIC, APAM, Threads(4), num_updates=80, synchronous=True)
     with pytest.raises(InputError, match="num_updates is 81, expected a multiple of the 4 workers"):
-        runtime.record(QUADRATIC, in_rounds, Threads(4), num_updates=81, synchronous=True)
+        runtime.record(QUADRATIC, IN_ROUNDS, Threads(4), num_updates=81, synchronous=True)
 
 
 class Unreliable(Threads):
@@ -203,6 +203,34 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, caplog):
     check_replays(recording)
     other = runtime.record(QUADRATIC, APAM, Threads(3), num_updates=60, checkpoint=checkpoint("another"))
     assert other.trace.read_version[25] < 25
+
+
+@pytest.mark.parametrize("number", [2, 3, 5])
+def test_a_run_that_was_stopped_while_it_evaluated_goes_on(number, tmp_path, monkeypatch):
+    evaluate, calls = stepwise._evaluate, []
+
+    def interrupted(*given):
+        calls.append(given)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return evaluate(*given)
+
+    monkeypatch.setattr(stepwise, "_evaluate", interrupted)
+    for workers, optimizer, synchronous in ((3, APAM, False), (4, IN_ROUNDS, True)):
+        calls.clear()
+        given = {"num_updates": 40, "eval_every": 10, "synchronous": synchronous}
+        kept = tmp_path / f"{workers}.npz"
+
+        def train(workers=workers, optimizer=optimizer, given=given, kept=kept):
+            checkpoint = Checkpoint(kept, "one", 0.0)
+            return runtime.record(QUADRATIC, optimizer, Threads(workers), **given, checkpoint=checkpoint)
+
+        with pytest.raises(KeyboardInterrupt):
+            train()
+        recording = train()
+        assert recording.result.step.tolist() == [0, 10, 20, 30, 40]
+        assert recording.result.objective.shape == (5,)
+        check_replays(recording, optimizer=optimizer, eval_every=10)
 
 
 def test_a_recording_is_kept_whole_and_damage_is_seen(tmp_path):
