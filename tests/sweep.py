@@ -1,6 +1,5 @@
 """Small sweeps as ``python -m asyncopt -m`` leaves them, made without its start-up for every job."""
 
-import functools
 import itertools
 
 import optax
@@ -9,6 +8,7 @@ from omegaconf import OmegaConf
 import asyncopt
 from asyncopt import staleness, store
 from asyncopt.optim import step_size
+from asyncopt.replay import Run, Settings, replay_batch
 
 LENGTHS = (30, 100, 600, 3000)
 # Not about the minimiser: an iterate thrown from side to side would still be right on average.
@@ -35,30 +35,33 @@ def run(
     """Writes a run folder for each rule of constant delays and each K. ``wrap`` may spoil the optimizer."""
     settings = {"b1": 0.9, "b2": 0.9, "eps": 0.1}
 
-    @functools.cache  # the same objects for all rules, so that they share a compilation
-    def parts(k):
+    numbers = itertools.count()
+    for k in lengths:
         made = problem(k)
         optimizer = wrap(asyncopt.apam(step_size(schedule, learning_rate, k), **settings, constraint=made.constraint))
-        return made, optax.with_extra_args_support(optimizer)
+        traces = [asyncopt.traces.constant(k, staleness.parse(rule)(k)) for rule in rules]
+        # One batch for all rules, so that they share a compilation.
+        runs = [Run(made, optimizer, trace, range(seeds)) for trace in traces]
+        for rule, trace, result in zip(rules, traces, replay_batch(runs, Settings()), strict=True):
+            _save(rule, trace, result, folder / str(next(numbers)), made, target, learning_rate, schedule, settings)
 
-    for number, (k, rule) in enumerate(itertools.product(lengths, rules)):
-        made, optimizer = parts(k)
-        trace = asyncopt.traces.constant(k, staleness.parse(rule)(k))
-        result = asyncopt.replay(made, optimizer, trace, seeds=range(seeds))
-        config = {
-            "staleness": rule,
-            "problem": {"_target_": f"asyncopt.problems.{type(made).__name__.lower()}"},
-            "optimizer": {
-                "_target_": target,
-                "learning_rate": learning_rate,
-                "schedule": schedule,
-                "bias_correction": False,
-                **settings,
-            },
-            "trace": {"_target_": "asyncopt.traces.constant", "num_updates": k, "delay": trace.max_delay},
-            "precision": "float64",
-        }
-        store.save_run(folder / str(number), OmegaConf.create(config), made, trace, result)
+
+def _save(rule, trace, result, folder, made, target, learning_rate, schedule, settings):
+    """Writes a run as the command line does."""
+    config = {
+        "staleness": rule,
+        "problem": {"_target_": f"asyncopt.problems.{type(made).__name__.lower()}"},
+        "optimizer": {
+            "_target_": target,
+            "learning_rate": learning_rate,
+            "schedule": schedule,
+            "bias_correction": False,
+            **settings,
+        },
+        "trace": {"_target_": "asyncopt.traces.constant", "num_updates": trace.num_updates, "delay": trace.max_delay},
+        "precision": "float64",
+    }
+    store.save_run(folder, OmegaConf.create(config), made, trace, result)
 
 
 def ascent(transform):

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pandas as pd
@@ -120,19 +121,29 @@ def test_everything_is_written_and_twice_the_same(honest, found, tmp_path):
     np.testing.assert_allclose(cells[parts].sum(axis=1), cells["a_priori"])
 
 
-def command_line(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "asyncopt.report", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-
-
 def test_command_line(honest, tmp_path):
-    process = command_line(honest, "--output", tmp_path / "out")
+    command = [sys.executable, "-m", "asyncopt.report", honest, "--output", tmp_path / "out"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
     assert (tmp_path / "out" / "verdicts.md").read_text() in process.stdout
     assert "| claim " in process.stdout
     assert process.stdout.rstrip().endswith(str(tmp_path / "out"))
+
+
+@pytest.fixture
+def command_line(capsys):
+    """Runs the command in this process, without the seconds that imports take."""
+
+    def run(*arguments):
+        try:
+            status = report.main([str(argument) for argument in arguments])
+        except SystemExit as error:
+            status = error.code
+        said = capsys.readouterr()
+        return types.SimpleNamespace(returncode=status, stdout=said.out, stderr=said.err)
+
+    return run
 
 
 @pytest.fixture
@@ -142,7 +153,7 @@ def damaged(honest, tmp_path):
     return tmp_path / "runs"
 
 
-def test_damaged_and_unfinished_runs_are_named_and_left_out(damaged):
+def test_damaged_and_unfinished_runs_are_named_and_left_out(damaged, command_line):
     parquet = damaged / "1" / "metrics.parquet"
     parquet.write_bytes(parquet.read_bytes()[:1000])
     (damaged / "4" / "summary.json").unlink()
@@ -174,7 +185,7 @@ def test_damaged_and_unfinished_runs_are_named_and_left_out(damaged):
     assert "4 cells of 16 seeds" in process.stdout
 
 
-def test_runs_of_different_problems_are_different_studies(damaged):
+def test_runs_of_different_problems_are_different_studies(damaged, command_line):
     sweep.run(damaged / "other", (0,), lengths=(30, 100), learning_rate=0.6)
     process = command_line(damaged)
     assert process.returncode == 0
@@ -182,7 +193,7 @@ def test_runs_of_different_problems_are_different_studies(damaged):
     assert {"1_rate.png", "2_rate.png"} <= {path.name for path in (damaged / "report").iterdir()}
 
 
-def test_the_same_cell_twice(damaged):
+def test_the_same_cell_twice(damaged, command_line):
     shutil.copytree(damaged / "0", damaged / "copy")
     process = command_line(damaged)
     assert process.stderr == ""  # equal: nothing to choose
@@ -191,7 +202,7 @@ def test_the_same_cell_twice(damaged):
     assert "another run of τ = 0 at K = 30 than" in command_line(damaged).stderr
 
 
-def test_seeds_that_not_all_cells_have(damaged):
+def test_seeds_that_not_all_cells_have(damaged, command_line):
     frame = pd.read_parquet(damaged / "3" / "metrics.parquet")
     frame[frame["seed"] != 5].to_parquet(damaged / "3" / "metrics.parquet")
     process = command_line(damaged)
@@ -200,7 +211,7 @@ def test_seeds_that_not_all_cells_have(damaged):
 
 
 @pytest.mark.parametrize("content", ["nothing", "nowhere", "only unfinished"])
-def test_nothing_to_report_on(content, tmp_path):
+def test_nothing_to_report_on(content, tmp_path, command_line):
     folder = tmp_path / "runs"
     if content != "nowhere":
         folder.mkdir()
@@ -215,7 +226,7 @@ def test_nothing_to_report_on(content, tmp_path):
     assert not (folder / "report").exists()
 
 
-def test_bad_options(honest):
+def test_bad_options(honest, command_line):
     assert (
         "no run that a study can be made of from 99999 updates" in command_line(honest, "--min-updates", 99999).stderr
     )

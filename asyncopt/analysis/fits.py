@@ -16,6 +16,7 @@ _REWEIGHTINGS = 3
 # How exactly a power law is expected to hold.
 _MODEL_ERROR = 0.05
 _NEWTON_STEPS = 8
+_CLOSE = 1e-12
 
 
 def one_sided_least_squares(
@@ -104,7 +105,10 @@ def power_law_surface(
     for _ in range(_NEWTON_STEPS):
         fitted = np.exp(parameters[1:] @ design.T)
         slopes = fitted[..., None] * design
-        parameters[1:] += _least_squares(slopes, y[1:] - fitted, np.broadcast_to(weight, fitted.shape), solvable)
+        change = _least_squares(slopes, y[1:] - fitted, np.broadcast_to(weight, fitted.shape), solvable)
+        parameters[1:] += change
+        if not np.any(np.abs(change) > _CLOSE):
+            break
     return parameters
 
 

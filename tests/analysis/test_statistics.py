@@ -17,7 +17,7 @@ REPETITIONS = 1000
 @pytest.fixture
 def quick(monkeypatch):
     """Fewer resamples, for tests with a thousand bootstraps."""
-    monkeypatch.setattr(bootstrap, "resampled_means", functools.partial(bootstrap.resampled_means, num_resamples=1000))
+    monkeypatch.setattr(bootstrap, "resampled_means", functools.partial(bootstrap.resampled_means, num_resamples=500))
 
 
 def coverage(estimates, truth):
