@@ -18,6 +18,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import asyncopt
+from asyncopt import report
 
 SMALL = ["trace.num_updates=400", "seeds=2"]
 
@@ -269,20 +270,18 @@ def test_one_rule_of_staleness_for_all_kinds_of_trace(trace):
     assert (made.max_delay == 100) == (trace in ("constant", "uniform", "cyclic"))
 
 
-def test_a_theory_sweep_and_its_report(tmp_path, quickly):
+def test_a_theory_sweep_and_its_report(tmp_path, quickly, capsys):
     """The two lines that README shows, at a size for a test: six rules at two K, which can settle nothing."""
     process = quickly(
         "-m", "+sweep=convex_rate", "trace=pareto", "trace.num_updates=20,40", "staleness=0,K**0.25",
         "seeds=2", "progress=false", "hydra.sweep.dir=sweep", folder=tmp_path,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
-    process = subprocess.run(
-        [sys.executable, "-m", "asyncopt.report", "sweep"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0, process.stderr
-    assert "## logistic regression on breast cancer in a box; APAM; pareto delays" in process.stdout
-    assert "2 seeds, fewer than 16" in process.stdout
-    assert "confirmed" not in process.stdout
+    assert report.main([str(tmp_path / "sweep")]) == 0
+    said = capsys.readouterr().out
+    assert "## logistic regression on breast cancer in a box; APAM; pareto delays" in said
+    assert "2 seeds, fewer than 16" in said
+    assert "confirmed" not in said
     assert (tmp_path / "sweep" / "report" / "report.html").exists()
 
 

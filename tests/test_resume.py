@@ -84,13 +84,13 @@ SWEEP = ["-m", "problem=quadratic", "seeds=2", "trace.max_delay=range(8)"]
 SHORT = [*SWEEP, "trace.num_updates=1000"]
 VECTORIZED = ["hydra/launcher=asyncopt_vectorized", "hydra.launcher.runs_per_device=2"]
 COMMANDS = {
-    "basic": [*SWEEP, "trace.num_updates=3000", "hydra.sweep.dir=out"],
+    "basic": [*SWEEP, "trace.num_updates=2000", "hydra.sweep.dir=out"],
     "vectorized": [
-        *SWEEP, *VECTORIZED, "trace.num_updates=30000", "hydra.sweep.dir=out", "checkpoint_seconds=0.01",
+        *SWEEP, *VECTORIZED, "trace.num_updates=15000", "hydra.sweep.dir=out", "checkpoint_seconds=0.01",
     ],
     # One evaluation after so many updates: it is on its way for seconds, between checkpoints.
     "one long run": [
-        "problem=quadratic", "trace.num_updates=600000", "eval_every=200000", "seeds=2", "hydra.run.dir=out/0",
+        "problem=quadratic", "trace.num_updates=300000", "eval_every=100000", "seeds=2", "hydra.run.dir=out/0",
         "checkpoint_seconds=0.05",
     ],
 }  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import asyncopt
-from asyncopt import InputError, runtime, store
+from asyncopt import InputError, runtime, store, verify
 from asyncopt.runtime.ray import Ray
 from tests.runtime.test_server import APAM, check_replays
 
@@ -122,12 +122,9 @@ def test_a_server_that_is_killed_goes_on(nothing_left, tmp_path):
     record = store.load_run(tmp_path / "out")
     assert record.summary["trace"]["num_updates"] == 600
     assert not (tmp_path / "out" / "checkpoint.npz").exists()
-    verified = subprocess.run(
-        [sys.executable, "-m", "asyncopt.verify", "out", "--quiet"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert verified.returncode == 0, verified.stdout + verified.stderr
-    assert "600 updates of 2 workers: every iterate is the recorded one, to the last bit" in verified.stdout
+    verified = verify.verify(tmp_path / "out")
+    assert verified.differs_at is None, verified.text
+    assert "600 updates of 2 workers: every iterate is the recorded one, to the last bit" in verified.text
 
 
 def test_a_worker_that_does_not_answer_is_given_up():
