@@ -96,7 +96,7 @@ def test_workers_that_are_killed_are_replaced(nothing_left):
     assert [incident["what"] for incident in recording.incidents] == ["lost"] * 3
     assert sorted(incident["worker"] for incident in recording.incidents) == [0, 1, 2]
     assert recording.summary()["workers_replaced"] == 3
-    assert recording.trace.mean_delay == pytest.approx(2, abs=0.2)
+    assert 0 < recording.trace.mean_delay <= 2  # less than p - 1 for as long as a new worker takes to start
     check_replays(recording, seed=1)
     assert len(pids) == 3
     assert addresses == {"127.0.0.1"}  # this machine only
