@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-# A sweep over values needs one; each is about a megabyte.
+# A sweep over values needs one.
 _MOST_TEMPLATES = 64
 
 
@@ -52,10 +52,10 @@ class ComposedOnce:
         """Sets values in a copy; None where that may not be what Hydra does."""
         parsed = OverridesParser.create().parse_overrides(overrides)
         values = [override for override in parsed if _sets_a_value(override)]
-        if not values or any(isinstance(override.value(), dict) for override in parsed):
-            return None  # a mapping is merged with what is there, so that its place among the overrides matters
-        others = [override.input_line for override in parsed if not _sets_a_value(override)]
-        config = copy.deepcopy(self._template(*others))
+        others = [override for override in parsed if not _sets_a_value(override)]
+        if not values or any(_depends_on_its_place(override) for override in others):
+            return None
+        config = copy.deepcopy(self._template(*[override.input_line for override in others]))
         try:
             for override in values:
                 OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
@@ -74,7 +74,14 @@ def _sets_a_value(override: Override) -> bool:
     A name without a dot may be a group of files, and what is said to Hydra itself may change how it composes.
     """
     changes = not (override.is_add() or override.is_force_add() or override.is_delete())
-    return changes and override.package is None and "." in override.key_or_group and not override.is_hydra_override()
+    plain = override.package is None and not isinstance(override.value(), dict)
+    return changes and plain and "." in override.key_or_group and not override.is_hydra_override()
+
+
+def _depends_on_its_place(override: Override) -> bool:
+    """Whether an override that sets no value may touch one that another sets: a mapping, something added or removed."""
+    inside = "." in override.key_or_group and not override.is_hydra_override()
+    return inside or isinstance(override.value(), dict)
 
 
 def _note(overrides: Sequence[Override], config: DictConfig) -> None:

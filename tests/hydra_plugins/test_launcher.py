@@ -93,6 +93,8 @@ def assert_same_words(basic, vectorized):
         ["trace.max_delay=5", "trace={max_delay: 4}", "~optimizer.b1"],
         ["optimizer.learning_rate=${optimizer.b1}", "trace.max_delay=3"],
         ["staleness=K^1/4", "trace.num_updates=100", "problem=quadratic", "problem.dimension=3"],
+        ["trace.added=2", "+trace.added=1"],
+        ["+trace.added=1", "trace.added=2"],
         ["problem.no_such=3"],
         ["problem=no_such", "trace.max_delay=5"],
         ["optimizer.b1.deeper=3"],
