@@ -124,12 +124,14 @@ def summary(problem: Problem, trace: Trace, result: Result) -> dict[str, Any]:
         },
         "diverged_at": dict(zip(map(str, result.seeds), np.ravel(result.diverged_at).tolist(), strict=True)),
         "timing": {"seconds": result.seconds, "updates_per_second": result.updates_per_second},
-        "versions": {
-            "python": platform.python_version(),
-            "devices": [str(device) for device in jax.local_devices()],
-            **package_versions(),
-        },
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, Any]:
+    """Returns what computes, and on which devices."""
+    devices = [str(device) for device in jax.local_devices()]
+    return {"python": platform.python_version(), "devices": devices, **package_versions()}
 
 
 @functools.cache

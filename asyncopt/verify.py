@@ -6,7 +6,6 @@ import os
 import pathlib
 import sys
 
-import jax
 import numpy as np
 from jaxtyping import PyTree
 from omegaconf import OmegaConf
@@ -90,8 +89,9 @@ def verify(folder: str | os.PathLike[str], show: bool = False) -> Verification:
 def _other_versions(record: store.Record) -> str:
     """Returns what is not as it was when the run was recorded, for a replay that differs."""
     then = record.summary.get("versions", {})
-    now = {**store.package_versions(), "devices": [str(device) for device in jax.local_devices()]}
-    changed = [f"{name} was {then.get(name)}, is {value}" for name, value in now.items() if then.get(name) != value]
+    changed = [
+        f"{name} was {then.get(name)}, is {now}" for name, now in store.versions().items() if then.get(name) != now
+    ]
     return f" ({'; '.join(changed)})" if changed else ""
 
 

@@ -174,7 +174,7 @@ def program(run: Run | Prepared, settings: Settings) -> Program:
         tuple(jax.tree.leaves(others)),
         tuple(leaf for leaf in leaves if leaf.size > size),
         run.trace.num_updates,
-        0 if run.trace.block_version is None else run.trace.block_version.shape[1],
+        run.trace.num_blocks,
         settings,
     )
 
@@ -187,4 +187,4 @@ def with_arrays_of(reference: PyTree, tree: PyTree) -> PyTree:
 def bytes_a_lane(run: Run, settings: Settings, capacity: int) -> int:
     """Returns how much memory one seed of a run takes in a batch whose histories have ``capacity`` slots."""
     state = state_shapes(optax.with_extra_args_support(run.optimizer), param_shapes(run.problem), capacity, settings)
-    return memory.bytes_of_run(state, run.trace.num_updates)
+    return memory.bytes_of_run(state, run.trace.num_updates, run.trace.num_blocks)

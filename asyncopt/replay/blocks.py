@@ -1,5 +1,6 @@
 """Blocks of the parameters, which a read that races with writes may find at different iterates."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,8 +22,12 @@ def block_of(sizes: Sequence[int], num_blocks: int) -> list[Int[np.ndarray, " n"
     return np.split(blocks, np.cumsum(sizes)[:-1])
 
 
-def slices(sizes: Sequence[int], num_blocks: int) -> list[list[tuple[int, slice]]]:
-    """Returns for each block where it lies: (number of the leaf, coordinates of the raveled leaf)."""
+@functools.lru_cache(maxsize=8)
+def slices(sizes: tuple[int, ...], num_blocks: int) -> list[list[tuple[int, slice]]]:
+    """Returns for each block where it lies: (number of the leaf, coordinates of the raveled leaf).
+
+    A run asks for the same in every update, so that the last answers are kept.
+    """
     found: list[list[tuple[int, slice]]] = [[] for _ in range(num_blocks)]
     for leaf, blocks in enumerate(block_of(sizes, num_blocks)):
         for block in np.unique(blocks).tolist():

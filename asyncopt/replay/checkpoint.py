@@ -59,7 +59,7 @@ class Checkpoint:
 
     def save(self, moment: Moment) -> None:
         """Writes the file; a disk that cannot take it costs a warning, since the run itself goes well."""
-        leaves = {f"leaf_{i}": _plain(leaf) for i, leaf in enumerate(jax.tree.leaves(moment.in_one_part()))}
+        leaves = {f"leaf_{i}": plain(leaf) for i, leaf in enumerate(jax.tree.leaves(moment.in_one_part()))}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             npz.write(self.path, _KIND, {"tag": np.array(self.tag), **leaves}, compressed=False)
@@ -91,7 +91,7 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def _plain(leaf: Any) -> np.ndarray:
+def plain(leaf: Any) -> np.ndarray:
     """Returns a leaf as an array that NumPy's format knows: keys as their bits, bfloat16 as bytes."""
     if _is_key(leaf):
         leaf = jax.random.key_data(leaf)
@@ -101,12 +101,12 @@ def _plain(leaf: Any) -> np.ndarray:
 
 def _fit(found: Sequence[np.ndarray | None], like: Sequence[Any]) -> bool:
     """Whether arrays are those of the same run; of NumPy's, which count evaluations or updates, any number will do."""
-    plain = [_plain(wanted) for wanted in like]
+    expected = [plain(wanted) for wanted in like]
     return all(
         leaf is not None
         and leaf.dtype == wanted.dtype
         and (leaf.shape == wanted.shape or (type(original) is np.ndarray and leaf.shape[:-1] == wanted.shape[:-1]))
-        for leaf, wanted, original in zip(found, plain, like, strict=True)
+        for leaf, wanted, original in zip(found, expected, like, strict=True)
     )
 
 

@@ -42,14 +42,15 @@ def check_fits(state: LoopState, slots: Plan, num_runs: int) -> None:
     )
 
 
-def bytes_of_run(state: LoopState, num_updates: int) -> int:
+def bytes_of_run(state: LoopState, num_updates: int, num_blocks: int) -> int:
     """Returns what a run takes in memory that others do not share.
 
     Args:
       state: of one run; shapes and dtypes are enough.
       num_updates: each has three numbers in the schedule and a key of its mini-batch.
+      num_blocks: of inconsistent reads, each of which has a number in the schedule; else 0.
     """
-    return _COPIES * bytes_of(state) + num_updates * (3 * 4 + 8)
+    return _COPIES * bytes_of(state) + num_updates * ((2 + max(num_blocks, 1)) * 4 + 8)
 
 
 def available_bytes(device: Any) -> int | None:

@@ -47,10 +47,7 @@ def plan(trace: Trace) -> Plan:
     free: list[int] = []
     read_slot = []
     reads = trace.read_version if trace.block_version is None else trace.block_version
-    done_after: list[list[int]] = [[] for _ in range(num_updates)]
-    for version, reader in enumerate(last_reader):
-        if reader >= 0:
-            done_after[reader].append(version)
+    done_after = done_after_each(trace)
     for k, read in enumerate(reads.tolist()):
         read_slot.append(slot_of[read] if isinstance(read, int) else [slot_of[version] for version in read])
         free.extend(slot_of[version] for version in done_after[k])
@@ -66,6 +63,15 @@ def plan(trace: Trace) -> Plan:
     written = np.array(write_slot, np.int32)
     written[written == unread] = capacity - 1
     return Plan(np.array(read_slot, np.int32), written, num_slots, capacity)
+
+
+def done_after_each(trace: Trace) -> list[list[int]]:
+    """Returns for each update the iterates that it is the last to read."""
+    done: list[list[int]] = [[] for _ in range(trace.num_updates)]
+    for version, reader in enumerate(trace.last_reader.tolist()):
+        if reader >= 0:
+            done[reader].append(version)
+    return done
 
 
 def _rounded_up(count: int) -> int:

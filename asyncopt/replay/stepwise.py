@@ -17,8 +17,9 @@ from jaxtyping import Array, Int, Key, PyTree
 from asyncopt.problems import Problem
 from asyncopt.replay import engine
 from asyncopt.replay.blocks import slices
-from asyncopt.replay.checkpoint import Moment
+from asyncopt.replay.checkpoint import Moment, plain
 from asyncopt.replay.engine import Evaluation, LoopState
+from asyncopt.replay.plan import done_after_each
 from asyncopt.replay.prepare import Prepared, Settings
 from asyncopt.replay.result import Result, result_of
 
@@ -30,6 +31,12 @@ _NO_HISTORY = 1
 def gradient(problem: Problem, params: PyTree, seed_key: Key[Array, ""], sample: Int[Array, ""]) -> PyTree:
     """Returns the gradient at ``params`` of mini-batch number ``sample`` in the run of ``seed_key``."""
     return engine.gradient_at(problem, params, engine.batch_key(seed_key, sample))
+
+
+def gradient_on_host(problem: Problem, params: PyTree, seed_key: Key[Array, ""], sample: int) -> PyTree:
+    """Returns `gradient` as NumPy arrays, as workers send it; it is computed where ``problem`` and ``seed_key`` are."""
+    host = jax.tree.map(np.asarray, params)
+    return jax.tree.map(np.asarray, gradient(problem, host, seed_key, jnp.asarray(sample, jnp.int32)))
 
 
 _step = eqx.filter_jit(engine.step)
@@ -56,9 +63,6 @@ class Stepwise:
         self.state = state._replace(history=None)
         self.made = 0
         self._evaluations: list[Evaluation] = []
-        self._evaluated = 0
-        self._due = iter(prepared.steps.tolist())
-        self._next = next(self._due)
         self._earlier = 0.0  # seconds of the run before it went on
         self._began = time.perf_counter()
         self._evaluate_if_due()
@@ -111,10 +115,8 @@ class Stepwise:
         """Takes up a run where `moment` left it."""
         (evaluations,) = moment.evaluations
         count = evaluations.objective.shape[-1]
-        self.state, self.made, self._evaluated = moment.state, moment.made, moment.evaluated
+        self.state, self.made = moment.state, moment.made
         self._evaluations = [jax.tree.map(lambda x, i=i: x[..., i], evaluations) for i in range(count)]
-        self._due = iter(self.prepared.steps[count:].tolist())
-        self._next = next(self._due, None)
         self._earlier = moment.seconds
         self._evaluate_if_due()  # if it was stopped just before
 
@@ -123,15 +125,19 @@ class Stepwise:
         moment = self.moment()
         return result_of(self.prepared, self.state, moment.evaluations[0], moment.seconds)
 
+    @property
+    def _evaluated(self) -> int:
+        """Updates made when the run was last evaluated."""
+        return int(self.prepared.steps[len(self._evaluations) - 1]) if self._evaluations else 0
+
     def _evaluate_if_due(self) -> None:
-        if self.made != self._next:
+        steps = self.prepared.steps
+        if len(self._evaluations) == len(steps) or self.made != steps[len(self._evaluations)]:
             return
         now, before = (jnp.asarray(step, jnp.int32) for step in (self.made, self._evaluated))
         marks, evaluation = _evaluate(self.prepared.problem, self.state, now, before)
-        self.state = self.state._replace(**marks._asdict())
-        self._evaluations.append(jax.tree.map(np.asarray, evaluation))
-        self._evaluated = self.made
-        self._next = next(self._due, None)
+        state, seen = self.state._replace(**marks._asdict()), jax.tree.map(np.asarray, evaluation)
+        self.state, self._evaluations = state, [*self._evaluations, seen]  # together, as in `update`
 
 
 def replay_exactly(
@@ -153,17 +159,14 @@ def replay_exactly(
     trace = prepared.trace
     seed_key = jax.random.key(prepared.seeds[0])
     kept = {0: run.params}
-    done_after = {int(k): [] for k in np.unique(trace.last_reader)}
-    for version, reader in enumerate(trace.last_reader.tolist()):
-        done_after[reader].append(version)
-    for k in range(trace.num_updates):
+    for k, done in enumerate(done_after_each(trace)):
         if trace.block_version is None:
             stale = kept[int(trace.read_version[k])]
         else:
             stale = mixture(kept, trace.block_version[k].tolist())
         sample = jnp.asarray(trace.sample[k], jnp.int32)
         run.update(gradient(prepared.problem, stale, seed_key, sample), int(trace.delay[k]), stale)
-        for version in done_after.get(k, []):
+        for version in done:
             del kept[version]
         if k + 1 < trace.num_updates and trace.last_reader[k + 1] >= 0:
             kept[k + 1] = run.params
@@ -176,7 +179,7 @@ def mixture(iterates: dict[int, PyTree], versions: list[int]) -> PyTree:
     """Returns parameters of which each block is taken from the iterate that is named for it."""
     like = iterates[versions[0]]
     mixed = [np.array(leaf).ravel() for leaf in jax.tree.leaves(like)]
-    for version, places in zip(versions, slices([leaf.size for leaf in mixed], len(versions)), strict=True):
+    for version, places in zip(versions, slices(tuple(leaf.size for leaf in mixed), len(versions)), strict=True):
         leaves = jax.tree.leaves(iterates[version])
         for leaf, where in places:
             mixed[leaf][where] = np.asarray(leaves[leaf]).ravel()[where]
@@ -188,5 +191,5 @@ def digest(tree: PyTree) -> int:
     """Returns 64 bits that tell trees of arrays apart: BLAKE2b of their bytes."""
     content = hashlib.blake2b(digest_size=8)
     for leaf in jax.tree.leaves(tree):
-        content.update(np.ascontiguousarray(leaf).tobytes())
+        content.update(plain(leaf).tobytes())
     return int.from_bytes(content.digest(), "little")

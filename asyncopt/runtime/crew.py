@@ -3,16 +3,16 @@
 import dataclasses
 import time
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from jaxtyping import Int, PyTree
+from jaxtyping import Float, Int, PyTree
 
 from asyncopt.checks import check_integer
 from asyncopt.problems import Problem
 from asyncopt.traces.clock import compute_means
 from asyncopt.traces.cluster import AnyDuration
-from asyncopt.traces.durations import as_duration
+from asyncopt.traces.durations import Duration, as_duration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Pace:
     def __post_init__(self) -> None:
         check_integer("workers", self.num_workers, at_least=1)
         check_integer("seed", self.seed, at_least=0)
-        self._means()
+        self._duration_and_means()
 
     def draws(self, worker: int, incarnation: int = 0) -> Iterator[float]:
         """Yields the seconds of one gradient of a worker after another.
@@ -140,14 +140,13 @@ class Pace:
           incarnation: how often it has been replaced.
         """
         generator = np.random.default_rng([self.seed, worker, incarnation])
-        duration = as_duration("compute", self.compute if self.compute is not None else 0.0)
-        mean = self._means()[worker]
+        duration, means = self._duration_and_means()
         while True:
-            yield float(duration.unit_draws(generator, 1)[0] * mean)
+            yield float(duration.unit_draws(generator, 1)[0] * means[worker])
 
-    def _means(self) -> Any:
-        duration = as_duration("compute", self.compute if self.compute is not None else 0.0)
-        return compute_means(duration, self.num_workers, self.stragglers, self.slowdown)
+    def _duration_and_means(self) -> tuple[Duration, Float[np.ndarray, " p"]]:
+        duration = as_duration("compute", 0.0 if self.compute is None else self.compute)
+        return duration, compute_means(duration, self.num_workers, self.stragglers, self.slowdown)
 
 
 def wait_until(moment: float) -> None:

@@ -10,14 +10,13 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from asyncopt.checks import InputError, check_integer, check_number
+from asyncopt.checks import InputError, check_number
 from asyncopt.problems import Problem
 from asyncopt.ray_session import ray_session
-from asyncopt.replay.stepwise import gradient
+from asyncopt.replay.stepwise import gradient_on_host
 from asyncopt.runtime.crew import Lost, Order, Pace, Sent, wait_until
 from asyncopt.traces.cluster import AnyDuration
 
@@ -54,12 +53,12 @@ class Ray:
         slowdown: float = 4.0,
         seed: int = 0,
     ) -> None:
-        self.num_workers = check_integer("workers", workers, at_least=1)
+        self.pace = Pace(workers, compute, stragglers, slowdown, seed)
+        self.num_workers = workers
         self.address = address
         self.num_cpus = check_number("num_cpus", num_cpus, at_least=0)
         self.num_gpus = check_number("num_gpus", num_gpus, at_least=0)
         self.patience = check_number("patience", patience, above=0)
-        self.pace = Pace(workers, compute, stragglers, slowdown, seed)
         self._open = contextlib.ExitStack()
         self._actors: list[Any] = []
         self._orders = itertools.count()
@@ -98,15 +97,15 @@ class Ray:
     def receive(self) -> tuple[Sent | Lost, float]:
         """See `Crew`."""
         while True:
+            number = min(self._pending)  # asked before all others
+            worker, asked = self._pending[number]
+            if time.monotonic() - asked >= self.patience:
+                del self._pending[number]
+                return Lost(worker, f"no answer within {self.patience:g} s"), time.perf_counter()
             try:
                 number, answer, moment = self._came.get(timeout=1.0)
             except queue.Empty:  # now and then, Ctrl-C is looked for, and who has not answered for long
-                number = min(self._pending)
-                worker, asked = self._pending[number]
-                if time.monotonic() - asked < self.patience:
-                    continue
-                del self._pending[number]
-                return Lost(worker, f"no answer within {self.patience:g} s"), time.perf_counter()
+                continue
             if number not in self._pending:
                 continue  # of a worker that was given up
             worker, _ = self._pending.pop(number)
@@ -153,12 +152,12 @@ class _Worker:
         self.draws = pace.draws(number, incarnation)
         self.problem = problem
         self.seed_key = jax.random.key(seed)
-        self._gradient(params, 0)  # compiles
+        gradient_on_host(problem, params, self.seed_key, 0)  # compiles
 
     def answer(self, order: Order) -> Sent:
         """Returns a gradient."""
         began = time.perf_counter()
-        found = self._gradient(order.params, order.sample)
+        found = gradient_on_host(self.problem, order.params, self.seed_key, order.sample)
         wait_until(began + next(self.draws))
         return Sent(self.number, order.version, order.sample, found, time.perf_counter() - began)
 
@@ -169,11 +168,6 @@ class _Worker:
     def process(self) -> int:
         """Returns the number of its process."""
         return os.getpid()
-
-    def _gradient(self, params: PyTree, sample: int) -> PyTree:
-        params = jax.tree.map(jnp.asarray, params)
-        found = gradient(self.problem, params, self.seed_key, jnp.asarray(sample, jnp.int32))
-        return jax.tree.map(np.asarray, found)
 
 
 def _in_one_line(error: BaseException) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, PyTree, UInt64
+from jaxtyping import Float, UInt64
 
 from asyncopt import npz, traces
 from asyncopt.checks import InputError
 from asyncopt.replay import Result
+from asyncopt.replay.checkpoint import plain
 from asyncopt.traces import Trace
 
 TRACE, RECORDING = "trace.npz", "recording.npz"
@@ -103,10 +103,5 @@ def load(folder: str | os.PathLike[str]) -> Kept:
 
 def final_leaves(result: Result) -> list[np.ndarray]:
     """Returns the bytes of parameters and optimizer state after the last update, an array each."""
-    return [_bytes(leaf) for leaf in jax.tree.leaves((result.params, result.optimizer_state))]
-
-
-def _bytes(leaf: PyTree) -> np.ndarray:
-    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        leaf = jax.random.key_data(leaf)
-    return np.frombuffer(np.ascontiguousarray(leaf).tobytes(), np.uint8)
+    leaves = jax.tree.leaves((result.params, result.optimizer_state))
+    return [np.frombuffer(plain(leaf).tobytes(), np.uint8) for leaf in leaves]

@@ -32,7 +32,7 @@ class SharedParams:
         leaves, self._structure = jax.tree.flatten(params)
         self._shapes = [leaf.shape for leaf in leaves]
         self._leaves = [np.array(leaf).ravel() for leaf in leaves]
-        self._places = slices([leaf.size for leaf in self._leaves], num_blocks)
+        self._places = slices(tuple(leaf.size for leaf in self._leaves), num_blocks)
         self._version = [0] * num_blocks
         self._pause = pause
 

@@ -3,16 +3,13 @@
 import queue
 import threading
 import time
-from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import PyTree
 
 from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.problems import Problem
-from asyncopt.replay.stepwise import gradient
+from asyncopt.replay.stepwise import gradient_on_host
 from asyncopt.runtime.crew import Lost, Order, Pace, Sent, wait_until
 from asyncopt.runtime.shared_memory import SharedParams
 from asyncopt.traces.cluster import AnyDuration
@@ -49,31 +46,28 @@ class Threads:
     ) -> None:
         if reads not in ("consistent", "blocks"):
             raise InputError(f"reads is {reads!r}, expected 'consistent' or 'blocks'")
-        self.num_workers: int = check_integer("workers", workers, at_least=1)
         self.reads = reads
         num_blocks = check_integer("num_blocks", num_blocks, at_least=1)
         self.num_blocks = num_blocks if reads == "blocks" else 1
         self.pause = check_number("pause", pause, at_least=0)
         self.pace = Pace(workers, compute, stragglers, slowdown, seed)
+        self.num_workers = workers
         self._shared: SharedParams | None = None
-        self._incarnations = [0] * workers
         self._orders: list[queue.SimpleQueue[Order | None]] = []
-        self._sent: queue.SimpleQueue[tuple[int, int, Sent | Lost, float]] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     def start(self, problem: Problem, seed: int, params: PyTree) -> None:
         """See `Crew`."""
         if self.reads == "blocks":
             self._shared = SharedParams(params, self.num_blocks, self.pause)
-        self._seed = seed
-        devices = jax.local_devices()
-        self._devices = [devices[worker % len(devices)] for worker in range(self.num_workers)]
-        self._problems = {device: jax.device_put(problem, device) for device in set(self._devices)}
+        given = (problem, jax.random.key(seed))
+        devices = jax.local_devices()[: self.num_workers]
+        self._there = [jax.device_put(given, device) for device in devices]
+        for problem, seed_key in self._there:
+            gradient_on_host(problem, params, seed_key, 0)  # compiles
         self._incarnations = [0] * self.num_workers
-        self._sent = queue.SimpleQueue()
+        self._sent: queue.SimpleQueue[tuple[int, int, Sent | Lost, float]] = queue.SimpleQueue()
         self._orders = [queue.SimpleQueue() for _ in range(self.num_workers)]
-        for device in self._problems:
-            self._gradient(device, params, 0)
         self._threads = [self._begin(worker) for worker in range(self.num_workers)]
 
     def publish(self, version: int, params: PyTree) -> None:
@@ -133,11 +127,7 @@ class Threads:
     def _answer(self, worker: int, order: Order, seconds: float) -> Sent:
         began = time.perf_counter()
         stale, versions = (None, None) if self._shared is None else self._shared.read()
-        found = self._gradient(self._devices[worker], order.params if stale is None else stale, order.sample)
+        problem, seed_key = self._there[worker % len(self._there)]
+        found = gradient_on_host(problem, order.params if stale is None else stale, seed_key, order.sample)
         wait_until(began + seconds)
         return Sent(worker, order.version, order.sample, found, time.perf_counter() - began, versions, stale)
-
-    def _gradient(self, device: Any, params: PyTree, sample: int) -> PyTree:
-        seed_key, number = jax.random.key(self._seed), jnp.asarray(sample, jnp.int32)
-        inputs = jax.device_put((params, seed_key, number), device)
-        return jax.tree.map(np.asarray, gradient(self._problems[device], *inputs))

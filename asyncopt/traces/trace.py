@@ -138,6 +138,11 @@ class Trace:
         return len(self.read_version)
 
     @property
+    def num_blocks(self) -> int:
+        """B, the blocks of an inconsistent read; 0 where all reads are consistent."""
+        return 0 if self.block_version is None else self.block_version.shape[1]
+
+    @property
     def delay(self) -> Int[np.ndarray, " K"]:
         """int[K], the staleness of update k's gradient in updates: k - read_version[k]."""
         return np.arange(self.num_updates) - self.read_version

@@ -63,7 +63,7 @@ def test_refuses_what_an_exact_replay_cannot_do(arguments):
 
 @pytest.mark.parametrize("num_blocks", [1, 2, 3, 7, 11])
 def test_blocks_divide_the_coordinates_of_all_leaves(num_blocks):
-    sizes = [4, 1, 5]
+    sizes = (4, 1, 5)
     together = np.concatenate(block_of(sizes, num_blocks))
     expected = [b for b in range(num_blocks) for _ in range(b * 10 // num_blocks, (b + 1) * 10 // num_blocks)]
     np.testing.assert_array_equal(together, expected)

@@ -1,5 +1,6 @@
 """Workers and servers in processes of their own, which are killed."""
 
+import concurrent.futures
 import ipaddress
 import os
 import pathlib
@@ -136,6 +137,13 @@ def test_a_worker_that_does_not_answer_is_given_up():
     assert time.monotonic() - began < 5
     assert message == runtime.Lost(1, "no answer within 0.5 s")
     assert not crew._pending
+    # However often the others answer.
+    crew._pending = {8: (1, time.monotonic() - 1), 9: (0, time.monotonic())}
+    answer = concurrent.futures.Future()
+    answer.set_result("a gradient")
+    crew._came.put((9, answer, 1.5))
+    assert crew.receive()[0] == runtime.Lost(1, "no answer within 0.5 s")
+    assert crew.receive() == ("a gradient", 1.5)
 
 
 @pytest.mark.parametrize(
