@@ -1,4 +1,6 @@
-"""Data sets: `digits`, `breast_cancer` and `diabetes` come with scikit-learn, `libsvm` reads a file.
+"""Data sets: `digits`, `breast_cancer` and `diabetes` come with scikit-learn, and `libsvm` reads a file.
+
+Sparse: `rcv1` is the file of the paper, and `rcv1_like` generates rows of its shape.
 
 Images: `digits_images` comes with scikit-learn, too; `fashion_mnist`, `mnist`, `cifar10`, `cinic10`
 and `imagenet32` read published files.
@@ -16,6 +18,7 @@ from asyncopt.problems.data.idx import fashion_mnist, mnist
 from asyncopt.problems.data.imagenet import imagenet32
 from asyncopt.problems.data.images import ImageData
 from asyncopt.problems.data.libsvm import libsvm
+from asyncopt.problems.data.reuters import rcv1, rcv1_like
 
 _T = TypeVar("_T")
 _CLASSIFICATION = {"breast_cancer": breast_cancer, "digits": digits}
@@ -62,6 +65,8 @@ __all__ = [
     "imagenet32",
     "libsvm",
     "mnist",
+    "rcv1",
+    "rcv1_like",
     "regression_by_name",
     "split",
     "with_intercept",
