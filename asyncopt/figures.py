@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from asyncopt import names
 from asyncopt.analysis import Estimate, Measures, Study
@@ -122,6 +123,9 @@ def phase(measures: Measures) -> Figure | None:
     _draw_thresholds(axes, measures, span)
     log_axes(axes, "updates $K$", grid=False)
     axes.set(xlim=span, ylim=(bottom, top), ylabel=r"staleness $\tau$ (root mean square), updates")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("")
     mappable = ScalarMappable(norm=norm, cmap=cmap)
     bar = figure.colorbar(mappable, ax=axes, ticks=[1, 2, 5, 10, 30], format="%g", extend="max")
     bar.set_label("updates to accuracy, over those without delay")

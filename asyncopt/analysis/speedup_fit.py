@@ -1,0 +1,84 @@
+"""From reported speed-ups to the cluster model: which computing time and which server would give them?"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.optimize
+from jaxtyping import Float
+
+from asyncopt.checks import InputError, check_integer, check_number
+from asyncopt.theory import asynchronous_throughput
+
+# Where the search starts: the server's time, in units of what a gradient takes one worker.
+_STARTS = (0.001, 0.01, 0.1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SpeedupFit:
+    """The cluster whose throughput is nearest to reported speed-ups.
+
+    Args:
+      num_workers: int[n], p.
+      reported: float[n], speed-ups at these.
+      compute: mean seconds for one gradient, where one worker's update takes 1 s in the report.
+      server: mean seconds for the server to apply it, likewise.
+    """
+
+    num_workers: tuple[int, ...]
+    reported: tuple[float, ...]
+    compute: float
+    server: float
+
+    def speedup(self, num_workers: int) -> float:
+        """Returns the model's speed-up with so many workers."""
+        return asynchronous_throughput(num_workers, self.compute, self.server)
+
+    @property
+    def errors(self) -> Float[np.ndarray, " n"]:
+        """The model's speed-up over the reported one, less 1."""
+        return np.array([self.speedup(p) for p in self.num_workers]) / np.array(self.reported) - 1
+
+    @property
+    def error(self) -> float:
+        """The root of the mean of the squared relative errors."""
+        return float(np.sqrt(np.mean(self.errors**2)))
+
+    @property
+    def worst(self) -> float:
+        """The largest relative error of any point, without its sign."""
+        return float(np.abs(self.errors).max())
+
+
+def fit_speedup(num_workers: Sequence[int], reported: Sequence[float]) -> SpeedupFit:
+    r"""Fits the two times of the cluster model to a table of speed-ups.
+
+    .. math:: \min_{c, s} \sum_i \big(\log X_{p_i}(c, s) - \log S_i\big)^2,
+
+    with X the exact throughput of `asyncopt.theory.asynchronous_throughput`, exponential times. Both times are free: a
+    report's own 1 at one worker is a measurement, too.
+
+    Args:
+      num_workers: int[n], p, at least two different ones.
+      reported: float[n], S, each above 0.
+
+    Raises:
+      InputError: if the lengths differ, a number is out of range, or there are fewer than two points.
+    """
+    if len(num_workers) != len(reported) or len(set(num_workers)) < 2:
+        raise InputError(
+            f"num_workers has {len(num_workers)} values and reported {len(reported)}, "
+            "expected as many of each, of at least two different numbers of workers"
+        )
+    workers = tuple(check_integer("num_workers", p, at_least=1) for p in num_workers)
+    wanted = tuple(check_number("reported", s, above=0) for s in reported)
+
+    def residuals(logs: np.ndarray) -> np.ndarray:
+        compute, server = np.exp(logs)
+        return np.log([asynchronous_throughput(p, compute, server) for p in workers]) - np.log(wanted)
+
+    starts = [(0.0, np.log(start)) for start in _STARTS]
+    # Tight, so that the last digits do not depend on where the search started.
+    found = [scipy.optimize.least_squares(residuals, x, xtol=1e-12, ftol=1e-12, gtol=1e-12) for x in starts]
+    compute, server = np.exp(min(found, key=lambda one: one.cost).x)
+    return SpeedupFit(workers, wanted, float(compute), float(server))
