@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint figures notebooks docs bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
@@ -26,10 +26,20 @@ lint: $(VENV)/installed  ## ruff and pyright
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
+SCALE ?= laptop
+figures: $(VENV)/installed  ## the paper's figures, into figures/gallery; SCALE=laptop (half an hour, two cores) or paper
+	$(BIN)/python -m figures --scale $(SCALE)
+
+notebooks: $(VENV)/installed  ## execute the notebooks, and keep what they show
+	$(BIN)/python -m jupyter execute --inplace notebooks/*.ipynb
+
+docs: $(VENV)/installed  ## the documentation site, into docs/_build; every warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
+
 bench: $(VENV)/installed  ## what replaying under delay costs, as ratios measured side by side
 	$(BIN)/python benchmarks/replay_overhead.py
 	$(BIN)/python benchmarks/sparse_logistic.py
 	$(BIN)/python benchmarks/cluster_trace.py
 
 clean:  ## remove the environment, caches and results
-	rm -rf $(VENV) .pytest_cache .ruff_cache outputs multirun
+	rm -rf $(VENV) .pytest_cache .ruff_cache outputs multirun docs/_build

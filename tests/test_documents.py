@@ -1,29 +1,156 @@
-"""What README and docstrings show must run."""
+"""What README, the site and docstrings show must run, name what exists, and leave out nothing public."""
 
 import doctest
+import html.parser
 import importlib
+import importlib.util
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
+import types
 
+import hydra
 import pytest
 
+from asyncopt import experiment
+
 ROOT = pathlib.Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "how_to").glob("*.md"))]
+# Where the public names are.
+PACKAGES = ["", ".analysis", ".optim", ".problems", ".problems.data", ".replay", ".runtime", ".theory", ".traces"]
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_readme_code_runs(number):
-    code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[number]
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert process.returncode == 0, process.stderr
-    assert process.stdout
+def _blocks(language):
+    found = {page: re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL) for page in PAGES}
+    return [pytest.param(page, blocks, id=page.stem) for page, blocks in found.items() if blocks]
+
+
+@pytest.mark.parametrize(("page", "blocks"), _blocks("python"))
+def test_python_on_a_page_runs_from_top_to_bottom(page, blocks, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    if "load_runs(" in "".join(blocks):  # of a sweep, which a reader has made before, and larger
+        with hydra.initialize_config_dir(str(ROOT / "conf"), version_base=None):
+            small = ["trace.num_updates=100", "seeds=1", "plot=false", "progress=false"]
+            experiment.run(hydra.compose("config", small), "multirun/staleness/0")
+    names = {}
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), names)
+
+
+def _command_lines():
+    lines = []
+    for page, blocks in (parameters.values for parameters in _blocks("sh")):
+        typed = "".join(blocks).replace("\\\n", " ").splitlines()
+        lines += [pytest.param(line, id=f"{page.stem}: {line[:60].strip()}") for line in typed if line.strip()]
+    return lines
+
+
+@pytest.mark.parametrize("line", _command_lines())
+def test_command_lines_on_a_page_are_accepted(line):
+    words = shlex.split(line, comments=True)
+    if words[:3] == ["python", "-m", "asyncopt"]:
+        _check_overrides([word for word in words[3:] if word not in ("-m", "--help")])
+    elif words[:2] == ["python", "-m"]:
+        assert importlib.util.find_spec(words[2])
+    elif words[0] == "make":
+        assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
+    elif words[0] == "python":
+        assert (ROOT / words[1]).exists()
+    else:
+        assert words[0] in ("git", "pip", "sudo"), "a command that nobody checks"
+
+
+def _check_overrides(overrides):
+    """Composes one job: of several values the first."""
+    chosen = [key + "=" + _first(value) for key, _, value in (word.partition("=") for word in overrides)]
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        config = hydra.compose("config", [word for word in chosen if "$" not in word], return_hydra_config=True)
+        swept = {key: _first(str(value)) for key, value in (config.hydra.sweeper.params or {}).items()}
+        typed = {word.partition("=")[0] for word in chosen}
+        chosen += [f"{key}={value}" for key, value in swept.items() if key not in typed]
+        config = hydra.compose("config", [word for word in chosen if not word.startswith("hydra")])
+    experiment.check(config)
+
+
+def _first(values):
+    """Returns the first of several values; lists are in brackets, mappings in braces."""
+    if values.startswith("["):
+        return values[: values.index("]") + 1]
+    return values if values.startswith("{") else values.split(",")[0]
 
 
 def test_files_named_in_readme_exist():
-    for name in re.findall(r"\]\(([^)h][^)]*)\)", README):
+    for name in re.findall(r"\]\(([^)h][^)]*)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / name).exists(), name
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built with every warning an error."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "--keep-going",
+        "-b",
+        "html",
+        str(ROOT / "docs"),
+        str(folder),
+    ]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
+def test_links_within_the_site_lead_somewhere(site):
+    checked = 0
+    pages = {page: _page(page) for page in sorted(site.rglob("*.html"))}
+    for page, (links, _) in pages.items():
+        for link in links:
+            target, _, anchor = link.partition("#")
+            target = target.partition("?")[0]
+            if ":" in target:
+                continue
+            path = (page.parent / target).resolve() if target else page
+            assert path.exists(), f"{page.relative_to(site)}: {link}"
+            if anchor and path in pages:
+                assert anchor in pages[path][1], f"{page.relative_to(site)}: {link}"
+            checked += 1
+    assert checked > 500
+
+
+def _page(path):
+    """Returns the links and the anchors of a page."""
+    links, anchors = [], set()
+
+    class Parser(html.parser.HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            found = dict(attrs)
+            links.extend(found[key] for key in ("href", "src") if found.get(key))
+            anchors.update(found[key] for key in ("id", "name") if found.get(key))
+
+    Parser().feed(path.read_text())
+    return links, anchors
+
+
+def test_every_public_name_is_on_the_site(site):
+    from sphinx.util.inventory import InventoryFile
+
+    with open(site / "objects.inv", "rb") as file:
+        inventory = InventoryFile.load(file, "", lambda base, path: path)
+    on_site = {name.rpartition(".")[2] for kind, names in inventory.items() if kind.startswith("py:") for name in names}
+    for package in PACKAGES:
+        module = importlib.import_module(f"asyncopt{package}")
+        for name in module.__all__:
+            public = getattr(module, name)
+            assert public.__doc__, f"asyncopt{package}.{name}"
+            described_elsewhere = isinstance(public, types.ModuleType | types.UnionType) or name.isupper()
+            assert described_elsewhere or name in on_site, f"asyncopt{package}.{name} is not on the page API"
 
 
 @pytest.mark.parametrize("module", ["apam", "delay", "parametric", "staleness_aware"])
@@ -31,13 +158,6 @@ def test_docstring_examples(module):
     results = doctest.testmod(importlib.import_module(f"asyncopt.optim.{module}"))
     assert results.attempted > 0
     assert results.failed == 0
-
-
-def test_every_public_name_is_documented():
-    import asyncopt
-
-    for name in asyncopt.__all__:
-        assert getattr(asyncopt, name).__doc__, name
 
 
 def test_importing_the_package_pulls_in_nothing_heavy():
