@@ -1,0 +1,1 @@
+"""The gallery: one sweep and one function that draws it for each figure. ``python -m figures`` makes all of it."""

@@ -1,0 +1,171 @@
+"""``python -m figures``: makes the gallery, from sweeps that are run only as far as they have not been.
+
+One sweep and one function that draws it a figure; `GALLERY` has them all. Sweeps go to ``outputs/figures/SCALE``, and
+pictures, the data behind them (CSV) and captions to ``figures/gallery``.
+"""
+
+import argparse
+import dataclasses
+import functools
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import matplotlib
+
+from asyncopt import InputError, atomic, plots
+from asyncopt.problems.data.reuters import FILES as RCV1_FILES
+from asyncopt.problems.data.source import find
+from figures import artificial_delay, convex, delays, networks, phase, rates, speedup, style
+
+ROOT = pathlib.Path(__file__).parents[1]
+OUTPUT = pathlib.Path(__file__).parent / "gallery"
+CAPTIONS = pathlib.Path(__file__).parent / "captions"
+SCALES = ("laptop", "paper")
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A figure of the gallery.
+
+    Args:
+      title: in a word or two.
+      sweeps: below ``sweeps/``, one, or more if it is drawn from another's runs, too.
+      draw: of the folders with their runs, in this order.
+      data: returns what to add to the command line, if the paper's own data is on this machine.
+    """
+
+    title: str
+    sweeps: tuple[str, ...]
+    draw: Callable[..., style.Drawn]
+    data: Callable[[], Sequence[str]] = tuple
+
+
+def _own_data(name: str, files: Sequence[str]) -> list[str]:
+    try:
+        find(None, name, files, "")
+    except InputError:
+        return []
+    return [f"data={name}"]
+
+
+_RCV1 = functools.partial(_own_data, "rcv1", RCV1_FILES)
+_MNIST = functools.partial(_own_data, "mnist", ("train-images-idx3-ubyte.gz", "train-images-idx3-ubyte"))
+
+GALLERY = {
+    "convex": Figure("Convex, shared memory", ("figures/convex",), convex.draw, _RCV1),
+    "speedup": Figure("Speed-up", ("figures/convex", "figures/real_runs"), speedup.draw, _RCV1),
+    "lenet5": Figure("LeNet-5", ("figures/lenet5",), functools.partial(networks.draw, experiment="LeNet-5"), _MNIST),
+    "perceptron": Figure(
+        "Perceptron", ("figures/perceptron",), functools.partial(networks.draw, experiment="perceptron"), _MNIST
+    ),
+    "artificial_delay": Figure("Artificial delay", ("figures/artificial_delay",), artificial_delay.draw),
+    "convex_rate": Figure("Convex rate", ("convex_rate",), rates.draw),
+    "nonconvex_rate": Figure("Non-convex rate", ("nonconvex_rate",), rates.draw),
+    "threshold": Figure("Phase diagram, convex", ("threshold",), phase.draw),
+    "threshold_nonconvex": Figure("Phase diagram, non-convex", ("threshold_nonconvex",), phase.draw),
+    "delays": Figure("Delays", ("figures/delays",), delays.draw),
+}
+
+
+def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path, overrides: Sequence[str] = ()) -> None:
+    """Runs what a figure needs and has not, draws it, and writes picture, data and caption.
+
+    Args:
+      name: in `GALLERY`.
+      scale: "laptop" or "paper".
+      runs: folder for the sweeps.
+      output: folder for what is made.
+      overrides: to be added to the sweeps' command lines.
+
+    Raises:
+      InputError: if a sweep fails, or its runs are not what the figure needs.
+      OSError: if a file cannot be read or written.
+    """
+    figure = GALLERY[name]
+    folders = [swept(sweep, scale, runs, [*figure.data(), *overrides]) for sweep in figure.sweeps]
+    with matplotlib.rc_context(style.RC):
+        drawn = figure.draw(*folders)
+        output.mkdir(parents=True, exist_ok=True)
+        plots.save(drawn.figure, output / f"{name}.png")
+    for suffix, table in ((".csv", drawn.data), ("_clock.csv", drawn.clock)):
+        if table is not None:
+            atomic.write(output / f"{name}{suffix}", lambda path, table=table: table.to_csv(path, index=False))
+    caption = (CAPTIONS / f"{name}.md").read_text().format_map(drawn.facts)
+    atomic.write(output / f"{name}.md", lambda path: path.write_text(caption))
+
+
+def swept(sweep: str, scale: str, runs: pathlib.Path, overrides: Sequence[str]) -> pathlib.Path:
+    """Runs a sweep, or what is missing of it, at most once a process, and returns its folder."""
+    at_scale = sweep.replace("figures/", "figures/paper/")
+    if scale == "paper" and (ROOT / "sweeps" / f"{at_scale}.yaml").exists():
+        sweep = at_scale
+    folder = runs / pathlib.Path(sweep).name
+    _run(sweep, folder, tuple(overrides))
+    return folder
+
+
+@functools.cache
+def _run(sweep: str, folder: pathlib.Path, overrides: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "asyncopt", "-m", f"+sweep={sweep}", "hydra/launcher=asyncopt_vectorized"]
+    command += [f"hydra.sweep.dir={folder}", "progress=true", *overrides]
+    print(f"sweep {sweep}", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Tables of single runs would bury the progress bars, which are on the standard error.
+    with open(folder / "output.txt", "w") as written:
+        process = subprocess.run(command, stdout=written, check=False, cwd=ROOT)
+    if process.returncode:
+        raise InputError(f"sweep {sweep} ended with status {process.returncode}; see above, and {folder}/output.txt")
+
+
+def index(output: pathlib.Path) -> str:
+    """Returns the gallery's page, of whatever figures are there."""
+    parts = ["# Gallery", _INTRODUCTION]
+    for name, figure in GALLERY.items():
+        caption = output / f"{name}.md"
+        if caption.exists():
+            files = f"Numbers: [{name}.csv]({name}.csv)"
+            if (output / f"{name}_clock.csv").exists():
+                files += f", by the clock of this machine: [{name}_clock.csv]({name}_clock.csv)"
+            runs = ", ".join(f"`+sweep={sweep}`" for sweep in figure.sweeps)
+            parts += [f"## {figure.title}", f"![{figure.title}]({name}.png)", caption.read_text().strip()]
+            parts += [f"{files}. Runs: {runs}."]
+    return "\n\n".join(parts) + "\n"
+
+
+_INTRODUCTION = (
+    "Made by `make figures` on two cores (`SCALE=laptop`). The captions say what was run, what the paper reported, and "
+    "where and why the two differ. `make figures SCALE=paper` has the paper's sizes, for machines that can."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the command line, makes the figures, and returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m figures", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which (default: all): {', '.join(GALLERY)}")
+    parser.add_argument("--scale", choices=SCALES, default="laptop", help="sizes for two cores, or those of the paper")
+    parser.add_argument("--runs", type=pathlib.Path, help="folder of the sweeps (default: outputs/figures/SCALE)")
+    parser.add_argument("--output", type=pathlib.Path, default=OUTPUT, help="folder of pictures, data and captions")
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.names) - set(GALLERY))
+    if unknown:
+        parser.error(f"no figure {unknown[0]}, expected one of {', '.join(GALLERY)}")
+    runs = (options.runs or ROOT / "outputs" / "figures" / options.scale).resolve()
+    failed = []
+    for name in options.names or GALLERY:
+        start = time.monotonic()
+        try:
+            make(name, options.scale, runs, options.output)
+        except (InputError, OSError) as error:  # the others may be made all the same
+            failed.append(name)
+            print(f"python -m figures: {name}: {error}", file=sys.stderr)
+            continue
+        print(f"{name}: {time.monotonic() - start:.0f} s, {options.output / name}.png", flush=True)
+    atomic.write(options.output / "index.md", lambda path: path.write_text(index(options.output)))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
