@@ -7,13 +7,16 @@ pictures, the data behind them (CSV) and captions to ``figures/gallery``.
 import argparse
 import dataclasses
 import functools
+import hashlib
 import pathlib
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 
+import hydra
 import matplotlib
+from omegaconf import OmegaConf, open_dict
 
 from asyncopt import InputError, atomic, plots
 from asyncopt.problems.data.reuters import FILES as RCV1_FILES
@@ -70,7 +73,7 @@ GALLERY = {
 }
 
 
-def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path, overrides: Sequence[str] = ()) -> None:
+def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path) -> None:
     """Runs what a figure needs and has not, draws it, and writes picture, data and caption.
 
     Args:
@@ -78,14 +81,13 @@ def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path, overri
       scale: "laptop" or "paper".
       runs: folder for the sweeps.
       output: folder for what is made.
-      overrides: to be added to the sweeps' command lines.
 
     Raises:
       InputError: if a sweep fails, or its runs are not what the figure needs.
       OSError: if a file cannot be read or written.
     """
     figure = GALLERY[name]
-    folders = [swept(sweep, scale, runs, [*figure.data(), *overrides]) for sweep in figure.sweeps]
+    folders = [swept(sweep, scale, runs, figure.data()) for sweep in figure.sweeps]
     with matplotlib.rc_context(style.RC):
         drawn = figure.draw(*folders)
         output.mkdir(parents=True, exist_ok=True)
@@ -102,9 +104,20 @@ def swept(sweep: str, scale: str, runs: pathlib.Path, overrides: Sequence[str]) 
     at_scale = sweep.replace("figures/", "figures/paper/")
     if scale == "paper" and (ROOT / "sweeps" / f"{at_scale}.yaml").exists():
         sweep = at_scale
-    folder = runs / pathlib.Path(sweep).name
+    # Another list of jobs has another folder, or runs of a longer one before would be taken for its own.
+    folder = runs / f"{pathlib.Path(sweep).name}-{_digest(sweep)}"
     _run(sweep, folder, tuple(overrides))
     return folder
+
+
+def _digest(sweep: str) -> str:
+    """Returns a few letters that are others for another configuration, or other values to sweep over."""
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        config = hydra.compose("config", [f"+sweep={sweep}"], return_hydra_config=True)
+    parts = [OmegaConf.to_yaml(config.hydra.sweeper.params)]
+    with open_dict(config):
+        del config["hydra"]
+    return hashlib.sha256("".join([*parts, OmegaConf.to_yaml(config)]).encode()).hexdigest()[:6]
 
 
 @functools.cache
@@ -161,8 +174,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (InputError, OSError) as error:  # the others may be made all the same
             failed.append(name)
             print(f"python -m figures: {name}: {error}", file=sys.stderr)
-            continue
-        print(f"{name}: {time.monotonic() - start:.0f} s, {options.output / name}.png", flush=True)
+        except KeyboardInterrupt:
+            print(f"python -m figures: stopped at {name}; the same command goes on from there", file=sys.stderr)
+            return 130
+        else:
+            print(f"{name}: {time.monotonic() - start:.0f} s, {options.output / name}.png", flush=True)
     atomic.write(options.output / "index.md", lambda path: path.write_text(index(options.output)))
     return 1 if failed else 0
 

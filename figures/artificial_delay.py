@@ -15,7 +15,7 @@ _PAPER = "All-CNN under artificial delay"
 def draw(folder: pathlib.Path) -> Drawn:
     """Returns the curves, and at the end what each delay costs."""
     found = curves.read(folder)
-    figure = style.new(3.3)
+    figure = style.new(3.6)
     left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
     shades = style.shades(len(found.settings))
     rows, costs = [], []
@@ -36,7 +36,7 @@ def draw(folder: pathlib.Path) -> Drawn:
     right.set_xticks(range(len(found.settings)), [f"{delay:g}" for delay in found.settings], rotation=60)
     right.set(xlabel="largest delay, updates", ylabel="points at the end, less no delay")
     right.legend(loc="lower left")
-    style.legend_below(figure, left, 8, "largest delay, updates")
+    style.legend_below(figure, left, 4, "largest delay, updates")
     return Drawn(figure, pd.DataFrame(rows), _facts(found, costs))
 
 

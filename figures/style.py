@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 # Half of a page is 3.3 inches: 9 points at this width are still 6 there.
 WIDTH = 5.0
-RC = {
+RC: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
     "legend.fontsize": 8,

@@ -1,6 +1,7 @@
 """Figures from run folders: what they measure, what their captions say, and what happens when something is missing."""
 
 import pathlib
+import shutil
 
 import hydra
 import numpy as np
@@ -204,6 +205,18 @@ def test_the_papers_sizes_are_asked_for_where_there_are_any(tmp_path, monkeypatc
     assert asked == [
         "figures/paper/lenet5", "figures/lenet5", "figures/real_runs", "figures/real_runs", "threshold", "threshold",
     ]  # fmt: skip
+
+
+def test_another_list_of_jobs_has_another_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "_run", lambda sweep, folder, overrides: None)
+    for folder in ("conf", "sweeps"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True)
+    monkeypatch.setattr(gallery, "ROOT", tmp_path)
+    before = gallery.swept("figures/convex", "laptop", tmp_path, [])
+    assert gallery.swept("figures/convex", "laptop", tmp_path, []) == before
+    path = tmp_path / "sweeps" / "figures" / "convex.yaml"
+    path.write_text(path.read_text().replace("1,2,4,8,16,32", "1,2,4"))
+    assert gallery.swept("figures/convex", "laptop", tmp_path, []) != before
 
 
 def test_unknown_figures_are_refused(capsys):

@@ -1,0 +1,42 @@
+"""The notebooks run from a clean kernel, and are kept with what they showed when they ran."""
+
+import pathlib
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+FOLDER = pathlib.Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
+
+
+def _code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_runs_and_shows_the_same_kinds_of_output(name, monkeypatch):
+    # As for a reader: precision and devices are the notebook's own, not those of the tests.
+    for variable in ("XLA_FLAGS", "JAX_ENABLE_X64"):
+        monkeypatch.delenv(variable, raising=False)
+    kept = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(FOLDER)}}).execute()
+    for cell, before in zip(_code(notebook), _code(kept), strict=True):
+        assert _kinds(cell) == _kinds(before), cell.source
+
+
+def _kinds(cell):
+    """Returns what a cell shows, in kind: a picture, a table, text; warnings and errors are none of them."""
+    return [sorted(output.get("data", {"text": output.get("name")})) for output in cell.outputs]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_is_kept_as_it_ran_from_top_to_bottom(name):
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    cells = _code(notebook)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
