@@ -30,7 +30,7 @@ def fingerprint(settings: Mapping[str, Any], trace: Trace) -> str:
         "config": {key: value for key, value in settings.items() if key not in SHOWN},
         "trace": trace.digest,
         "files": {path: _state(pathlib.Path(path)) for path in sorted(set(_paths(settings)))},
-        "source": _source(),
+        "source": source(),
         "versions": store.package_versions(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -59,7 +59,7 @@ def _state(path: pathlib.Path) -> list[int] | None:
 
 
 @functools.cache
-def _source() -> str:
+def source() -> str:
     """Returns a hash of this package's code."""
     digest = hashlib.sha256()
     for path in sorted(_PACKAGE.rglob("*.py")):

@@ -14,7 +14,7 @@ html_title = "asyncopt"
 # Names in docstrings are in single backticks, as in this package's own prose: a link where there is one.
 default_role = "py:obj"
 autodoc_member_order = "bysource"
-autodoc_typehints_format = "short"
+autodoc_typehints = "none"  # shapes, dtypes and units are in the texts; spelt out, the types of arrays fill pages
 napoleon_use_rtype = False
 
 myst_enable_extensions = ["dollarmath"]

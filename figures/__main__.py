@@ -18,7 +18,7 @@ import hydra
 import matplotlib
 from omegaconf import OmegaConf, open_dict
 
-from asyncopt import InputError, atomic, plots
+from asyncopt import InputError, atomic, plots, resume, store
 from asyncopt.problems.data.reuters import FILES as RCV1_FILES
 from asyncopt.problems.data.source import find
 from figures import artificial_delay, convex, delays, networks, phase, rates, speedup, style
@@ -73,7 +73,7 @@ GALLERY = {
 }
 
 
-def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path) -> None:
+def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path) -> bool:
     """Runs what a figure needs and has not, draws it, and writes picture, data and caption.
 
     Args:
@@ -82,12 +82,20 @@ def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path) -> Non
       runs: folder for the sweeps.
       output: folder for what is made.
 
+    Returns:
+      False if all of it was there, made by the same code from the same sweeps.
+
     Raises:
       InputError: if a sweep fails, or its runs are not what the figure needs.
       OSError: if a file cannot be read or written.
     """
-    figure = GALLERY[name]
-    folders = [swept(sweep, scale, runs, figure.data()) for sweep in figure.sweeps]
+    figure, overrides = GALLERY[name], GALLERY[name].data()
+    sweeps = [at_scale(sweep, scale) for sweep in figure.sweeps]
+    made_from = _digest(_code(), *overrides, *map(_configuration, sweeps))
+    stamp = runs / f"{name}.made"
+    if stamp.exists() and stamp.read_text() == _digest(made_from, *_made(name, output)):
+        return False
+    folders = [swept(sweep, runs, overrides) for sweep in sweeps]
     with matplotlib.rc_context(style.RC):
         drawn = figure.draw(*folders)
         output.mkdir(parents=True, exist_ok=True)
@@ -97,27 +105,49 @@ def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path) -> Non
             atomic.write(output / f"{name}{suffix}", lambda path, table=table: table.to_csv(path, index=False))
     caption = (CAPTIONS / f"{name}.md").read_text().format_map(drawn.facts)
     atomic.write(output / f"{name}.md", lambda path: path.write_text(caption))
+    atomic.write(stamp, lambda path: path.write_text(_digest(made_from, *_made(name, output))))
+    return True
 
 
-def swept(sweep: str, scale: str, runs: pathlib.Path, overrides: Sequence[str]) -> pathlib.Path:
+def at_scale(sweep: str, scale: str) -> str:
+    """Returns the sweep that has the paper's sizes, if these are asked for and it has others."""
+    paper = sweep.replace("figures/", "figures/paper/")
+    return paper if scale == "paper" and (ROOT / "sweeps" / f"{paper}.yaml").exists() else sweep
+
+
+def swept(sweep: str, runs: pathlib.Path, overrides: Sequence[str]) -> pathlib.Path:
     """Runs a sweep, or what is missing of it, at most once a process, and returns its folder."""
-    at_scale = sweep.replace("figures/", "figures/paper/")
-    if scale == "paper" and (ROOT / "sweeps" / f"{at_scale}.yaml").exists():
-        sweep = at_scale
     # Another list of jobs has another folder, or runs of a longer one before would be taken for its own.
-    folder = runs / f"{pathlib.Path(sweep).name}-{_digest(sweep)}"
+    folder = runs / f"{pathlib.Path(sweep).name}-{_digest(_configuration(sweep))[:6]}"
     _run(sweep, folder, tuple(overrides))
     return folder
 
 
-def _digest(sweep: str) -> str:
-    """Returns a few letters that are others for another configuration, or other values to sweep over."""
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _code() -> str:
+    """Returns what is another text for other code or captions, or other versions of what computes."""
+    here = [path for path in sorted(pathlib.Path(__file__).parent.rglob("*")) if path.suffix in (".py", ".md", ".csv")]
+    texts = [path.read_text() for path in here if OUTPUT not in path.parents]
+    return _digest(resume.source(), str(store.package_versions()), matplotlib.__version__, *texts)
+
+
+def _made(name: str, output: pathlib.Path) -> list[str]:
+    """Returns what is another list for other files of a figure."""
+    paths = [output / f"{name}{suffix}" for suffix in (".png", ".csv", "_clock.csv", ".md")]
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.exists()]
+
+
+def _configuration(sweep: str) -> str:
+    """Returns a sweep's configuration and the values that it sweeps over."""
     with hydra.initialize_config_dir(str(ROOT / "conf"), version_base=None):
         config = hydra.compose("config", [f"+sweep={sweep}"], return_hydra_config=True)
-    parts = [OmegaConf.to_yaml(config.hydra.sweeper.params)]
+    values = OmegaConf.to_yaml(config.hydra.sweeper.params)
     with open_dict(config):
         del config["hydra"]
-    return hashlib.sha256("".join([*parts, OmegaConf.to_yaml(config)]).encode()).hexdigest()[:6]
+    return values + OmegaConf.to_yaml(config)
 
 
 @functools.cache
@@ -170,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.names or GALLERY:
         start = time.monotonic()
         try:
-            make(name, options.scale, runs, options.output)
+            new = make(name, options.scale, runs, options.output)
         except (InputError, OSError) as error:  # the others may be made all the same
             failed.append(name)
             print(f"python -m figures: {name}: {error}", file=sys.stderr)
@@ -178,7 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"python -m figures: stopped at {name}; the same command goes on from there", file=sys.stderr)
             return 130
         else:
-            print(f"{name}: {time.monotonic() - start:.0f} s, {options.output / name}.png", flush=True)
+            how_long = f"{time.monotonic() - start:.0f} s" if new else "nothing has changed"
+            print(f"{name}: {how_long}, {options.output / name}.png", flush=True)
     atomic.write(options.output / "index.md", lambda path: path.write_text(index(options.output)))
     return 1 if failed else 0
 

@@ -27,7 +27,12 @@ def draw(folder: pathlib.Path) -> Drawn:
         style.bars(right, [index], [cost], {"color": shades[index], "fmt": "o"})
         costs.append(cost)
         for step, (value, low, high) in zip(found.step, estimates, strict=True):
-            rows.append({"max_delay": delay, "step": step, "value": value, "low": low, "high": high})
+            rows.append(
+                {"what": "accuracy, %", "max_delay": delay, "step": step, "value": value, "low": low, "high": high}
+            )
+        rows.append(
+            {"what": "change from no delay, points", "max_delay": delay, "step": found.step[-1], **cost._asdict()}
+        )
     low, high = reported.span(_PAPER, "test accuracy")
     reach = 100 * (high - low)
     right.axhspan(-reach, reach, color=style.PAPER_COLOUR, alpha=0.4, linewidth=0, label="paper, all delays")

@@ -64,6 +64,8 @@ def digits():
 SERVER = """
 import json, os, runpy, sys
 import asyncopt.experiment
+import hydra._internal.utils
+hydra._internal.utils.is_under_debugger = lambda: False  # it goes through all modules, which takes 0.25 s each time
 for line in sys.stdin:
     request = json.loads(line)
     if isinstance(request, int):

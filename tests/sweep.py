@@ -38,7 +38,11 @@ def run(
     numbers = itertools.count()
     for k in lengths:
         made = problem(k)
-        optimizer = wrap(asyncopt.apam(step_size(schedule, learning_rate, k), **settings, constraint=made.constraint))
+        # As the command line does it: a step size is an input, and tests that differ in it share a compilation.
+        alpha = step_size(schedule, learning_rate, k)
+        optimizer = wrap(
+            asyncopt.optim.parametric(asyncopt.apam, learning_rate=alpha, **settings, constraint=made.constraint)
+        )
         traces = [asyncopt.traces.constant(k, staleness.parse(rule)(k)) for rule in rules]
         # One batch for all rules, so that they share a compilation.
         runs = [Run(made, optimizer, trace, range(seeds)) for trace in traces]

@@ -18,7 +18,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import asyncopt
-from asyncopt import report
+from asyncopt import compare, report
 
 SMALL = ["trace.num_updates=400", "seeds=2"]
 
@@ -285,7 +285,7 @@ def test_a_theory_sweep_and_its_report(tmp_path, quickly, capsys):
     assert (tmp_path / "sweep" / "report" / "report.html").exists()
 
 
-def test_a_comparison_and_its_report(tmp_path, quickly):
+def test_a_comparison_and_its_report(tmp_path, quickly, capsys):
     """Two lines of README at a size for a test."""
     process = quickly(
         "-m", "+sweep=comparison", "trace.num_updates=64", "trace.num_workers=1,2", "optimizer.learning_rate=0.03,0.3",
@@ -293,11 +293,8 @@ def test_a_comparison_and_its_report(tmp_path, quickly):
         folder=tmp_path,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
-    process = subprocess.run(
-        [sys.executable, "-m", "asyncopt.compare", "sweep"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0, process.stderr
-    assert "## logistic regression on digits" in process.stdout
+    assert compare.main([str(tmp_path / "sweep")]) == 0
+    assert "## logistic regression on digits" in capsys.readouterr().out
     header = next(line for line in process.stdout.splitlines() if line.startswith("| gradients take"))
     assert re.search("APAM, seconds .*synchronous AMSGrad, times as long", header)
     assert (tmp_path / "sweep" / "report" / "to_error.png").exists()

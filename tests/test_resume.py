@@ -75,7 +75,7 @@ def test_files_and_code_count(tmp_path, replays, monkeypatch):
     experiment.run(config, tmp_path / "run")
     delays.write_text("0\n1\n2\n")
     experiment.run(config, tmp_path / "run")
-    monkeypatch.setattr(resume, "_source", lambda: "edited")
+    monkeypatch.setattr(resume, "source", lambda: "edited")
     experiment.run(config, tmp_path / "run")
     assert len(replays) == 3
 

@@ -111,10 +111,10 @@ def _network_runs(folder, loses):
 def test_networks_compare_seed_by_seed(tmp_path):
     _network_runs(tmp_path, {"apam": 0.01, "sgd": 0.0, "rounds": 0.2})
     accuracy, _ = networks.read(tmp_path)
-    lost = networks.lost(accuracy, [1, 32])
-    assert lost["APAM", 32] == pytest.approx((-1.0, -1.0, -1.0))
-    assert lost["SGD", 32] == pytest.approx((0.0, 0.0, 0.0))
-    assert lost["synchronous AMSGrad", 32] == pytest.approx((-20.0, -20.0, -20.0))
+    change = networks.changes(accuracy, [1, 32])
+    assert change["APAM", 32] == pytest.approx((-1.0, -1.0, -1.0))
+    assert change["SGD", 32] == pytest.approx((0.0, 0.0, 0.0))
+    assert change["synchronous AMSGrad", 32] == pytest.approx((-20.0, -20.0, -20.0))
     drawn = networks.draw(tmp_path, "perceptron")
     assert "98.3 % at 1" in drawn.facts["paper"]
     assert drawn.facts["alpha"] == "0.0005"
@@ -192,6 +192,12 @@ def test_pictures_data_captions_and_page(tmp_path, monkeypatch, capsys):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
     caption = (output / "convex.md").read_text()
     assert "{" not in caption
+
+    # Nothing is drawn again, unless a file is another one than it was.
+    assert not gallery.make("convex", "laptop", tmp_path / "runs two", output)
+    (output / "convex.csv").write_text("edited")
+    assert gallery.make("convex", "laptop", tmp_path / "runs two", output)
+    assert not gallery.make("convex", "laptop", tmp_path / "runs two", output)
     assert "0.0024 to 0.0029" in caption
     assert "(convex.png)" in (output / "index.md").read_text()
 
@@ -200,8 +206,8 @@ def test_the_papers_sizes_are_asked_for_where_there_are_any(tmp_path, monkeypatc
     asked = []
     monkeypatch.setattr(gallery, "_run", lambda sweep, folder, overrides: asked.append(sweep))
     for sweep in ("figures/lenet5", "figures/real_runs", "threshold"):
-        gallery.swept(sweep, "paper", tmp_path, [])
-        gallery.swept(sweep, "laptop", tmp_path, [])
+        for scale in ("paper", "laptop"):
+            gallery.swept(gallery.at_scale(sweep, scale), tmp_path, [])
     assert asked == [
         "figures/paper/lenet5", "figures/lenet5", "figures/real_runs", "figures/real_runs", "threshold", "threshold",
     ]  # fmt: skip
@@ -212,11 +218,11 @@ def test_another_list_of_jobs_has_another_folder(tmp_path, monkeypatch):
     for folder in ("conf", "sweeps"):
         shutil.copytree(ROOT / folder, tmp_path / folder, symlinks=True)
     monkeypatch.setattr(gallery, "ROOT", tmp_path)
-    before = gallery.swept("figures/convex", "laptop", tmp_path, [])
-    assert gallery.swept("figures/convex", "laptop", tmp_path, []) == before
+    before = gallery.swept("figures/convex", tmp_path, [])
+    assert gallery.swept("figures/convex", tmp_path, []) == before
     path = tmp_path / "sweeps" / "figures" / "convex.yaml"
     path.write_text(path.read_text().replace("1,2,4,8,16,32", "1,2,4"))
-    assert gallery.swept("figures/convex", "laptop", tmp_path, []) != before
+    assert gallery.swept("figures/convex", tmp_path, []) != before
 
 
 def test_unknown_figures_are_refused(capsys):
@@ -227,7 +233,7 @@ def test_unknown_figures_are_refused(capsys):
 
 def test_a_sweep_that_fails_is_an_error_and_names_its_output(tmp_path):
     with pytest.raises(asyncopt.InputError, match=r"sweep figures/convex ended with status 1; see above, and .*output"):
-        gallery.swept("figures/convex", "laptop", tmp_path, ["data.num_rows=1"])
+        gallery.swept("figures/convex", tmp_path, ["data.num_rows=1"])
 
 
 def test_captions_and_figures_belong_together():
