@@ -75,7 +75,7 @@ def _times_to_loss(folder: pathlib.Path) -> tuple[float, dict[int, curves.Estima
 def _draw_measured(
     axes: Axes, to_loss: dict[int, curves.Estimate], real: pathlib.Path
 ) -> tuple[list[dict], pd.DataFrame]:
-    look = {"color": COLOURS["APAM"], "fmt": "o-", "label": "simulated, to a loss (rcv1)"}
+    look = {"color": COLOURS["APAM"], "fmt": "o-", "label": "simulated (rcv1)"}
     style.bars(axes, list(to_loss), list(to_loss.values()), look)
     rows = [{"what": "simulated, to a loss", "workers": p, **one._asdict()} for p, one in to_loss.items()]
     workers, speedups = reported.points(convex.EXPERIMENT, "speed-up")
@@ -91,10 +91,8 @@ def _draw_measured(
         rate = _rate(trace)
         clock.append({"workers": p, "updates_per_second": rate, "speedup": rate / alone, "model": predicted})
     measured = pd.DataFrame(clock)
-    axes.plot(measured["workers"], measured["speedup"], "D", color="black", markersize=5, label="Ray, updates a second")
-    axes.plot(
-        measured["workers"], measured["model"], "_", color="black", markersize=13, label="its model, from $p = 1$"
-    )
+    axes.plot(measured["workers"], measured["speedup"], "D", color="black", markersize=5, label="real (Ray)")
+    axes.plot(measured["workers"], measured["model"], "_", color="black", markersize=13, label="its model")
     return rows, measured
 
 
@@ -116,7 +114,7 @@ def _facts(
     return {
         "fits": "; ".join(errors),
         "target": f"{target:.3g}",
-        "simulated": ", ".join(f"{one.value:.3g} times as fast with {p}" for p, one in to_loss.items() if p > 1),
+        "simulated": ", ".join(f"{one.value:.3g} with {p}" for p, one in to_loss.items() if p > 1),
         "real": ", ".join(real),
         "source": reported.SOURCE,
     }

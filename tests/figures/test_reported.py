@@ -30,6 +30,17 @@ def test_the_fit_is_the_best_on_a_grid():
     assert squared(fit.compute, fit.server) <= min(grid)
 
 
+def test_no_cluster_fits_every_point_of_the_first_table_of_lenet_to_a_tenth():
+    """As the caption says."""
+    workers, speedups = reported.points("LeNet-5", "speed-up")
+    worst = [
+        np.abs(np.array([asynchronous_throughput(p, c, s) for p in workers]) / speedups - 1).max()
+        for c in np.linspace(0.7, 1.4, 71)
+        for s in np.linspace(0.01, 0.2, 96)
+    ]
+    assert min(worst) > 0.1
+
+
 def test_control_a_table_that_no_cluster_makes_is_not_fitted():
     # A speed-up that falls when workers are added.
     assert fit_speedup([1, 2, 4, 8], [1, 2, 4, 1]).error > 0.3
