@@ -57,6 +57,7 @@ def draw(folder: pathlib.Path) -> Drawn:
         ]
     name = {"color": style.PAPER_COLOUR, "alpha": 0.6, "linewidth": 0, "hatch": "////"}
     right.axhspan(low, high, **name, label="paper, 100 epochs")
+    left.set_title(_name(runs).replace("rcv1 like", "generated rows like rcv1"))
     left.set(yscale="log", xlabel="epochs", ylabel="training loss $F(x_k)$")
     style.workers_axis(right, list(measured))
     right.set_ylabel(f"after {left.get_lines()[0].get_xdata()[-1]:.0f} epochs")
@@ -66,11 +67,15 @@ def draw(folder: pathlib.Path) -> Drawn:
     return Drawn(figure, data, _facts(runs, ends))
 
 
+def _name(runs: pd.DataFrame) -> str:
+    return names.last_word(str(runs.iloc[0]["problem.data._target_"]))
+
+
 def _facts(runs: pd.DataFrame, ends: list[curves.Estimate]) -> dict[str, object]:
     first, at_end = runs.iloc[0], runs[runs["epoch"] == runs["epoch"].max()]
     low, high = reported.span(EXPERIMENT, "training loss")
     return {
-        "data": _DATA[names.last_word(str(first["problem.data._target_"]))],
+        "data": _DATA[_name(runs)],
         "alpha": f"{first['optimizer.learning_rate']:g}",
         "batch_size": first["problem.batch_size"],
         "epochs": f"{runs['epoch'].max():.0f}",

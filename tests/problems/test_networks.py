@@ -23,6 +23,12 @@ every = pytest.mark.parametrize("name", NETWORKS)
 SMALL_WIDTH = {"perceptron": 0.05, "lenet5": 0.2, "all_cnn": 0.02, "resnet18": 0.03, "wrn_28_5": 0.02}
 
 
+def quick(function):
+    """Compiles what runs a few times only, so that optimising it would take longer than that saves."""
+    unoptimised = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    return jax.jit(lambda *arguments: function(*arguments), compiler_options=unoptimised)
+
+
 def images(size=16, channels=3, number=24, test=8):
     """Random images; the brightness tells the class."""
     generator = np.random.default_rng(0)
@@ -48,8 +54,11 @@ def test_both_convolutions_are_the_same_function(size, stride, padding):
     x, w = jax.random.normal(x_key, (3, 9, 8, 4)), jax.random.normal(w_key, (size, size, 3, 5))
 
     def value_and_gradient(convolve):
-        result = convolve(x, w, stride, padding)
-        return result, *jax.grad(lambda x, w: jnp.sum(jnp.sin(convolve(x, w, stride, padding))), (0, 1))(x, w)
+        def both(x, w):
+            result = convolve(x, w, stride, padding)
+            return result, *jax.grad(lambda x, w: jnp.sum(jnp.sin(convolve(x, w, stride, padding))), (0, 1))(x, w)
+
+        return quick(both)(x, w)
 
     by_slices = value_and_gradient(layers.convolve_by_slices)
     for one, other in zip(by_slices, value_and_gradient(layers.convolve_by_library), strict=True):
@@ -77,13 +86,11 @@ def test_batch_statistics_are_those_of_the_batch():
 @every
 def test_gradients_agree_with_finite_differences_and_two_steps_go_down(name):
     problem = getattr(asyncopt.problems, name)(images(), batch_size=6, width=SMALL_WIDTH[name], augment=True)
-    params = problem.init(jax.random.key(1))
+    params = quick(problem.init)(jax.random.key(1))
     assert isinstance(params, NETWORKS[name][0])
-    batch = problem.sample(jax.random.key(2))
+    batch = quick(problem.sample)(jax.random.key(2))
     flat, unflatten = jax.flatten_util.ravel_pytree(params)
-    # Run a few times only, so that optimising the program would take longer than it saves.
-    unoptimised = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    both = jax.jit(jax.value_and_grad(lambda x: problem.loss(unflatten(x), batch)), compiler_options=unoptimised)
+    both = quick(jax.value_and_grad(lambda x: problem.loss(unflatten(x), batch)))
     before, gradient = both(flat)
     # A step small enough that it crosses hardly any kink of ReLU and pooling.
     for seed in range(3):
@@ -92,9 +99,9 @@ def test_gradients_agree_with_finite_differences_and_two_steps_go_down(name):
         difference = (both(flat + 1e-6 * direction)[0] - both(flat - 1e-6 * direction)[0]) / 2e-6
         np.testing.assert_allclose(gradient @ direction, difference, rtol=1e-4, atol=1e-8)
     optimizer = asyncopt.apam(1e-4)
-    state = optimizer.init(flat)
+    state, update = optimizer.init(flat), quick(optimizer.update)
     for _ in range(2):
-        steps, state = optimizer.update(both(flat)[1], state)
+        steps, state = update(both(flat)[1], state)
         flat += steps
     assert both(flat)[0] < before
 
@@ -113,12 +120,12 @@ def test_objective_is_the_mean_over_the_images_it_is_measured_on():
     problem = asyncopt.problems.lenet5(data, width=0.2, objective_images=10_000)
     params = problem.init(jax.random.key(0))
     every_image = (data.images / 255 - 0.5) / 0.3
-    scores = np.asarray(params(jnp.asarray(every_image.transpose(3, 1, 2, 0)))).T
+    scores = np.asarray(quick(params.__call__)(every_image.transpose(3, 1, 2, 0))).T
     log_sums = np.log(np.exp(scores).sum(axis=1))
     expected = np.mean(log_sums - scores[np.arange(530), data.labels])
-    np.testing.assert_allclose(problem.objective(params), expected, rtol=1e-10)
+    np.testing.assert_allclose(quick(problem.objective)(params), expected, rtol=1e-10)
     accuracy = np.mean(scores.argmax(axis=1) == data.labels)
-    np.testing.assert_allclose(problem.metrics(params)["train_accuracy"], accuracy, rtol=1e-12)
+    np.testing.assert_allclose(quick(problem.metrics)(params)["train_accuracy"], accuracy, rtol=1e-12)
     assert asyncopt.problems.lenet5(data, objective_images=53).measured_images.shape[0] == 53
 
 
