@@ -294,8 +294,9 @@ def test_a_comparison_and_its_report(tmp_path, quickly, capsys):
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     assert compare.main([str(tmp_path / "sweep")]) == 0
-    assert "## logistic regression on digits" in capsys.readouterr().out
-    header = next(line for line in process.stdout.splitlines() if line.startswith("| gradients take"))
+    said = capsys.readouterr().out
+    assert "## logistic regression on digits" in said
+    header = next(line for line in said.splitlines() if line.startswith("| gradients take"))
     assert re.search("APAM, seconds .*synchronous AMSGrad, times as long", header)
     assert (tmp_path / "sweep" / "report" / "to_error.png").exists()
 
