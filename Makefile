@@ -27,7 +27,7 @@ lint: $(VENV)/installed  ## ruff and pyright
 	$(BIN)/pyright
 
 SCALE ?= laptop
-figures: $(VENV)/installed  ## the paper's figures, into figures/gallery; SCALE=laptop (half an hour, two cores) or paper
+figures: $(VENV)/installed  ## the paper's figures, into figures/gallery; SCALE=laptop (20 minutes, two cores) or paper
 	$(BIN)/python -m figures --scale $(SCALE)
 
 notebooks: $(VENV)/installed  ## execute the notebooks, and keep what they show

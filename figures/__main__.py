@@ -163,24 +163,24 @@ def _run(sweep: str, folder: pathlib.Path, overrides: tuple[str, ...]) -> None:
         raise InputError(f"sweep {sweep} ended with status {process.returncode}; see above, and {folder}/output.txt")
 
 
-def index(output: pathlib.Path) -> str:
+def index(output: pathlib.Path, scale: str) -> str:
     """Returns the gallery's page, of whatever figures are there."""
-    parts = ["# Gallery", _INTRODUCTION]
+    parts = ["# Gallery", _INTRODUCTION.format(scale=scale)]
     for name, figure in GALLERY.items():
         caption = output / f"{name}.md"
         if caption.exists():
             files = f"Numbers: [{name}.csv]({name}.csv)"
             if (output / f"{name}_clock.csv").exists():
                 files += f", by the clock of this machine: [{name}_clock.csv]({name}_clock.csv)"
-            runs = ", ".join(f"`+sweep={sweep}`" for sweep in figure.sweeps)
+            runs = ", ".join(f"`+sweep={at_scale(sweep, scale)}`" for sweep in figure.sweeps)
             parts += [f"## {figure.title}", f"![{figure.title}]({name}.png)", caption.read_text().strip()]
             parts += [f"{files}. Runs: {runs}."]
     return "\n\n".join(parts) + "\n"
 
 
 _INTRODUCTION = (
-    "Made by `make figures` on two cores (`SCALE=laptop`). The captions say what was run, what the paper reported, and "
-    "where and why the two differ. `make figures SCALE=paper` has the paper's sizes, for machines that can."
+    "Made by `make figures SCALE={scale}`: `laptop` takes two cores 20 minutes, `paper` has the paper's sizes, for "
+    "machines that can. The captions say what was run, what the paper reported, and where and why the two differ."
 )
 
 
@@ -210,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             how_long = f"{time.monotonic() - start:.0f} s" if new else "nothing has changed"
             print(f"{name}: {how_long}, {options.output / name}.png", flush=True)
-    atomic.write(options.output / "index.md", lambda path: path.write_text(index(options.output)))
+    atomic.write(options.output / "index.md", lambda path: path.write_text(index(options.output, options.scale)))
     return 1 if failed else 0
 
 

@@ -19,24 +19,24 @@ def draw(folder: pathlib.Path) -> Drawn:
     left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
     shades = style.shades(len(found.settings))
     rows, costs = [], []
-    for index, (delay, values) in enumerate(zip(found.settings, found.values, strict=True)):
-        estimates = [tuple(100 * part for part in one) for one in curves.intervals(values)]
+    percent = [100 * values.astype(float) for values in found.values]  # accuracies are kept in single precision
+    for index, (delay, values) in enumerate(zip(found.settings, percent, strict=True)):
+        estimates = curves.intervals(values)
         look = {"color": shades[index], "linestyle": style.line(index), "label": f"{delay:g}"}
         style.band(left, found.step / 1000, estimates, look)
-        (cost,) = curves.intervals(100 * (values[:, -1:] - found.values[0][:, -1:]))
+        (cost,) = curves.intervals(values[:, -1:] - percent[0][:, -1:])
         style.bars(right, [index], [cost], {"color": shades[index], "fmt": "o"})
         costs.append(cost)
-        for step, (value, low, high) in zip(found.step, estimates, strict=True):
-            rows.append(
-                {"what": "accuracy, %", "max_delay": delay, "step": step, "value": value, "low": low, "high": high}
-            )
-        rows.append(
-            {"what": "change from no delay, points", "max_delay": delay, "step": found.step[-1], **cost._asdict()}
-        )
+        rows += [
+            {"what": "accuracy, %", "max_delay": delay, "step": step, **one._asdict()}
+            for step, one in zip(found.step, estimates, strict=True)
+        ]
+        end = {"what": "change from no delay, points", "max_delay": delay, "step": found.step[-1]}
+        rows.append({**end, **cost._asdict()})
     low, high = reported.span(_PAPER, "test accuracy")
     reach = 100 * (high - low)
     right.axhspan(-reach, reach, color=style.PAPER_COLOUR, alpha=0.4, linewidth=0, label="paper, all delays")
-    start = np.median([100 * values[:, len(found.step) // 10].mean() for values in found.values])
+    start = np.median([values[:, len(found.step) // 10].mean() for values in percent])
     left.set(xlabel="updates $k$, thousands", ylabel="held-out accuracy, %", ylim=(max(start - 15, 0), None))
     right.set_xticks(range(len(found.settings)), [f"{delay:g}" for delay in found.settings], rotation=60)
     right.set(xlabel="largest delay, updates", ylabel="points at the end, less no delay")

@@ -55,16 +55,15 @@ def draw(folder: pathlib.Path) -> Drawn:
         rows += [
             {"workers": workers, "epoch": epoch, **one._asdict()} for epoch, one in zip(epochs, found, strict=True)
         ]
-    name = {"color": style.PAPER_COLOUR, "alpha": 0.6, "linewidth": 0, "hatch": "////"}
-    right.axhspan(low, high, **name, label="paper, 100 epochs")
+    look = {"color": style.PAPER_COLOUR, "alpha": 0.6, "linewidth": 0, "hatch": "////"}
+    right.axhspan(low, high, **look, label="paper, 100 epochs")
     left.set_title(_name(runs).replace("rcv1 like", "generated rows like rcv1"))
     left.set(yscale="log", xlabel="epochs", ylabel="training loss $F(x_k)$")
     style.workers_axis(right, list(measured))
     right.set_ylabel(f"after {left.get_lines()[0].get_xdata()[-1]:.0f} epochs")
     right.legend(loc="upper left")
     style.legend_below(figure, left, 6, "workers")
-    data = pd.DataFrame(rows)
-    return Drawn(figure, data, _facts(runs, ends))
+    return Drawn(figure, pd.DataFrame(rows), _facts(runs, ends))
 
 
 def _name(runs: pd.DataFrame) -> str:

@@ -2,7 +2,6 @@
 
 import pathlib
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -47,13 +46,13 @@ def draw(simulated: pathlib.Path, real: pathlib.Path) -> Drawn:
 
 def _draw_reported(axes: Axes, fits: dict[str, SpeedupFit]) -> list[dict]:
     rows = []
-    greys = [matplotlib.colormaps["inferno"](x) for x in np.linspace(0.1, 0.75, len(fits))]
+    shades = style.shades(len(fits))
     short = {"logistic regression on rcv1": "rcv1", "multinomial logistic regression on MNIST": "multinomial"}
     for index, (name, fit) in enumerate(fits.items()):
         span = np.arange(1, max(fit.num_workers) + 1)
-        axes.plot(span, [fit.speedup(int(p)) for p in span], style.line(index), color=greys[index], linewidth=1.2)
+        axes.plot(span, [fit.speedup(int(p)) for p in span], style.line(index), color=shades[index], linewidth=1.2)
         label = short.get(name, name.replace(", earlier table", ", earlier"))
-        axes.plot(fit.num_workers, fit.reported, style.marker(index), color=greys[index], markersize=5, label=label)
+        axes.plot(fit.num_workers, fit.reported, style.marker(index), color=shades[index], markersize=5, label=label)
         for p, value, error in zip(fit.num_workers, fit.reported, fit.errors, strict=True):
             rows.append({"what": f"reported, {name}", "workers": p, "value": value, "model": value * (1 + error)})
         rows.append({"what": f"compute seconds, {name}", "value": fit.compute})

@@ -10,6 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from asyncopt.analysis import Estimate
+from asyncopt.figures import error_bars
+
 # Half of a page is 3.3 inches: 9 points at this width are still 6 there.
 WIDTH = 5.0
 RC: dict[Any, Any] = {
@@ -69,7 +72,7 @@ def marker(index: int) -> str:
     return _MARKERS[index % len(_MARKERS)]
 
 
-def band(axes: Axes, x: Sequence[float] | np.ndarray, found: Sequence, style: Mapping) -> None:
+def band(axes: Axes, x: Sequence[float] | np.ndarray, found: Sequence[Estimate], style: Mapping) -> None:
     """Draws estimates against x as a line, with their intervals as a band."""
     value, low, high = np.array(found, float).reshape(-1, 3).T
     axes.plot(x, value, **style)
@@ -77,11 +80,9 @@ def band(axes: Axes, x: Sequence[float] | np.ndarray, found: Sequence, style: Ma
         axes.fill_between(x, low, high, color=style["color"], alpha=0.12, linewidth=0)
 
 
-def bars(axes: Axes, x: Sequence[float] | np.ndarray, found: Sequence, style: Mapping) -> None:
+def bars(axes: Axes, x: Sequence[float] | np.ndarray, found: Sequence[Estimate], style: Mapping) -> None:
     """Draws estimates against x as points, with their intervals as bars."""
-    value, low, high = np.array(found, float).reshape(-1, 3).T
-    errors = np.nan_to_num(np.abs(np.stack([low, high]) - value), posinf=0.0)
-    axes.errorbar(x, value, errors, capsize=2, markersize=4.5, **style)
+    axes.errorbar(x, *error_bars(found), capsize=2, markersize=4.5, **style)
 
 
 def workers_axis(axes: Axes, workers: Sequence[int], label: str = "workers $p$") -> None:

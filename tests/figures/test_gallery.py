@@ -13,8 +13,9 @@ import asyncopt
 import figures.__main__ as gallery
 from asyncopt import experiment, store, traces
 from asyncopt.analysis import studies
+from asyncopt.analysis.speedup_fit import fit_speedup
 from asyncopt.replay import Result
-from figures import artificial_delay, convex, delays, networks, phase, rates, speedup
+from figures import artificial_delay, convex, delays, networks, phase, rates, reported, speedup
 from tests import sweep as sweeps
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -211,6 +212,21 @@ def test_the_papers_sizes_are_asked_for_where_there_are_any(tmp_path, monkeypatc
     assert asked == [
         "figures/paper/lenet5", "figures/lenet5", "figures/real_runs", "figures/real_runs", "threshold", "threshold",
     ]  # fmt: skip
+
+
+def test_the_page_says_of_which_scale_it_is(tmp_path):
+    (tmp_path / "lenet5.md").write_text("A caption.")
+    for scale, sweep in (("laptop", "figures/lenet5"), ("paper", "figures/paper/lenet5")):
+        page = gallery.index(tmp_path, scale)
+        assert f"SCALE={scale}" in page
+        assert f"`+sweep={sweep}`" in page
+
+
+def test_the_clock_of_the_convex_sweep_is_the_one_fitted_to_the_papers_table():
+    trace = OmegaConf.load(ROOT / "sweeps" / "figures" / "convex.yaml").trace
+    fit = fit_speedup(*reported.points(convex.EXPERIMENT, "speed-up"))
+    assert trace.compute.mean + trace.read.mean == pytest.approx(fit.compute, abs=1e-3)
+    assert trace.write.mean == pytest.approx(fit.server, abs=1e-3)
 
 
 def test_another_list_of_jobs_has_another_folder(tmp_path, monkeypatch):
