@@ -33,8 +33,8 @@ figures: $(VENV)/installed  ## the paper's figures, into figures/gallery; SCALE=
 notebooks: $(VENV)/installed  ## execute the notebooks, and keep what they show
 	$(BIN)/python -m jupyter execute --inplace notebooks/*.ipynb
 
-docs: $(VENV)/installed  ## the documentation site, into docs/_build; every warning is an error
-	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
+docs: $(VENV)/installed  ## the documentation site, into docs/_build/html; every warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 bench: $(VENV)/installed  ## what replaying under delay costs, as ratios measured side by side
 	$(BIN)/python benchmarks/replay_overhead.py
