@@ -7,8 +7,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
-from asyncopt import resolvers
 from asyncopt.checks import InputError
+from asyncopt.run import resolvers
 
 resolvers.register()
 _PACKAGE = pathlib.Path(__file__).resolve().parent
@@ -20,7 +20,7 @@ CONFIG_FOLDER = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / 
 def main(config: DictConfig) -> None:
     """Runs one configuration into Hydra's output folder."""
     # JAX takes a second to import, and neither --help nor a misspelt key needs it.
-    from asyncopt import experiment
+    from asyncopt.run import experiment
 
     try:
         experiment.run(config, HydraConfig.get().runtime.output_dir)

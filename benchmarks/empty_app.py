@@ -2,8 +2,8 @@
 
 import hydra
 
-from asyncopt import resolvers
 from asyncopt.__main__ import CONFIG_FOLDER
+from asyncopt.run import resolvers
 
 resolvers.register()
 

@@ -19,8 +19,8 @@ from replay_overhead import MAX_DELAY, replay_loop
 from timing import microseconds_per_update
 
 import asyncopt
+from asyncopt.engine import loop
 from asyncopt.problems.data import ImageData
-from asyncopt.replay import engine
 
 BATCH_SIZE = 40
 STEP_SIZE, B1, B2, EPS = 1e-4, 0.9, 0.999, 1e-8
@@ -80,7 +80,7 @@ def main(num_updates: int = 400):
     data = random_images()
     problem = asyncopt.problems.lenet5(data, batch_size=BATCH_SIZE)
     optimizer = asyncopt.apam(STEP_SIZE, B1, B2, EPS)
-    batch_keys = engine.batch_keys(jax.random.key(0), jnp.arange(num_updates))
+    batch_keys = loop.batch_keys(jax.random.key(0), jnp.arange(num_updates))
     fresh = asyncopt.traces.synchronous(num_updates)
     stale = asyncopt.traces.uniform(num_updates, MAX_DELAY)
     loops = {

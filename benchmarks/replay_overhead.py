@@ -20,8 +20,8 @@ import optax
 from timing import microseconds_per_update
 
 import asyncopt
+from asyncopt.engine import loop, measure, plan
 from asyncopt.problems import data
-from asyncopt.replay import engine, measure, plan
 
 MAX_DELAY = 20
 
@@ -43,31 +43,31 @@ def plain_loop(problem, optimizer, batch_keys, num_updates, measured):
         return (new_params, optimizer_state, average, drift, diverged_at), None
 
     @jax.jit
-    def loop(params, optimizer_state):
+    def run(params, optimizer_state):
         state = (params, optimizer_state, params, jnp.zeros(()), jnp.full((), -1))
         return jax.lax.scan(update, state, jnp.arange(num_updates))[0]
 
     params = problem.init(jax.random.key(0))
     optimizer_state = optimizer.init(params)
-    return lambda: loop(params, optimizer_state)
+    return lambda: run(params, optimizer_state)
 
 
 def replay_loop(problem, optimizer, batch_keys, trace, record_bounds):
     """Returns the compiled replay loop, without the evaluations in between."""
     slots = plan(trace)
-    schedule = engine.Schedule(*(jnp.asarray(v, jnp.int32) for v in (slots.read_slot, slots.write_slot, trace.delay)))
-    state = engine.start(optimizer, problem.init(jax.random.key(0)), slots.capacity, None, record_bounds)
+    schedule = loop.Schedule(*(jnp.asarray(v, jnp.int32) for v in (slots.read_slot, slots.write_slot, trace.delay)))
+    state = loop.start(optimizer, problem.init(jax.random.key(0)), slots.capacity, None, record_bounds)
 
     @jax.jit
-    def loop(state):
+    def run(state):
         return jax.lax.fori_loop(
             0,
             trace.num_updates,
-            lambda k, s: engine.update(problem, optimizer, schedule, batch_keys, k, s),
+            lambda k, s: loop.update(problem, optimizer, schedule, batch_keys, k, s),
             state,
         )
 
-    return lambda: loop(state)
+    return lambda: run(state)
 
 
 def wide_data(num_features: int) -> data.Dataset:
@@ -82,7 +82,7 @@ def compare(title, problem, num_updates):
     """Times the four loops and prints a table."""
     trace = asyncopt.traces.uniform(num_updates, MAX_DELAY)
     optimizer = asyncopt.apam(1e-3)
-    batch_keys = engine.batch_keys(jax.random.key(0), jnp.arange(num_updates))
+    batch_keys = loop.batch_keys(jax.random.key(0), jnp.arange(num_updates))
     loops = {
         "plain": plain_loop(problem, optimizer, batch_keys, num_updates, measured=False),
         "measured": plain_loop(problem, optimizer, batch_keys, num_updates, measured=True),

@@ -17,8 +17,8 @@ from replay_overhead import replay_loop
 from timing import microseconds_per_update
 
 import asyncopt
+from asyncopt.engine import loop, plan
 from asyncopt.problems import data
-from asyncopt.replay import engine, plan
 
 NUM_ROWS, NUM_FEATURES, ROW_VALUES, BATCH_SIZE = 20_242, 47_236, 72, 64
 MAX_DELAY, NUM_UPDATES = 20, 1_000
@@ -71,7 +71,7 @@ def main():
     for dtype in (np.float32, np.float64):
         jax.config.update("jax_enable_x64", dtype is np.float64)
         problem = asyncopt.problems.logistic(dataset, l2=0.0, batch_size=BATCH_SIZE, intercept=False)
-        batch_keys = engine.batch_keys(jax.random.key(0), jnp.arange(NUM_UPDATES))
+        batch_keys = loop.batch_keys(jax.random.key(0), jnp.arange(NUM_UPDATES))
         optimizer = asyncopt.apam(STEP_SIZE)
         loops = {
             "replay": replay_loop(problem, optimizer, batch_keys, trace, record_bounds=False),

@@ -66,7 +66,7 @@ def batches() -> float:
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
     import asyncopt
-    from asyncopt.replay import Run, Settings, batch, plan, replay_batch
+    from asyncopt.engine import Run, Settings, batch, plan, replay_batch
 
     problem = asyncopt.problems.logistic("digits")
     traces = [asyncopt.traces.uniform(2000, delay) for delay in range(0, 160, 10)]

@@ -18,9 +18,11 @@ import hydra
 import matplotlib
 from omegaconf import OmegaConf, open_dict
 
-from asyncopt import InputError, atomic, plots, resume, store
+from asyncopt import InputError
+from asyncopt.files import atomic, fingerprints, records
 from asyncopt.problems.data.reuters import FILES as RCV1_FILES
 from asyncopt.problems.data.source import find
+from asyncopt.report import run_figures
 from figures import artificial_delay, convex, delays, networks, phase, rates, speedup, style
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -99,7 +101,7 @@ def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path) -> boo
     with matplotlib.rc_context(style.RC):
         drawn = figure.draw(*folders)
         output.mkdir(parents=True, exist_ok=True)
-        plots.save(drawn.figure, output / f"{name}.png")
+        run_figures.save(drawn.figure, output / f"{name}.png")
     for suffix, table in ((".csv", drawn.data), ("_clock.csv", drawn.clock)):
         if table is not None:
             atomic.write(output / f"{name}{suffix}", lambda path, table=table: table.to_csv(path, index=False))
@@ -131,7 +133,7 @@ def _code() -> str:
     """Returns what is another text for other code or captions, or other versions of what computes."""
     here = [path for path in sorted(pathlib.Path(__file__).parent.rglob("*")) if path.suffix in (".py", ".md", ".csv")]
     texts = [path.read_text() for path in here if OUTPUT not in path.parents]
-    return _digest(resume.source(), str(store.package_versions()), matplotlib.__version__, *texts)
+    return _digest(fingerprints.source(), str(records.package_versions()), matplotlib.__version__, *texts)
 
 
 def _made(name: str, output: pathlib.Path) -> list[str]:

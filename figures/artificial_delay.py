@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pandas as pd
 
-from asyncopt import curves
+from asyncopt.report import curves
 from figures import reported, style
 from figures.style import Drawn
 

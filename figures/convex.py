@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 import asyncopt
-from asyncopt import curves, names
 from asyncopt.problems.data.reuters import NUM_ROWS
+from asyncopt.report import curves
+from asyncopt.run import names
 from figures import reported, style
 from figures.style import Drawn
 

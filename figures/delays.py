@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from asyncopt import store, traces
+from asyncopt import traces
 from asyncopt.analysis import cluster_fit
-from asyncopt.plots import MODEL_COLOUR, RECORDED_COLOUR, REFERENCE_COLOUR
+from asyncopt.files import records
+from asyncopt.report.run_figures import MODEL_COLOUR, RECORDED_COLOUR, REFERENCE_COLOUR
 from figures import reported, style
 from figures.style import Drawn
 
@@ -60,7 +61,7 @@ def draw(folder: pathlib.Path) -> Drawn:
 
 def _recordings(folder: pathlib.Path) -> dict[tuple[str, int], traces.Trace]:
     found = {}
-    for run, record in store.load_records(folder):
+    for run, record in records.load_records(folder):
         runtime = record.config["runtime"]
         found[runtime["compute"]["distribution"], runtime["stragglers"]] = traces.load(folder / run / "trace.npz")
     return found

@@ -7,8 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 import asyncopt
-from asyncopt import curves, names, store
-from asyncopt.plots import COLOURS
+from asyncopt.files import records
+from asyncopt.report import curves
+from asyncopt.report.run_figures import COLOURS
+from asyncopt.run import names
 from figures import reported, style
 from figures.style import Drawn
 
@@ -60,7 +62,7 @@ def read(folder: pathlib.Path) -> tuple[dict[tuple[str, int], tuple[np.ndarray, 
     parts: dict[tuple[str, int], list[pd.DataFrame]] = {}
     config: dict = {}
     alpha: dict[str, float] = {}
-    for _, record in store.load_records(folder):
+    for _, record in records.load_records(folder):
         config = dict(record.config)
         key = (names.method_in_full(config), int(config["trace"]["num_workers"]))
         alpha[key[0]] = config["optimizer"]["learning_rate"]

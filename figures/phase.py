@@ -5,10 +5,10 @@ import pathlib
 import numpy as np
 import pandas as pd
 
-from asyncopt import figures as report_figures
 from asyncopt.analysis import Measures
 from asyncopt.analysis.fits import AT_LEAST
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
+from asyncopt.report import study_figures as report_figures
 from figures import reported, style
 from figures.rates import only_study
 from figures.style import Drawn

@@ -7,7 +7,7 @@ import pandas as pd
 import asyncopt
 from asyncopt.analysis import Estimate, Measures, Study, studies
 from asyncopt.analysis.studies import QUANTITIES
-from asyncopt.plots import REFERENCE_COLOUR
+from asyncopt.report.run_figures import REFERENCE_COLOUR
 from figures import reported, style
 from figures.style import Drawn
 

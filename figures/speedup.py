@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from asyncopt import curves, traces
+from asyncopt import traces
 from asyncopt.analysis.cluster_fit import fit_cluster
 from asyncopt.analysis.comparison import first_crossing
 from asyncopt.analysis.speedup_fit import SpeedupFit, fit_speedup
-from asyncopt.plots import COLOURS, REFERENCE_COLOUR
+from asyncopt.report import curves
+from asyncopt.report.run_figures import COLOURS, REFERENCE_COLOUR
 from asyncopt.theory import asynchronous_throughput
 from figures import convex, reported, style
 from figures.style import Drawn

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from asyncopt.analysis import Estimate
-from asyncopt.figures import error_bars
+from asyncopt.report.study_figures import error_bars
 
 # Half of a page is 3.3 inches: 9 points at this width are still 6 there.
 WIDTH = 5.0

@@ -39,9 +39,9 @@ install_import_hook(
         "asyncopt.problems.logistic_optimum",
         "asyncopt.problems.problem",
         "asyncopt.problems.quadratic",
-        "asyncopt.replay.engine",
-        "asyncopt.replay.measure",
-        "asyncopt.replay.plan",
+        "asyncopt.engine.loop",
+        "asyncopt.engine.measure",
+        "asyncopt.engine.plan",
     ],
     "beartype.beartype",
 )
@@ -63,7 +63,7 @@ def digits():
 # Imports everything once; each command line is then run by a child of its own, as a new process would.
 SERVER = """
 import json, os, runpy, sys
-import asyncopt.experiment
+import asyncopt.run.experiment
 import hydra._internal.utils
 hydra._internal.utils.is_under_debugger = lambda: False  # it goes through all modules, which takes 0.25 s each time
 for line in sys.stdin:

@@ -6,9 +6,10 @@ import optax
 from omegaconf import OmegaConf
 
 import asyncopt
-from asyncopt import staleness, store
+from asyncopt.engine import Run, Settings, replay_batch
+from asyncopt.files import records
 from asyncopt.optim import step_size
-from asyncopt.replay import Run, Settings, replay_batch
+from asyncopt.run import staleness
 
 LENGTHS = (30, 100, 600, 3000)
 # Not about the minimiser: an iterate thrown from side to side would still be right on average.
@@ -65,7 +66,7 @@ def _save(rule, trace, result, folder, made, target, learning_rate, schedule, se
         "trace": {"_target_": "asyncopt.traces.constant", "num_updates": trace.num_updates, "delay": trace.max_delay},
         "precision": "float64",
     }
-    store.save_run(folder, OmegaConf.create(config), made, trace, result)
+    records.save_run(folder, OmegaConf.create(config), made, trace, result)
 
 
 def ascent(transform):

@@ -14,7 +14,7 @@ import types
 import hydra
 import pytest
 
-from asyncopt import experiment
+from asyncopt.run import experiment
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "how_to").glob("*.md"))]

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from asyncopt import names
 from asyncopt.analysis import bootstrap
 from asyncopt.analysis.bootstrap import Estimate
 from asyncopt.checks import InputError, check_number
-from asyncopt.store import Record
+from asyncopt.files.records import Record
+from asyncopt.run import names
 
 OURS, SYNCHRONOUS = "APAM", "synchronous AMSGrad"
 # What falls during training: F, and the share of the held-out rows that are classified wrongly.

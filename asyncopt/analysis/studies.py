@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from asyncopt import names, staleness, theory
+from asyncopt import theory
 from asyncopt.checks import InputError
+from asyncopt.run import names, staleness
 
 # What is measured at the end of a run; the first two are what the theorems bound.
 QUANTITIES = {

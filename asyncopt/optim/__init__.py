@@ -1,6 +1,7 @@
 """Optax transforms: APAM, and staleness for any training loop. They know nothing of traces."""
 
 from asyncopt.optim.apam import ApamState, apam, scale_by_apam
+from asyncopt.optim.constraints import Box, Constraint, L2Ball
 from asyncopt.optim.delay import DelayGradientsState, delay_gradients
 from asyncopt.optim.parametric import parametric
 from asyncopt.optim.schedules import step_size
@@ -15,7 +16,10 @@ from asyncopt.optim.staleness_aware import (
 __all__ = [
     "WRAPPER_STATES",
     "ApamState",
+    "Box",
+    "Constraint",
     "DelayGradientsState",
+    "L2Ball",
     "apam",
     "buffer_updates",
     "compensate_delay",

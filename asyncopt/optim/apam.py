@@ -11,7 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from asyncopt.checks import InputError, check_number
-from asyncopt.constraints import Constraint
+from asyncopt.optim.constraints import Constraint
 
 
 class ApamState(NamedTuple):

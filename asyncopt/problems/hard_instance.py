@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from asyncopt.checks import check_integer, check_number
-from asyncopt.constraints import Box
+from asyncopt.optim.constraints import Box
 from asyncopt.problems.problem import Constants
 
 

@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int, Key
 
 from asyncopt.checks import InputError, check_integer, check_number
-from asyncopt.constraints import Box, Constraint
+from asyncopt.optim.constraints import Box, Constraint
 from asyncopt.problems.data import Dataset, Matrix, by_name, with_intercept
 from asyncopt.problems.logistic_optimum import LogisticLoss, minimise
 from asyncopt.problems.problem import Constants

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator, cg, svds
 
 from asyncopt.checks import InputError
-from asyncopt.constraints import Box, Constraint, L2Ball
+from asyncopt.optim.constraints import Box, Constraint, L2Ball
 from asyncopt.problems.data import Matrix
 
 Vector = Float[np.ndarray, " n"]

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Key
 from numpy.typing import ArrayLike
 
 from asyncopt.checks import InputError, check_integer, check_number
-from asyncopt.constraints import Box, Constraint
+from asyncopt.optim.constraints import Box, Constraint
 from asyncopt.problems.problem import Constants
 
 

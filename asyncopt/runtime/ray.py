@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import PyTree
 
 from asyncopt.checks import InputError, check_number
+from asyncopt.engine.stepwise import gradient_on_host
 from asyncopt.problems import Problem
-from asyncopt.ray_session import ray_session
-from asyncopt.replay.stepwise import gradient_on_host
 from asyncopt.runtime.crew import Lost, Order, Pace, Sent, wait_until
+from asyncopt.runtime.ray_session import ray_session
 from asyncopt.traces.cluster import AnyDuration
 
 

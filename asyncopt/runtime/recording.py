@@ -10,10 +10,11 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt64
 
-from asyncopt import npz, traces
+from asyncopt import traces
 from asyncopt.checks import InputError
-from asyncopt.replay import Result
-from asyncopt.replay.checkpoint import plain
+from asyncopt.engine import Result
+from asyncopt.engine.checkpoint import plain
+from asyncopt.files import npz
 from asyncopt.traces import Trace
 
 TRACE, RECORDING = "trace.npz", "recording.npz"

@@ -13,14 +13,14 @@ import numpy as np
 import optax
 from jaxtyping import DTypeLike, PyTree
 
-from asyncopt import progress as progress_bar
 from asyncopt import traces
 from asyncopt.checks import InputError
+from asyncopt.engine import Checkpoint, Run, Settings, plan
+from asyncopt.engine import progress as progress_bar
+from asyncopt.engine.checkpoint import Snapshot
+from asyncopt.engine.prepare import prepare
+from asyncopt.engine.stepwise import Stepwise, digest
 from asyncopt.problems import Problem
-from asyncopt.replay import Checkpoint, Run, Settings, plan
-from asyncopt.replay.checkpoint import Moment
-from asyncopt.replay.prepare import prepare
-from asyncopt.replay.stepwise import Stepwise, digest
 from asyncopt.runtime.crew import Crew, Lost, Order, Sent
 from asyncopt.runtime.recording import Recording
 from asyncopt.traces import Trace
@@ -79,7 +79,7 @@ def record(
         )
     server = _Server(Stepwise(run, settings), crew)
     if checkpoint is not None:
-        server.go_on_from(checkpoint)
+        server.resume_from(checkpoint)
     with progress_bar.reporter(num_updates, 1, progress) as report, contextlib.closing(crew):
         report(server.run.made)
         crew.start(problem, seed, server.run.params)
@@ -87,8 +87,8 @@ def record(
         try:
             server.serve(num_updates, synchronous, report, checkpoint)
         except BaseException:
-            if checkpoint is not None and server.can_go_on_from_here(synchronous):
-                checkpoint.save(server.moment())
+            if checkpoint is not None and server.can_resume_from_here(synchronous):
+                checkpoint.save(server.snapshot())
             raise
     return server.recording()
 
@@ -151,7 +151,7 @@ class _Server:
             together.clear()
             report(self.run.made - made)
             if checkpoint is not None and checkpoint.is_due and self.run.made < num_updates:
-                checkpoint.save(self.moment())
+                checkpoint.save(self.snapshot())
 
     def _dispatch(self, worker: int) -> None:
         params = jax.tree.map(np.asarray, self.run.params)
@@ -217,26 +217,26 @@ class _Server:
             self.crew.replace(worker)  # nobody knows what else is on its way from there
         self._dispatch(worker)
 
-    def can_go_on_from_here(self, synchronous: bool) -> bool:
+    def can_resume_from_here(self, synchronous: bool) -> bool:
         """Whether what is known fits together, wherever the run was stopped."""
         noted = len(self.rows["digest"])  # the last to be noted of an update
         return 0 < noted == self.run.made and not (synchronous and noted % self.crew.num_workers)
 
-    def moment(self) -> Moment:
+    def snapshot(self) -> Snapshot:
         """Returns the run as it is now, to be kept on disk."""
         columns = self._columns()
         said = np.frombuffer(json.dumps(self.incidents).encode(), np.uint8)
-        return self.run.moment((columns, said))
+        return self.run.snapshot((columns, said))
 
-    def go_on_from(self, checkpoint: Checkpoint) -> None:
+    def resume_from(self, checkpoint: Checkpoint) -> None:
         """Takes up the run that a checkpoint holds, if it holds it."""
-        kept = checkpoint.load(self.moment())
+        kept = checkpoint.load(self.snapshot())
         if kept is None or not kept.made:
             return
         columns, said = kept.rows
         self.rows = {name: list(np.moveaxis(values, -1, 0)) for name, values in columns.items()}
         self.incidents = json.loads(said.tobytes())
-        self.run.go_on_from(kept)
+        self.run.resume_from(kept)
         self.earlier = float(self.rows["time"][-1])
         self.next_sample = int(max(self.rows["sample"])) + 1
         log.warning("update %d: the run goes on from its checkpoint", kept.made)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Int, PyTree
 
-from asyncopt.replay.blocks import slices
+from asyncopt.engine.blocks import slices
 
 _WRITING = -1
 

@@ -8,8 +8,8 @@ import jax
 from jaxtyping import PyTree
 
 from asyncopt.checks import InputError, check_integer, check_number
+from asyncopt.engine.stepwise import gradient_on_host
 from asyncopt.problems import Problem
-from asyncopt.replay.stepwise import gradient_on_host
 from asyncopt.runtime.crew import Lost, Order, Pace, Sent, wait_until
 from asyncopt.runtime.shared_memory import SharedParams
 from asyncopt.traces.cluster import AnyDuration

@@ -6,8 +6,8 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-from asyncopt import npz
 from asyncopt.checks import InputError
+from asyncopt.files import npz
 from asyncopt.traces.trace import FILE_KIND, Trace
 
 

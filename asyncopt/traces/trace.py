@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from asyncopt import npz
 from asyncopt.checks import InputError, check_integer
+from asyncopt.files import npz
 
 # What a trace file says it is.
 FILE_KIND = "asyncopt.trace/1"

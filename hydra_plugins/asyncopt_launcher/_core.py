@@ -19,9 +19,9 @@ from asyncopt.checks import InputError
 from hydra_plugins.asyncopt_launcher._composed import ComposedOnce
 
 if TYPE_CHECKING:
-    from asyncopt.batching import Job, Part, Sweep
-    from asyncopt.engines import Engine
-    from asyncopt.progress import SweepLine
+    from asyncopt.engine.progress import SweepLine
+    from asyncopt.sweeps.batching import Job, Part, Sweep
+    from asyncopt.sweeps.engines import Engine
 
 log = logging.getLogger("asyncopt.launcher")
 
@@ -77,8 +77,8 @@ class Sweeping:
         return config
 
     def _launch_ours(self, configs: dict[int, DictConfig], overrides: dict[int, Sequence[str]]) -> dict[int, JobReturn]:
-        from asyncopt import batching
-        from asyncopt.progress import SweepLine
+        from asyncopt.engine.progress import SweepLine
+        from asyncopt.sweeps import batching
 
         jobs = {number: _job(number, config) for number, config in configs.items()}
         with_others = [job for job in jobs.values() if not _needs_its_own(configs[job.number])]
@@ -105,7 +105,8 @@ class Sweeping:
         self, part: "Part", jobs: dict[int, "Job"], configs: dict[int, DictConfig], sweep: "Sweep", line: "SweepLine"
     ) -> dict[int, JobReturn]:
         """Makes a batch, and then lets each of its jobs run, which finds its results there."""
-        from asyncopt import batching, experiment
+        from asyncopt.run import experiment
+        from asyncopt.sweeps import batching
 
         waiting = [number for number in part.numbers if sweep.ahead[number].record is None]
         line.begin(len(waiting))
@@ -181,8 +182,8 @@ class _Shipment:
 
     def __call__(self) -> dict[int, JobReturn]:
         """Runs the batch, and returns what its jobs return."""
-        from asyncopt import batching
-        from asyncopt.progress import SweepLine
+        from asyncopt.engine.progress import SweepLine
+        from asyncopt.sweeps import batching
 
         Singleton.set_state(self.state)
         setup_globals()
@@ -202,7 +203,7 @@ class _Shipment:
 
 def _job(number: int, config: DictConfig) -> "Job":
     """Returns a job as the planning takes it."""
-    from asyncopt.batching import Job
+    from asyncopt.sweeps.batching import Job
 
     task_config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     with _hydra_config(config):

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from asyncopt import staleness
 from asyncopt.analysis import Study
+from asyncopt.run import staleness
 
 LENGTHS = (1000, 3162, 10_000, 31_623, 100_000)
 RULES = (0, "K**0.125", "K**0.25", "K**0.375", "K**0.5")

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from asyncopt import InputError, fit, traces
+from asyncopt import InputError, traces
 from asyncopt.analysis import cluster_fit
+from asyncopt.report import fitting
 from asyncopt.traces import Trace, cluster, durations
 from tests.reference import mean_value_analysis
 
@@ -71,7 +72,7 @@ def test_refuses_what_says_nothing():
 
 def test_the_command(tmp_path, capsys):
     cluster(400, 3, seed=1).save(tmp_path / "trace.npz")
-    assert fit.main([str(tmp_path)]) == 0
+    assert fitting.main([str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "'trace=cluster' 'trace.num_workers=3' 'trace.compute={distribution:" in said
     assert sorted(path.name for path in (tmp_path / "trace-fit").iterdir()) == [
@@ -79,7 +80,7 @@ def test_the_command(tmp_path, capsys):
     ]  # fmt: skip
     assert traces.load(tmp_path / "trace-fit" / "synthetic.npz").num_workers == 3
     (tmp_path / "delays.csv").write_text("\n".join(["0", "1", *["2"] * 60]))
-    assert fit.main([str(tmp_path / "delays.csv"), "--output", str(tmp_path / "elsewhere")]) == 0
+    assert fitting.main([str(tmp_path / "delays.csv"), "--output", str(tmp_path / "elsewhere")]) == 0
     assert "from delays alone" in capsys.readouterr().out
-    assert fit.main([str(tmp_path / "nothing.csv")]) == 1
+    assert fitting.main([str(tmp_path / "nothing.csv")]) == 1
     assert "asyncopt.fit: " in capsys.readouterr().err

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 import asyncopt
-from asyncopt import InputError, compare, comparison_figures
+from asyncopt import InputError
 from asyncopt.analysis import CONFIRMED, INCONCLUSIVE, VIOLATED, bootstrap
 from asyncopt.analysis import comparison as comparisons
 from asyncopt.analysis.advantages import advantages, shrinking, throughputs
-from asyncopt.store import Record
+from asyncopt.files.records import Record
+from asyncopt.report import comparing, comparison_figures
 
 SEEDS = 8
 METHODS = {
@@ -167,7 +168,7 @@ def test_what_cannot_be_compared_is_left_out(tmp_path):
         compared(few)
     with pytest.raises(InputError, match=r"progress is 1\.5, expected a finite number > 0 and < 1"):
         compared(good, progress=1.5)
-    assert compare.main([str(tmp_path / "nowhere")]) == 1
+    assert comparing.main([str(tmp_path / "nowhere")]) == 1
 
 
 def test_an_interval_without_an_upper_end_leaves_the_axes_alone():
@@ -189,8 +190,8 @@ def test_the_report(tmp_path, monkeypatch):
         for method, speed in (("APAM", 0.1), ("SGD", 1e-6), ("synchronous AMSGrad", 0.05))
         for p in (1, 2, 4)
     ]
-    monkeypatch.setattr(compare.store, "load_records", lambda folder: ((str(i), one) for i, one in enumerate(runs)))
-    text, left_out = compare.compare(tmp_path, tmp_path / "report")
+    monkeypatch.setattr(comparing.store, "load_records", lambda folder: ((str(i), one) for i, one in enumerate(runs)))
+    text, left_out = comparing.compare(tmp_path, tmp_path / "report")
     assert not left_out
     assert "∞ ✓" in text
     assert "| exponential times | 4 " in text

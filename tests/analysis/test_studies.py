@@ -129,7 +129,7 @@ def test_a_gap_that_is_unknown(runs):
 def test_traces_with_a_clock_have_a_throughput(tmp_path):
     from omegaconf import OmegaConf
 
-    from asyncopt import store
+    from asyncopt.files import records
 
     problem, trace = sweep.quadratic(50), asyncopt.traces.cluster(50, 4, server=0.1)
     result = asyncopt.replay(problem, asyncopt.apam(0.1, constraint=problem.constraint), trace, seeds=range(2))
@@ -138,7 +138,7 @@ def test_traces_with_a_clock_have_a_throughput(tmp_path):
         "optimizer": {"_target_": "asyncopt.apam"},
         "trace": {"_target_": "asyncopt.traces.cluster", "num_workers": 4},
     }
-    store.save_run(tmp_path / "0", OmegaConf.create(config), problem, trace, result)
+    records.save_run(tmp_path / "0", OmegaConf.create(config), problem, trace, result)
     (study,) = studies(asyncopt.load_runs(tmp_path))
     assert study.cells["throughput"].iloc[0] == pytest.approx(50 / trace.time[-1])
     assert study.rules == ["num_workers = 4"]

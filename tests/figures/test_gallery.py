@@ -11,10 +11,12 @@ from omegaconf import OmegaConf
 
 import asyncopt
 import figures.__main__ as gallery
-from asyncopt import experiment, store, traces
+from asyncopt import traces
 from asyncopt.analysis import studies
 from asyncopt.analysis.speedup_fit import fit_speedup
-from asyncopt.replay import Result
+from asyncopt.engine import Result
+from asyncopt.files import records
+from asyncopt.run import experiment
 from figures import artificial_delay, convex, delays, networks, phase, rates, reported, speedup
 from tests import sweep as sweeps
 
@@ -33,7 +35,7 @@ def _save(folder, config, *, seeds=(0, 1), step, metrics, time=None):
         seeds=tuple(seeds), num_slots=2, seconds=1.0, updates_per_second=1.0,
     )  # fmt: skip
     problem = asyncopt.problems.quadratic(2, 2.0)
-    store.save_run(folder, OmegaConf.create(config), problem, traces.synchronous(int(step[-1])), result)
+    records.save_run(folder, OmegaConf.create(config), problem, traces.synchronous(int(step[-1])), result)
 
 
 def _convex_runs(folder, slowness):

@@ -19,9 +19,10 @@ from omegaconf import OmegaConf
 
 import asyncopt
 from asyncopt import __main__ as main_module
-from asyncopt import batching, experiment
 from asyncopt.__main__ import CONFIG_FOLDER
-from asyncopt.replay import engine
+from asyncopt.engine import loop
+from asyncopt.run import experiment
+from asyncopt.sweeps import batching
 from hydra_plugins.asyncopt_launcher import _core
 from hydra_plugins.asyncopt_launcher._composed import ComposedOnce
 from tests.hydra_plugins import seen
@@ -227,7 +228,7 @@ def test_refuses_no_runs_at_all_on_a_device(tmp_path, command_lines):
 
 def test_one_compilation_for_delays_steps_and_seeds(tmp_path, monkeypatch):
     traced = []
-    advance = engine.advance
+    advance = loop.advance
     monkeypatch.setattr(engine, "advance", lambda *arguments: traced.append(True) or advance(*arguments))
     jax.clear_caches()
     settings = [

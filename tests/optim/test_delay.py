@@ -22,7 +22,7 @@ def test_in_a_loop_it_equals_a_replay_of_a_constant_delay_after_the_wait():
     problem = asyncopt.problems.quadratic(4, noise=0.0)
     delay, num_updates = 3, 50
     chained = optax.chain(asyncopt.delay_gradients(delay), optax.sgd(0.05))
-    params = problem.init(asyncopt.replay.init_key(jax.random.key(0)))
+    params = problem.init(asyncopt.engine.init_key(jax.random.key(0)))
     state = chained.init(params)
     for _ in range(num_updates + delay):
         updates, state = chained.update(problem.eigenvalues * params, state, params)

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 import asyncopt
-from asyncopt import InputError, runtime, store, verify
+from asyncopt import InputError, runtime
+from asyncopt.files import records
+from asyncopt.run import verification
 from asyncopt.runtime.ray import Ray
 from tests.runtime.test_server import APAM, check_replays
 
@@ -120,10 +122,10 @@ def test_a_server_that_is_killed_goes_on(nothing_left, tmp_path):
     assert "updates a second on the real clock" in ended.stdout
     log = (tmp_path / "out" / "asyncopt.log").read_text()
     assert "the run goes on from its checkpoint" in log
-    record = store.load_run(tmp_path / "out")
+    record = records.load_run(tmp_path / "out")
     assert record.summary["trace"]["num_updates"] == 600
     assert not (tmp_path / "out" / "checkpoint.npz").exists()
-    verified = verify.verify(tmp_path / "out")
+    verified = verification.verify(tmp_path / "out")
     assert verified.differs_at is None, verified.text
     assert "600 updates of 2 workers: every iterate is the recorded one, to the last bit" in verified.text
 

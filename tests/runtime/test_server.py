@@ -10,8 +10,8 @@ import pytest
 
 import asyncopt
 from asyncopt import InputError, runtime
-from asyncopt.replay import Checkpoint, stepwise
-from asyncopt.replay.stepwise import digest
+from asyncopt.engine import Checkpoint, stepwise
+from asyncopt.engine.stepwise import digest
 from asyncopt.runtime import Lost, Threads
 from asyncopt.runtime.recording import final_leaves, load
 

@@ -6,8 +6,8 @@ import pathlib
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from asyncopt import npz
 from asyncopt.checks import InputError
+from asyncopt.files import npz
 from asyncopt.problems.data.images import ImageData, check_labels
 from asyncopt.problems.data.source import find
 

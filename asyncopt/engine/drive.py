@@ -1,0 +1,100 @@
+"""Drives the compiled loop from stop to stop; between two of its calls there is progress, and time for checkpoints."""
+
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Int
+
+from asyncopt.engine.checkpoint import Checkpoint, Snapshot
+from asyncopt.engine.loop import Evaluation, LoopState, Stops
+
+# A call of the compiled loop begins with a copy of the history, so it evaluates several times if there is time; and a
+# run is at most about so many calls.
+_STOPS_A_CALL = 16
+_MAX_CALLS = 1000
+# Seconds that a call should take at most: as long as somebody waits for a sign of progress, or after Ctrl-C.
+_PATIENCE = 0.5
+# The first calls find out how many updates that is; each makes at most this many times as many as the one before.
+_GROWTH = 8
+
+Advance = Callable[[LoopState, Stops], tuple[LoopState, Evaluation]]
+
+
+def drive(
+    start: Callable[[], LoopState],
+    advance: Advance,
+    steps: Int[np.ndarray, " E"],
+    report: Callable[[int], object],
+    checkpoint: Checkpoint | None = None,
+) -> Snapshot:
+    """Runs to the last of ``steps`` and evaluates at each.
+
+    Where a call of the loop ends changes nothing in what it computes.
+
+    Args:
+      start: makes the state before the first update.
+      advance: the compiled loop.
+      steps: updates made at each evaluation, from 0 on, increasing.
+      report: called with the number of updates made since it was last called.
+      checkpoint: where to keep the run on its way, also when it is interrupted; it goes on from there if it can.
+
+    Returns:
+      The run after its last update, its evaluations in one part.
+    """
+    per_call = max(_STOPS_A_CALL, -(-len(steps) // _MAX_CALLS))
+    # Called first where it only evaluates, so that compiling is no part of the time.
+    now = _call(advance, Snapshot(start(), (), 0, 0, 0.0), np.array([0]), [True], per_call)._replace(seconds=0.0)
+    if checkpoint is not None and (kept := checkpoint.load(now)) is not None:
+        now = kept
+        report(now.made)
+    budget = 1
+    try:
+        while now.made < steps[-1]:
+            stops, wanted = _next_stops(steps, now.made, now.made + budget, per_call)
+            before = now
+            now = _call(advance, now, stops, wanted, per_call)
+            report(now.made - before.made)
+            took = max(now.seconds - before.seconds, 1e-6)
+            budget = max(1, int((now.made - before.made) * min(_PATIENCE / took, _GROWTH)))
+            if checkpoint is not None and checkpoint.is_due and now.made < steps[-1]:
+                checkpoint.save(now)
+    except KeyboardInterrupt:
+        if checkpoint is not None and now.made > 0:
+            checkpoint.save(now)
+        raise
+    return now.in_one_part()
+
+
+def _next_stops(
+    steps: Int[np.ndarray, " E"], made: int, horizon: int, per_call: int
+) -> tuple[Int[np.ndarray, " stops"], list[bool]]:
+    """Returns the next evaluations up to ``horizon``, or else the horizon as a stop where nothing is evaluated."""
+    first = int(np.searchsorted(steps, made, side="right"))
+    stops = steps[first : first + per_call]
+    stops = stops[stops <= horizon]
+    return (stops, [True] * len(stops)) if len(stops) else (np.array([horizon]), [False])
+
+
+def _call(advance: Advance, now: Snapshot, stops: Int[np.ndarray, " stops"], wanted: list[bool], per_call: int) -> Snapshot:
+    """Calls the loop once, and waits for it. Every call has the same shape, so that the loop is compiled once."""
+    began = time.perf_counter()
+    filling = per_call - len(stops)
+    state, evaluation = advance(
+        now.state,
+        Stops(
+            jnp.asarray(now.made, jnp.int32),
+            jnp.asarray(now.evaluated, jnp.int32),
+            jnp.asarray(np.append(stops, np.repeat(stops[-1], filling)), jnp.int32),
+            jnp.asarray([*wanted, *[False] * filling]),
+        ),
+    )
+    jax.block_until_ready(state)
+    evaluations = now.evaluations
+    if any(wanted):
+        evaluations += (jax.tree.map(lambda x: np.asarray(x)[..., : len(wanted)], evaluation),)
+    made = int(stops[-1])
+    evaluated = made if wanted[-1] else now.evaluated
+    return Snapshot(state, evaluations, made, evaluated, now.seconds + time.perf_counter() - began)

@@ -1,0 +1,355 @@
+"""The compiled loop: one update after another, each with the gradient of the iterate that the trace names."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key, PyTree
+
+from asyncopt.engine import measure
+from asyncopt.engine.blocks import block_of
+from asyncopt.optim import ApamState
+from asyncopt.problems import Problem
+
+RUNS = "runs"  # the mesh axis over which seeds are spread
+
+
+class Schedule(NamedTuple):
+    """The trace and its plan as the loop takes them, int32."""
+
+    read_slot: Int[Array, " K"] | Int[Array, "K B"]  # with the slot of each block where reads are inconsistent
+    write_slot: Int[Array, " K"]
+    delay: Int[Array, " K"]
+
+
+class LoopState(NamedTuple):
+    """All that a run carries from one update to the next."""
+
+    params: PyTree  # x_k, iterate k
+    optimizer_state: PyTree
+    history: PyTree  # like params, each leaf with a leading axis of slots; of another dtype if asked for
+    average: PyTree  # mean of iterates 0..k - 1, float32 at least
+    drift_sum: Float[Array, ""]  # Σ ‖x_k - y_k‖² since the last evaluation
+    diverged_at: Int[Array, ""]  # first update that gave a non-finite iterate, or -1
+    bound_terms: measure.BoundTerms | None
+
+
+class Evaluation(NamedTuple):
+    """What is known of a run at one moment; a leading axis of moments once collected."""
+
+    objective: Float[Array, ""]  # F(x_k)
+    grad_norm_sq: Float[Array, ""]  # ‖∇F(x_k)‖²
+    average_objective: Float[Array, ""]  # F(x̄_k)
+    drift: Float[Array, ""]  # mean ‖x_k - y_k‖² over the updates since the evaluation before
+    metrics: dict[str, Array]
+    bound_terms: measure.BoundTerms | None
+    last_terms: measure.LastTerms | None
+
+
+@jax.jit
+def batch_keys(seed_key: Key[Array, ""], samples: Int[Array, " K"]) -> Key[Array, " K"]:
+    """Returns `batch_key` of each sample; made before the loop, where one call makes all of them."""
+    return jax.vmap(batch_key, in_axes=(None, 0))(seed_key, samples)
+
+
+def batch_key(seed_key: Key[Array, ""], sample: Int[Array, ""] | int) -> Key[Array, ""]:
+    """Returns the key of mini-batch number ``sample`` in the run of ``seed_key``: it depends on nothing else."""
+    return jax.random.fold_in(jax.random.fold_in(seed_key, 1), sample)
+
+
+def init_key(seed_key: Key[Array, ""]) -> Key[Array, ""]:
+    """Returns the key of the start in the run of ``seed_key``."""
+    return jax.random.fold_in(seed_key, 0)
+
+
+def start(
+    optimizer: optax.GradientTransformationExtraArgs,
+    params: PyTree,
+    capacity: int,
+    history_dtype: DTypeLike | None,
+    record_bounds: bool,
+) -> LoopState:
+    """Returns the state before the first update: iterate 0 in slot 0 of an otherwise empty history.
+
+    Args:
+      optimizer: how to step.
+      params: iterate 0.
+      capacity: slots of the history.
+      history_dtype: of the iterates in it; None for that of the parameters.
+      record_bounds: whether to keep what the bounds need.
+    """
+
+    def empty_but_for_the_first(x):
+        dtype = history_dtype or x.dtype
+        return jnp.zeros((capacity, *x.shape), dtype).at[0].set(x.astype(dtype))
+
+    optimizer_state = optimizer.init(params)
+    average = jax.tree.map(measure.wide, params)
+    dtype = measure.drift(params, params).dtype
+    apam_state = measure.find_apam_state(optimizer_state, params) if record_bounds else None
+    return LoopState(
+        params=params,
+        optimizer_state=optimizer_state,
+        history=jax.tree.map(empty_but_for_the_first, params),
+        average=average,
+        drift_sum=jnp.zeros((), dtype),
+        diverged_at=jnp.full((), -1, jnp.int32),
+        bound_terms=None if apam_state is None else measure.no_terms(dtype),
+    )
+
+
+def update(
+    problem: Problem,
+    optimizer: optax.GradientTransformationExtraArgs,
+    schedule: Schedule,
+    batch_keys: Key[Array, " K"],
+    k: Int[Array, ""],
+    state: LoopState,
+) -> LoopState:
+    """Makes update k: takes the gradient at the stale iterate, steps from the newest, and measures."""
+    stale = read(state.history, schedule.read_slot[k], state.params)
+    gradient = gradient_at(problem, stale, batch_keys[k])
+    params, optimizer_state = step(optimizer, state.params, state.optimizer_state, gradient, schedule.delay[k], stale)
+    seen, never = measured(state, k, stale, gradient)
+    # XLA updates the history in place only if it can see that no read comes after the write; else it copies all of it
+    # in every update. Gradient and step come before, since what is written depends on them. What is measured, which
+    # is never negative, is made to come before too.
+    slot = schedule.write_slot[k] + never
+    history = jax.tree.map(
+        lambda slots, x: jax.lax.dynamic_update_index_in_dim(slots, x.astype(slots.dtype), slot, 0),
+        state.history,
+        params,
+    )
+    return seen._replace(params=params, optimizer_state=optimizer_state, history=history)
+
+
+def read(history: PyTree, slot: Int[Array, ""] | Int[Array, " B"], like: PyTree) -> PyTree:
+    """Returns the iterate in a slot, or block by block from several, with the dtypes of ``like``."""
+    if slot.ndim == 0:
+        return jax.tree.map(
+            lambda slots, x: jax.lax.dynamic_index_in_dim(slots, slot, keepdims=False).astype(x.dtype), history, like
+        )
+    leaves, structure = jax.tree.flatten(like)
+    places = block_of([leaf.size for leaf in leaves], slot.shape[0])
+
+    def gathered(slots, x, blocks):
+        rows = slots.reshape(slots.shape[0], -1)
+        return rows[slot[blocks], np.arange(x.size)].reshape(x.shape).astype(x.dtype)
+
+    return jax.tree.unflatten(structure, map(gathered, jax.tree.leaves(history), leaves, places))
+
+
+def gradient_at(problem: Problem, stale: PyTree, key: Key[Array, ""]) -> PyTree:
+    """Returns the gradient of the mini-batch of ``key``."""
+    return jax.grad(problem.loss)(stale, problem.sample(key))
+
+
+def step(
+    optimizer: optax.GradientTransformationExtraArgs,
+    params: PyTree,
+    optimizer_state: PyTree,
+    gradient: PyTree,
+    delay: Int[Array, ""],
+    stale: PyTree,
+) -> tuple[PyTree, PyTree]:
+    """Returns the next iterate and the optimizer's state after it."""
+    steps, optimizer_state = optimizer.update(gradient, optimizer_state, params, delay=delay, stale_params=stale)
+    return optax.apply_updates(params, steps), optimizer_state
+
+
+def measured(state: LoopState, k: Int[Array, ""], stale: PyTree, gradient: PyTree) -> tuple[LoopState, Bool[Array, ""]]:
+    """Returns the state before update k with what that update adds to the measurements.
+
+    Besides, a number that is never true and depends on all that was measured.
+    """
+    drift = measure.drift(state.params, stale)
+    never = drift < 0
+    bound_terms = state.bound_terms
+    if bound_terms is not None:
+        before = _apam_state(state)
+        bound_terms = measure.add_state(bound_terms, before)
+        bound_terms = measure.add_gradient(bound_terms, before, gradient)
+        never |= (bound_terms.gradient_max < 0) | (bound_terms.scaled_gradient_sum < 0)
+    # NaN says that iterate k is not finite, so update k - 1 did it. That the last one is, `evaluate` checks.
+    newly_diverged = (state.diverged_at < 0) & jnp.isnan(drift)
+    weight = 1 / (k + 1).astype(drift.dtype)  # one division, not one a coordinate
+    return state._replace(
+        average=jax.tree.map(
+            lambda mean, x: mean + (x - mean) * weight.astype(mean.dtype), state.average, state.params
+        ),
+        drift_sum=state.drift_sum + drift,
+        diverged_at=jnp.where(newly_diverged, jnp.maximum(k - 1, 0), state.diverged_at),
+        bound_terms=bound_terms,
+    ), never
+
+
+class Marks(NamedTuple):
+    """What an evaluation changes in the state of a run."""
+
+    drift_sum: Float[Array, ""]
+    diverged_at: Int[Array, ""]
+
+
+def evaluate(problem: Problem, state: LoopState, step: Array, previous_step: Array) -> tuple[Marks, Evaluation]:
+    """Evaluates the iterate and the average after ``step`` updates; a diverged run evaluates to infinity."""
+    objective, gradient = jax.value_and_grad(problem.objective)(state.params)
+    grad_norm_sq = measure.norm_sq(gradient)
+    average_objective = problem.objective(state.average)
+    finite = ~jnp.isnan(measure.drift(state.params, state.params))
+    diverged_at = jnp.where((state.diverged_at < 0) & ~finite, jnp.maximum(step - 1, 0), state.diverged_at)
+
+    def finite_or_inf(value):
+        return jnp.where((diverged_at < 0) & ~jnp.isnan(value), value, jnp.inf)
+
+    metrics = getattr(problem, "metrics", lambda params: {})(state.params)
+    bound_terms, last_terms = state.bound_terms, None
+    if bound_terms is not None:
+        bound_terms = measure.add_state(bound_terms, _apam_state(state))
+        last_terms = measure.last_terms(_apam_state(state))
+    evaluation = Evaluation(
+        objective=finite_or_inf(objective),
+        grad_norm_sq=finite_or_inf(grad_norm_sq),
+        average_objective=finite_or_inf(average_objective),
+        drift=finite_or_inf(state.drift_sum / jnp.maximum(step - previous_step, 1)),
+        metrics=metrics,
+        bound_terms=jax.tree.map(finite_or_inf, bound_terms),
+        last_terms=jax.tree.map(finite_or_inf, last_terms),
+    )
+    return Marks(jnp.zeros_like(state.drift_sum), diverged_at), evaluation
+
+
+def _apam_state(state: LoopState) -> ApamState:
+    found = measure.find_apam_state(state.optimizer_state, state.params)
+    assert found is not None, "bound_terms are kept only where `start` found the state"
+    return found
+
+
+class Inputs(NamedTuple):
+    """All that the loop is given and does not change."""
+
+    problem: Problem
+    optimizer: optax.GradientTransformationExtraArgs
+    schedule: Schedule
+    batch_keys: Key[Array, " K"]  # of the mini-batch of each update
+
+
+class Stops(NamedTuple):
+    """How far to go, and where to evaluate on the way."""
+
+    made: Int[Array, ""]  # int32, updates made before
+    evaluated: Int[Array, ""]  # int32, updates made when the run was last evaluated
+    stops: Int[Array, " E"]  # int32, non-decreasing
+    wanted: Bool[Array, " E"]  # whether to evaluate there; else the evaluation is all zeros
+
+
+def advance(inputs: Inputs, state: LoopState, stops: Stops) -> tuple[LoopState, Evaluation]:
+    """Runs to each of the stops in turn, and evaluates where that is wanted.
+
+    Returns:
+      The state after the last stop, and the evaluations, with a leading axis of length E.
+    """
+    problem, optimizer, schedule, batch_keys = inputs
+
+    def one_update(k, state):
+        return update(problem, optimizer, schedule, batch_keys, k, state)
+
+    def to_stop(carry, goal):
+        (state, made, evaluated), (stop, wanted) = carry, goal
+        state = jax.lax.fori_loop(made, stop, one_update, state)
+        # The history stays outside: what goes through a condition may be copied.
+        seen = state._replace(history=None)
+        nothing = jax.tree.map(
+            lambda x: jnp.zeros(x.shape, x.dtype),
+            jax.eval_shape(lambda seen: evaluate(problem, seen, stop, stop), seen),
+        )
+        marks, evaluation = jax.lax.cond(
+            wanted,
+            lambda: evaluate(problem, seen, stop, evaluated),
+            lambda: (Marks(state.drift_sum, state.diverged_at), nothing[1]),
+        )
+        return (state._replace(**marks._asdict()), stop, jnp.where(wanted, stop, evaluated)), evaluation
+
+    first = (state, stops.made, stops.evaluated)
+    (state, _, _), evaluations = jax.lax.scan(to_stop, first, (stops.stops, stops.wanted))
+    return state, evaluations
+
+
+@eqx.filter_jit
+def start_one(optimizer, params, capacity, history_dtype, record_bounds):
+    """Compiled `start` of a single run."""
+    return _strongly_typed(start(optimizer, params, capacity, history_dtype, record_bounds))
+
+
+@eqx.filter_jit
+def start_many(mesh: Mesh, shared, own, params, capacity, history_dtype, record_bounds):
+    """Compiled `start` of a batch of runs, made where they will be run: on the devices of ``mesh``.
+
+    Args:
+      mesh: of the devices.
+      shared: the leaves of the optimizer that all runs have in common, others None.
+      own: the other leaves, with a leading axis of runs.
+      params: iterate 0 of each run.
+      capacity: as for `start`.
+      history_dtype: as for `start`.
+      record_bounds: as for `start`.
+    """
+
+    def start_it(own, params):
+        return start(eqx.combine(own, shared), params, capacity, history_dtype, record_bounds)
+
+    states = jax.vmap(start_it)(own, params)
+    return _strongly_typed(jax.lax.with_sharding_constraint(states, NamedSharding(mesh, PartitionSpec(RUNS))))
+
+
+def _strongly_typed(state: LoopState) -> LoopState:
+    """Optimizers may start from weakly typed numbers; the loop returns strong ones and would be compiled twice."""
+
+    def strong(x):
+        x = x if isinstance(x, jax.Array) else jnp.asarray(x)
+        return jax.lax.convert_element_type(x, x.dtype) if getattr(x, "weak_type", False) else x  # a key is never weak
+
+    return jax.tree.map(strong, state)
+
+
+@eqx.filter_jit
+def advance_one(inputs: Inputs, state: LoopState, stops: Stops):
+    """Compiled `advance` of a single run."""
+    return advance(inputs, state, stops)
+
+
+@eqx.filter_jit
+def advance_many(mesh: Mesh, shared: Inputs, own: Inputs, states: LoopState, stops: Stops):
+    """Compiled `advance` of a batch of runs, spread over the devices of ``mesh``.
+
+    Args:
+      mesh: of the devices.
+      shared: the leaves of the inputs that all runs have in common, others None. Seeds of one trace share the
+        schedule, and their histories are read and written by one plain index.
+      own: the other leaves, with a leading axis of runs.
+      states: with a leading axis of runs.
+      stops: of all runs.
+    """
+    arrays, static = eqx.partition(shared, eqx.is_array)
+    many, one = PartitionSpec(RUNS), PartitionSpec()
+
+    def on_one_device(arrays, own, states, stops):
+        def run(own, state):
+            return advance(eqx.combine(own, arrays, static), state, stops)
+
+        if len(states.drift_sum) > 1:
+            return jax.vmap(run)(own, states)
+        # A batch of one would still turn matrix products into batched ones, which a CPU takes twice as long for.
+        alone = run(*jax.tree.map(lambda x: x[0], (own, states)))
+        return jax.tree.map(lambda x: x[None], alone)
+
+    return jax.shard_map(
+        on_one_device,
+        mesh=mesh,
+        in_specs=(one, many, many, one),
+        out_specs=many,
+        check_vma=False,
+    )(arrays, own, states, stops)

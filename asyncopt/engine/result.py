@@ -1,0 +1,100 @@
+"""What a replay returns."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float, Int, PyTree
+
+from asyncopt.engine import measure
+from asyncopt.engine.loop import Evaluation, LoopState
+from asyncopt.engine.prepare import Prepared
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One run, or several seeds of it; arrays then have a leading axis of seeds, written [S] below.
+
+    Three clocks must not be mixed up: ``step`` counts updates; the gradient clock is the same number here, since
+    each update applies one gradient; ``time`` is the trace's own clock in seconds.
+
+    Args:
+      params: iterate K, a pytree of jax arrays.
+      average: the mean of iterates 0..K - 1, float32 at least.
+      optimizer_state: after the last update.
+      step: int64[E], updates made at each evaluation, from 0 to K.
+      time: float64[E], the trace's clock then, or None if the trace has none.
+      objective: [S] float[E], F of the iterate; inf once diverged.
+      grad_norm_sq: [S] float[E], ‖∇F‖² of the iterate.
+      gap: [S] float[E], objective - F*, or None if F* is unknown.
+      average_objective: [S] float[E], F of the running average.
+      average_gap: [S] float[E], likewise, or None.
+      drift: [S] float[E], mean of ‖x_k - y_k‖² (iterate against the stale one) over the updates since the
+        evaluation before; 0 at step 0.
+      metrics: the problem's own, [S] float[E] each.
+      bound_terms: what the a-posteriori bounds need, over all updates up to each evaluation, [S] float[E] each
+        (see `asyncopt.replay.measure`); None if the optimizer is not one APAM on all parameters.
+      diverged_at: [S] int, the update that first gave an iterate, or F there, that is not finite; -1 if none.
+      seeds: the seeds, in the order of the leading axis.
+      num_slots: iterates that the plan kept at once.
+      seconds: wall-clock time, compilation excluded; in a batch of runs, the share of this one.
+      updates_per_second: of all seeds together, compilation excluded; in a batch, of all runs.
+    """
+
+    params: PyTree
+    average: PyTree
+    optimizer_state: PyTree
+    step: Int[np.ndarray, " E"]
+    time: Float[np.ndarray, " E"] | None
+    objective: Float[np.ndarray, "*S E"]
+    grad_norm_sq: Float[np.ndarray, "*S E"]
+    gap: Float[np.ndarray, "*S E"] | None
+    average_objective: Float[np.ndarray, "*S E"]
+    average_gap: Float[np.ndarray, "*S E"] | None
+    drift: Float[np.ndarray, "*S E"]
+    metrics: Mapping[str, Float[np.ndarray, "*S E"]]
+    bound_terms: Mapping[str, Float[np.ndarray, "*S E"]] | None
+    diverged_at: Int[np.ndarray, "*S"]
+    seeds: tuple[int, ...]
+    num_slots: int
+    seconds: float
+    updates_per_second: float
+
+
+def result_of(run: Prepared, state: LoopState, evaluations: Evaluation, seconds: float) -> Result:
+    """Returns the result of a run whose loop has ended.
+
+    Args:
+      run: what was run.
+      state: after the last update.
+      evaluations: all of them, as NumPy arrays whose last axis is E.
+      seconds: how long it took, compilation excluded.
+    """
+    optimum = None if run.problem.optimum is None else float(run.problem.optimum)
+    time = run.trace.time
+    objective, average_objective = np.asarray(evaluations.objective), np.asarray(evaluations.average_objective)
+    return Result(
+        params=state.params,
+        average=state.average,
+        optimizer_state=state.optimizer_state,
+        step=run.steps,
+        time=None if time is None else np.concatenate([[0.0], time])[run.steps],
+        objective=objective,
+        grad_norm_sq=np.asarray(evaluations.grad_norm_sq),
+        gap=None if optimum is None else objective - optimum,
+        average_objective=average_objective,
+        average_gap=None if optimum is None else average_objective - optimum,
+        drift=np.asarray(evaluations.drift),
+        metrics={name: np.asarray(values) for name, values in evaluations.metrics.items()},
+        bound_terms=_named(evaluations.bound_terms, evaluations.last_terms),
+        diverged_at=np.asarray(state.diverged_at),
+        seeds=run.seeds,
+        num_slots=run.slots.num_slots,
+        seconds=seconds,
+        updates_per_second=run.trace.num_updates * len(run.seeds) / seconds,
+    )
+
+
+def _named(*terms: measure.BoundTerms | measure.LastTerms | None) -> dict[str, np.ndarray] | None:
+    present = [part._asdict() for part in terms if part is not None]
+    return {name: values for part in present for name, values in part.items()} or None

@@ -1,0 +1,195 @@
+"""A run made one update at a time, with gradients from wherever they come: what real runs and exact replays share.
+
+Gradient and update are compiled functions of their own here, the very same for a run and its replay, so that the same
+trace gives the same bits. (The loop of `asyncopt.replay.engine` is one program, which XLA rounds in its own way.)
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Key, PyTree
+
+from asyncopt.engine import loop
+from asyncopt.engine.blocks import slices
+from asyncopt.engine.checkpoint import Snapshot, plain
+from asyncopt.engine.loop import Evaluation, LoopState
+from asyncopt.engine.plan import done_after_each
+from asyncopt.engine.prepare import Prepared, Settings
+from asyncopt.engine.result import Result, result_of
+from asyncopt.problems import Problem
+
+# The history is the caller's affair: one slot is the least that `loop.start` makes.
+_NO_HISTORY = 1
+
+
+@eqx.filter_jit
+def gradient(problem: Problem, params: PyTree, seed_key: Key[Array, ""], sample: Int[Array, ""]) -> PyTree:
+    """Returns the gradient at ``params`` of mini-batch number ``sample`` in the run of ``seed_key``."""
+    return loop.gradient_at(problem, params, loop.batch_key(seed_key, sample))
+
+
+def gradient_on_host(problem: Problem, params: PyTree, seed_key: Key[Array, ""], sample: int) -> PyTree:
+    """Returns `gradient` as NumPy arrays, as workers send it; it is computed where ``problem`` and ``seed_key`` are."""
+    host = jax.tree.map(np.asarray, params)
+    return jax.tree.map(np.asarray, gradient(problem, host, seed_key, jnp.asarray(sample, jnp.int32)))
+
+
+_step = eqx.filter_jit(loop.step)
+_evaluate = eqx.filter_jit(loop.evaluate)
+
+
+@eqx.filter_jit
+def _measured(state: LoopState, k: Int[Array, ""], stale: PyTree, gradient: PyTree) -> LoopState:
+    return loop.measured(state, k, stale, gradient)[0]
+
+
+class Stepwise:
+    """The state of one run, which goes on by one update for each gradient that it is given.
+
+    Args:
+      prepared: the run; of its trace only the number of updates matters here.
+      settings: how it is measured.
+    """
+
+    def __init__(self, prepared: Prepared, settings: Settings) -> None:
+        self.prepared = prepared
+        (start,) = prepared.starts
+        state = loop.start_one(prepared.optimizer, start, _NO_HISTORY, None, settings.record_bounds)
+        self.state = state._replace(history=None)
+        self.made = 0
+        self._evaluations: list[Evaluation] = []
+        self._earlier = 0.0  # seconds of the run before it went on
+        self._began = time.perf_counter()
+        self._evaluate_if_due()
+
+    @property
+    def params(self) -> PyTree:
+        """The newest iterate."""
+        return self.state.params
+
+    def warm_up(self) -> None:
+        """Compiles what `update` calls, so that the first takes no longer than the others; then the clock starts."""
+        zero = jax.tree.map(jnp.zeros_like, self.state.params)
+        _step(self.prepared.optimizer, self.state.params, self.state.optimizer_state, zero, jnp.int32(0), zero)
+        _measured(self.state, jnp.int32(0), zero, zero)
+        self._began = time.perf_counter()
+
+    def update(self, gradient: PyTree, delay: int, stale: PyTree) -> None:
+        """Makes the next update.
+
+        Args:
+          gradient: like the parameters.
+          delay: of the gradient, in updates.
+          stale: the iterate it was taken at.
+        """
+        k = jnp.asarray(self.made, jnp.int32)
+        params, optimizer_state = _step(
+            self.prepared.optimizer,
+            self.state.params,
+            self.state.optimizer_state,
+            gradient,
+            jnp.asarray(delay, jnp.int32),
+            stale,
+        )
+        seen = _measured(self.state, k, stale, gradient)
+        after = seen._replace(params=params, optimizer_state=optimizer_state)
+        self.state, self.made = after, self.made + 1  # together: Ctrl-C comes between statements
+        self._evaluate_if_due()
+
+    def snapshot(self, rows: PyTree = None) -> Snapshot:
+        """Returns the run as it is now, to be kept on disk.
+
+        Args:
+          rows: what else is known of the updates made so far; NumPy arrays whose last axis counts them.
+        """
+        evaluations = jax.tree.map(lambda *parts: np.stack(parts, axis=-1), *self._evaluations)
+        seconds = self._earlier + time.perf_counter() - self._began
+        return Snapshot(self.state, (evaluations,), self.made, self._evaluated, seconds, rows)
+
+    def resume_from(self, snapshot: Snapshot) -> None:
+        """Takes up a run where `snapshot` left it."""
+        (evaluations,) = snapshot.evaluations
+        count = evaluations.objective.shape[-1]
+        self.state, self.made = snapshot.state, snapshot.made
+        self._evaluations = [jax.tree.map(lambda x, i=i: x[..., i], evaluations) for i in range(count)]
+        self._earlier = snapshot.seconds
+        self._evaluate_if_due()  # if it was stopped just before
+
+    def result(self) -> Result:
+        """Returns the result, once all updates are made; of the trace in ``prepared`` as it then is."""
+        snapshot = self.snapshot()
+        return result_of(self.prepared, self.state, snapshot.evaluations[0], snapshot.seconds)
+
+    @property
+    def _evaluated(self) -> int:
+        """Updates made when the run was last evaluated."""
+        return int(self.prepared.steps[len(self._evaluations) - 1]) if self._evaluations else 0
+
+    def _evaluate_if_due(self) -> None:
+        steps = self.prepared.steps
+        if len(self._evaluations) == len(steps) or self.made != steps[len(self._evaluations)]:
+            return
+        now, before = (jnp.asarray(step, jnp.int32) for step in (self.made, self._evaluated))
+        marks, evaluation = _evaluate(self.prepared.problem, self.state, now, before)
+        state, seen = self.state._replace(**marks._asdict()), jax.tree.map(np.asarray, evaluation)
+        self.state, self._evaluations = state, [*self._evaluations, seen]  # together, as in `update`
+
+
+def replay_exactly(
+    prepared: Prepared,
+    settings: Settings,
+    report: Callable[[int], object],
+    after_update: Callable[[int, PyTree], object] = lambda k, params: None,
+) -> Result:
+    """Replays a trace one update at a time, with the compiled functions of a real run.
+
+    Args:
+      prepared: the run, of one seed.
+      settings: how it is measured.
+      report: called with the number of updates made since it was last called.
+      after_update: called with k and the parameters after update k.
+    """
+    run = Stepwise(prepared, settings)
+    run.warm_up()
+    trace = prepared.trace
+    seed_key = jax.random.key(prepared.seeds[0])
+    kept = {0: run.params}
+    for k, done in enumerate(done_after_each(trace)):
+        if trace.block_version is None:
+            stale = kept[int(trace.read_version[k])]
+        else:
+            stale = mixture(kept, trace.block_version[k].tolist())
+        sample = jnp.asarray(trace.sample[k], jnp.int32)
+        run.update(gradient(prepared.problem, stale, seed_key, sample), int(trace.delay[k]), stale)
+        for version in done:
+            del kept[version]
+        if k + 1 < trace.num_updates and trace.last_reader[k + 1] >= 0:
+            kept[k + 1] = run.params
+        report(1)
+        after_update(k, run.params)
+    return run.result()
+
+
+def mixture(iterates: dict[int, PyTree], versions: list[int]) -> PyTree:
+    """Returns parameters of which each block is taken from the iterate that is named for it."""
+    like = iterates[versions[0]]
+    mixed = [np.array(leaf).ravel() for leaf in jax.tree.leaves(like)]
+    for version, places in zip(versions, slices(tuple(leaf.size for leaf in mixed), len(versions)), strict=True):
+        leaves = jax.tree.leaves(iterates[version])
+        for leaf, where in places:
+            mixed[leaf][where] = np.asarray(leaves[leaf]).ravel()[where]
+    shaped = [jnp.asarray(new.reshape(old.shape)) for new, old in zip(mixed, jax.tree.leaves(like), strict=True)]
+    return jax.tree.unflatten(jax.tree.structure(like), shaped)
+
+
+def digest(tree: PyTree) -> int:
+    """Returns 64 bits that tell trees of arrays apart: BLAKE2b of their bytes."""
+    content = hashlib.blake2b(digest_size=8)
+    for leaf in jax.tree.leaves(tree):
+        content.update(plain(leaf).tobytes())
+    return int.from_bytes(content.digest(), "little")

@@ -1,0 +1,152 @@
+"""Run folders: a few small files that hold all of a run, written whole or not at all, read back as one table."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from asyncopt.checks import InputError
+from asyncopt.files import atomic
+
+CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.parquet", "summary.json"
+# Parts of the summary that every run has, and that `load_runs` puts into its table.
+_SECTIONS = ("trace", "problem", "labels", "staleness")
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """A run as it is on disk.
+
+    Args:
+      config: the resolved configuration.
+      metrics: one row for each seed and evaluation, with the columns seed, step, time, objective, gap, and so on.
+      summary: facts about the run, its trace, its problem and the software.
+    """
+
+    config: Mapping[str, Any]
+    metrics: pd.DataFrame
+    summary: Mapping[str, Any]
+
+
+def save(folder: pathlib.Path, record: Record, also: Callable[[pathlib.Path], object] = lambda folder: None) -> None:
+    """Writes a run folder. ``summary.json`` comes last: a folder that has it holds a whole run.
+
+    Args:
+      folder: the run's folder; made if need be.
+      record: what to write.
+      also: writes other files of the run into the folder.
+
+    Raises:
+      OSError: if a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic.alone_in(folder):
+        (folder / SUMMARY).unlink(missing_ok=True)  # an earlier run's
+        also(folder)
+        config = OmegaConf.create(dict(record.config))
+        atomic.write(folder / CONFIG, lambda path: OmegaConf.save(config, path))
+        atomic.write(folder / METRICS, lambda path: record.metrics.to_parquet(path, index=False))
+        atomic.write(folder / SUMMARY, lambda path: path.write_text(json.dumps(record.summary, indent=2) + "\n"))
+
+
+def load_run(folder: str | os.PathLike[str]) -> Record:
+    """Reads one run folder.
+
+    Raises:
+      InputError: if it is not a whole run; the message names the file.
+    """
+    folder = pathlib.Path(folder)
+    for name in (CONFIG, METRICS, SUMMARY):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder}: not a finished run, it has no {name}")
+    path = folder / SUMMARY
+    try:
+        summary = json.loads(path.read_text())
+        path = folder / METRICS
+        metrics = pd.read_parquet(path)
+        path = folder / CONFIG
+        config = OmegaConf.to_container(OmegaConf.load(path))
+    except Exception as error:  # three libraries' own errors, all of which say that the file is damaged
+        raise InputError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
+    sections = {str(key): value for key, value in config.items()} if isinstance(config, dict) else {}
+    if (
+        not {"trace", "optimizer"} <= sections.keys()
+        or not isinstance(summary, dict)
+        or not all(isinstance(summary.get(section), dict) for section in ("trace", "problem"))
+        or not {"seed", "step"} <= set(metrics)
+    ):
+        raise InputError(f"{folder}: not a run of asyncopt")
+    missing = [section for section in _SECTIONS if not isinstance(summary.get(section), dict)]
+    if missing:
+        raise InputError(f"{folder / SUMMARY}: no {missing[0]}, expected a run of this version; run it again")
+    return Record(sections, metrics, summary)
+
+
+def load_runs(folder: str | os.PathLike[str]) -> pd.DataFrame:
+    """Reads every run below a folder into one tidy table.
+
+    Args:
+      folder: the folder of one run, of a sweep, or of many.
+
+    Returns:
+      One row for each run, seed and evaluation. Besides the measurements there are ``run`` (the run's folder,
+      relative), the configuration (``trace.max_delay``, ``optimizer.learning_rate``, ...) and the facts of the run
+      (``summary.trace.mean_square_delay``, ``summary.labels.method``, ...). A run that is unfinished or damaged is left
+      out with a warning that names it.
+
+    Raises:
+      InputError: if there is no such folder, or no whole run in it.
+    """
+    frames = []
+    for run, record in load_records(folder):
+        facts = {section: record.summary[section] for section in _SECTIONS}
+        constants = {**flat(record.config), **flat(facts, "summary.")}
+        frames.append(record.metrics.assign(run=run, **constants))
+    return pd.concat(frames, ignore_index=True)
+
+
+def load_records(folder: str | os.PathLike[str]) -> Iterator[tuple[str, Record]]:
+    """Reads every run below a folder, one after another; yields the name of its folder, relative, and the run.
+
+    A run that is unfinished or damaged is left out with a warning that names it.
+
+    Raises:
+      InputError: if there is no such folder, or no whole run in it.
+    """
+    folder = pathlib.Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder, expected one with runs below it")
+    any_run = False
+    for run_folder in _run_folders(folder):
+        try:
+            record = load_run(run_folder)
+        except InputError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
+            continue
+        any_run = True
+        yield str(run_folder.relative_to(folder)), record
+    if not any_run:
+        raise InputError(f"{folder}: no finished run below it")
+
+
+def _run_folders(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns every folder that holds a run, or that was to hold one by what Hydra wrote there."""
+    holders = (path.parent for path in folder.rglob(CONFIG))
+    return sorted({holder.parent if holder.name == ".hydra" else holder for holder in holders})
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested mappings as one, with dotted keys; lists, which a cell cannot hold, as JSON."""
+    values: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            values |= flat(value, f"{prefix}{key}.")
+        else:
+            values[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list) else value
+    return values

@@ -1,0 +1,447 @@
+import collections
+import re
+import subprocess
+import sys
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.sparse
+from jaxtyping import Array, PyTree
+
+import asyncopt
+from asyncopt import InputError, traces
+from asyncopt.engine import loop
+from asyncopt.problems import data
+from asyncopt.traces import Trace
+
+
+def plain_optax_loop(problem, optimizer, num_updates, seed, sample_inside):
+    """What anyone would write without this package; mini-batches drawn inside the compiled step, or before it."""
+    key = jax.random.key(seed)
+    params = problem.init(asyncopt.engine.init_key(key))
+    state = optimizer.init(params)
+
+    def sample(k):
+        return problem.sample(asyncopt.engine.batch_key(key, k))
+
+    @jax.jit
+    def step(params, state, batch):
+        gradient = jax.grad(problem.loss)(params, sample(batch) if sample_inside else batch)
+        updates, state = optimizer.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state
+
+    sample_before = jax.jit(sample)
+    for k in range(num_updates):
+        params, state = step(params, state, k if sample_inside else sample_before(k))
+    return params, state
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        asyncopt.apam(0.02),
+        asyncopt.apam(0.02, eps=0.0, bias_correction=True),
+        asyncopt.apam(lambda k: 0.3 / jnp.sqrt(k + 1.0), constraint=asyncopt.Box(-0.3, 0.3)),
+        asyncopt.apam(0.02, constraint=asyncopt.L2Ball(2.0)),
+        optax.inject_hyperparams(asyncopt.apam)(0.02),
+        optax.sgd(0.1, momentum=0.9, nesterov=True),
+        optax.adamw(0.01),
+        optax.chain(optax.clip_by_global_norm(1.0), optax.amsgrad(0.01)),
+    ],
+    ids=["apam", "corrected", "box", "ball", "injected", "sgd", "adamw", "amsgrad"],
+)
+@pytest.mark.parametrize("sample_inside", [True, False])
+def test_zero_delay_is_the_plain_optax_loop_bit_for_bit(digits, optimizer, sample_inside):
+    params, state = plain_optax_loop(digits, optimizer, 300, 3, sample_inside)
+    for record_bounds in (True, False):
+        result = asyncopt.replay(
+            digits, optimizer, traces.synchronous(300), seed=3, eval_every=70, record_bounds=record_bounds
+        )
+        np.testing.assert_array_equal(result.params, params)
+        jax.tree.map(np.testing.assert_array_equal, result.optimizer_state, state)
+
+
+# On the quadratic all of an update is one chain of sums of products, and the plain loop's own last bit depends on
+# whether it draws the mini-batch inside its compiled step, as the engine does: XLA fuses other products then.
+@pytest.mark.parametrize("optimizer", [asyncopt.apam(0.01), optax.sgd(0.05, momentum=0.9)], ids=["apam", "sgd"])
+@pytest.mark.parametrize(
+    ("make", "sample_inside"),
+    [
+        (lambda: asyncopt.problems.quadratic(50), True),
+        (lambda: asyncopt.problems.logistic("breast_cancer", l2=1e-2), True),
+        (lambda: asyncopt.problems.logistic("breast_cancer", l2=1e-2), False),
+        (lambda: asyncopt.problems.logistic(sparse_data()), True),
+        (lambda: asyncopt.problems.logistic(sparse_data()), False),
+    ],
+)
+def test_zero_delay_is_the_plain_optax_loop_on_every_problem(make, sample_inside, optimizer):
+    problem = make()
+    params, _ = plain_optax_loop(problem, optimizer, 300, 1, sample_inside)
+    result = asyncopt.replay(problem, optimizer, traces.synchronous(300), seed=1)
+    np.testing.assert_array_equal(result.params, params)
+
+
+def sparse_data():
+    rng = np.random.default_rng(0)
+    features = scipy.sparse.random_array((200, 300), density=0.05, rng=rng, format="csr")
+    return data.split("sparse", features, rng.integers(0, 2, 200), 2, 0.0, 0)
+
+
+@pytest.mark.usefixtures("compiled_anew")
+def test_same_inputs_same_bytes(digits):
+    trace = traces.uniform(500, 20)
+    arguments = (digits, asyncopt.apam(0.02), trace)
+    first = asyncopt.replay(*arguments, seeds=range(3))
+    jax.clear_caches()
+    second = asyncopt.replay(*arguments, seeds=range(3))
+    for field in ("params", "average", "objective", "gap", "grad_norm_sq", "average_gap", "drift"):
+        assert np.asarray(getattr(first, field)).tobytes() == np.asarray(getattr(second, field)).tobytes(), field
+    assert {k: v.tobytes() for k, v in first.bound_terms.items()} == {
+        k: v.tobytes() for k, v in second.bound_terms.items()
+    }
+
+
+def test_a_run_alone_equals_itself_in_a_batch(digits):
+    trace, optimizer = traces.uniform(2_000, 20), asyncopt.apam(0.02)
+    seeds = [5, 0, 17]  # not a multiple of the number of devices
+    together = asyncopt.replay(digits, optimizer, trace, seeds=seeds)
+    assert together.gap.shape == (3, 114)
+    assert together.seeds == (5, 0, 17)
+    for row, seed in enumerate(seeds):
+        alone = asyncopt.replay(digits, optimizer, trace, seed=seed)
+        scale = np.abs(alone.params).max()
+        np.testing.assert_allclose(together.params[row], alone.params, atol=1e-10 * scale, rtol=0)
+        np.testing.assert_allclose(together.objective[row], alone.objective, rtol=1e-10)
+        np.testing.assert_allclose(together.drift[row], alone.drift, rtol=1e-9)
+        for name, values in alone.bound_terms.items():
+            np.testing.assert_allclose(together.bound_terms[name][row], values, rtol=1e-9)
+    assert np.abs(together.params[0] - together.params[1]).max() > 1e-3
+
+
+def test_seeds_are_spread_over_the_devices(digits):
+    assert len(jax.local_devices()) == 2
+    result = asyncopt.replay(digits, asyncopt.apam(0.02), traces.constant(20, 2), seeds=range(4))
+    # `params` has lost its padding, and with it perhaps its place; the state has not.
+    assert len(result.params.sharding.device_set) == 2
+
+
+class Seen:
+    """Not a pytree, so that the loop keeps this very object."""
+
+    def __init__(self):
+        self.batches = []
+
+
+class Listening(eqx.Module):
+    """Records what is drawn, as the loop draws it."""
+
+    seen: "Seen"
+    optimum: None = None
+    constants: None = None
+
+    def init(self, key):
+        return jnp.zeros(2)
+
+    def sample(self, key):
+        return jax.random.normal(key, (2,))
+
+    def loss(self, params, batch):
+        jax.debug.callback(lambda b: self.seen.batches.append(tuple(np.asarray(b))), batch)
+        return jnp.sum(batch * params)
+
+    def objective(self, params):
+        return jnp.sum(params**2)
+
+
+def drawn(trace, seed=0):
+    problem = Listening(Seen())
+    asyncopt.replay(problem, optax.sgd(0.1), trace, seed=seed)
+    jax.effects_barrier()
+    return problem.seen.batches
+
+
+def test_mini_batches_depend_on_seed_and_sample_alone():
+    base = drawn(traces.synchronous(20))
+    assert len(set(base)) == 20
+    for trace in (traces.constant(20, 5), traces.pareto(20, 3.0), Trace(np.zeros(20))):
+        assert collections.Counter(drawn(trace)) == collections.Counter(base)
+    assert collections.Counter(drawn(Trace(np.arange(20), sample=np.arange(20)[::-1].copy()))) == (
+        collections.Counter(base)
+    )
+    fourth = Listening(Seen()).sample(asyncopt.engine.batch_key(jax.random.key(0), 4))
+    assert drawn(Trace(np.arange(20), sample=np.full(20, 4))) == [tuple(np.asarray(fourth))] * 20
+    assert not set(base) & set(drawn(traces.synchronous(20), seed=1))
+
+
+def test_one_compilation_serves_all_traces_of_one_length(digits):
+    traced = collections.Counter()
+
+    class Counting(eqx.Module):
+        inner: PyTree
+        optimum: None = None
+        constants: None = None
+
+        def loss(self, params, batch):
+            traced["loss"] += 1
+            return self.inner.loss(params, batch)
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+    problem, optimizer = Counting(digits), asyncopt.apam(0.02)
+    # Live versions from 9 to 11: with one scratch slot, all fit into 12.
+    for trace in (
+        traces.constant(100, 8),
+        traces.constant(100, 9),
+        traces.constant(100, 10),
+        traces.uniform(100, 20, seed=1),
+        traces.cluster(100, 10),
+    ):
+        assert 8 <= trace.live_versions <= 11
+        for seed in (0, 1):
+            asyncopt.replay(problem, optimizer, trace, seed=seed)
+    assert traced["loss"] == 1
+    asyncopt.replay(problem, optimizer, traces.constant(100, 40))
+    assert traced["loss"] == 2
+
+
+@pytest.mark.parametrize("record_bounds", [True, False])
+@pytest.mark.parametrize("optimizer", [asyncopt.apam(0.02), optax.adam(0.01)], ids=["apam", "adam"])
+def test_the_history_is_updated_in_place(digits, optimizer, record_bounds):
+    """XLA copies a buffer that is read after it is written; a copy of the history in each update would be slow."""
+    slots = asyncopt.engine.plan(traces.uniform(100, 20))
+    batch_keys = loop.batch_keys(jax.random.key(0), jnp.arange(100))
+    schedule = loop.Schedule(*(jnp.asarray(x, jnp.int32) for x in (slots.read_slot, slots.write_slot, slots.read_slot)))
+    state = loop.start(optimizer, jnp.zeros((65, 10)), slots.capacity, None, record_bounds)
+    zero = jnp.asarray(0, jnp.int32)
+    lowered = loop.advance_one.lower(
+        loop.Inputs(digits, optimizer, schedule, batch_keys),
+        state,
+        loop.Stops(zero, zero, jnp.array([100], jnp.int32), jnp.array([True])),
+    )
+    program = lowered.compile().compiled.as_text()
+    shape = re.escape(f"f64[{slots.capacity},65,10]")
+    assert len(re.findall(rf"= {shape}\S* copy\(", program)) <= 1  # of the argument, before the loop
+
+
+def test_number_of_evaluations_does_not_change_the_run(digits):
+    trace, optimizer = traces.uniform(1_500, 9), asyncopt.apam(0.02)
+    often = asyncopt.replay(digits, optimizer, trace, eval_every=1)  # more evaluations than calls
+    seldom = asyncopt.replay(digits, optimizer, trace, eval_every=10_000)
+    uneven = asyncopt.replay(digits, optimizer, trace, eval_every=400)
+    np.testing.assert_array_equal(often.params, seldom.params)
+    np.testing.assert_array_equal(often.average, seldom.average)
+    np.testing.assert_array_equal(uneven.step, [0, 400, 800, 1200, 1500])
+    np.testing.assert_array_equal(seldom.step, [0, 1500])
+    np.testing.assert_array_equal(often.objective[uneven.step], uneven.objective)
+    assert uneven.drift[-1] == pytest.approx(often.drift[1201:].mean())
+    assert uneven.bound_terms["scaled_momentum_sum"][-1] == often.bound_terms["scaled_momentum_sum"][-1]
+
+
+def test_divergence_is_recorded_with_its_update():
+    problem = asyncopt.problems.quadratic(5, noise=0.0)
+    trace = traces.constant(2_000, 2)
+    eigenvalues = np.asarray(problem.eigenvalues)
+    iterates = [np.asarray(problem.init(asyncopt.engine.init_key(jax.random.key(0))))]
+    with np.errstate(over="ignore", invalid="ignore"):
+        while np.isfinite(iterates[-1]).all():
+            stale = iterates[trace.read_version[len(iterates) - 1]]
+            iterates.append(iterates[-1] - 3.0 * eigenvalues * stale)
+    expected = len(iterates) - 2
+    for eval_every in (100, 10_000):
+        result = asyncopt.replay(problem, optax.sgd(3.0), trace, eval_every=eval_every)
+        assert result.diverged_at == expected
+        after = result.step > expected
+        for values in (result.objective, result.gap, result.grad_norm_sq, result.average_gap, result.drift):
+            assert not np.isnan(values).any()
+            assert np.isinf(values[after]).all()
+        assert np.isfinite(result.objective[0])
+
+
+def test_divergence_of_one_seed_leaves_the_others_alone():
+    class Trap(eqx.Module):
+        """Seeds whose start is positive run away."""
+
+        optimum: float = 0.0
+        constants: None = None
+
+        def init(self, key):
+            return jax.random.normal(key, (1,))
+
+        def sample(self, key):
+            return jnp.zeros(())
+
+        def loss(self, params, batch):
+            return jnp.sum(jnp.where(params > 0, -jnp.exp(params), 0.5 * params**2))
+
+        def objective(self, params):
+            return jnp.sum(params**2)
+
+    result = asyncopt.replay(Trap(), optax.sgd(0.5), traces.synchronous(50), seeds=range(6))
+    starts = [float(Trap().init(asyncopt.engine.init_key(jax.random.key(s)))[0]) for s in range(6)]
+    np.testing.assert_array_equal(result.diverged_at >= 0, np.array(starts) > 0)
+    assert 0 < (result.diverged_at >= 0).sum() < 6
+    assert np.isfinite(result.gap[result.diverged_at < 0]).all()
+    assert np.isinf(result.gap[result.diverged_at >= 0, -1]).all()
+
+
+def test_the_last_update_may_be_the_one_that_diverges():
+    problem = asyncopt.problems.quadratic(2, noise=0.0)
+    result = asyncopt.replay(problem, optax.sgd(1.7e308), traces.synchronous(2))
+    assert result.diverged_at == 1
+
+
+def test_bound_terms_against_their_definitions(digits):
+    """Recomputed from a plain loop with the optimizer's own states."""
+    num_updates, b1 = 60, 0.8
+    optimizer = asyncopt.apam(lambda k: 0.3 / jnp.sqrt(k + 1.0), b1=b1, eps=1e-3)
+    trace = traces.uniform(num_updates, 6)
+    result = asyncopt.replay(digits, optimizer, trace, eval_every=20)
+    key = jax.random.key(0)
+    iterates = [digits.init(asyncopt.engine.init_key(key))]
+    state = optimizer.init(iterates[0])
+    momentum_sum = gradient_sum = momentum_max = gradient_max = 0.0
+    for k in range(num_updates):
+        batch = digits.sample(asyncopt.engine.batch_key(key, k))
+        g = jax.grad(digits.loss)(iterates[trace.read_version[k]], batch)
+        old_scale = np.sqrt(state.amsgrad.nu_max) + 1e-3
+        updates, state = optimizer.update(g, state, iterates[-1])
+        scale, m = np.sqrt(state.amsgrad.nu_max) + 1e-3, np.asarray(state.amsgrad.mu)
+        momentum_sum += 0.3 / np.sqrt(k + 1) * np.sum(m**2 / scale)
+        gradient_sum += np.sum((np.asarray(g) / old_scale) ** 2)
+        momentum_max = max(momentum_max, np.linalg.norm(m / scale))
+        gradient_max = max(gradient_max, np.abs(g).max())
+        iterates.append(optax.apply_updates(iterates[-1], updates))
+    last = {name: values[-1] for name, values in result.bound_terms.items()}
+    assert last == pytest.approx(
+        {
+            "scaled_momentum_sum": momentum_sum,
+            "scaled_gradient_sum": gradient_sum,
+            "scaled_momentum_max": momentum_max,
+            "gradient_max": gradient_max,
+            "scale_l1": np.sum(scale),
+            "momentum_l1": np.sum(np.abs(m)),
+            "step_size": 0.3 / np.sqrt(num_updates),
+        },
+        rel=1e-9,
+    )
+    assert (np.diff(result.bound_terms["scaled_momentum_sum"]) > 0).all()
+
+
+@pytest.mark.parametrize("optimizer", [optax.sgd(0.1), optax.adam(0.1), asyncopt.scale_by_apam()])
+def test_no_bound_terms_without_apam(digits, optimizer):
+    assert asyncopt.replay(digits, optimizer, traces.synchronous(2)).bound_terms is None
+
+
+def test_optimizer_is_told_delay_and_stale_params():
+    problem = asyncopt.problems.quadratic(2, noise=0.0)
+    trace = traces.uniform(10, 5, seed=2)
+
+    def update(updates, state, params, *, delay, stale_params, **_):
+        # The gradient of this problem gives away where it was computed.
+        error = jnp.abs(updates - problem.eigenvalues * stale_params).max()
+        history, k = state
+        return -0.1 * updates, (history.at[k].set(jnp.array([delay, error])), k + 1)
+
+    spy = optax.GradientTransformationExtraArgs(lambda params: (jnp.zeros((10, 2)), 0), update)
+    told = np.asarray(asyncopt.replay(problem, spy, trace).optimizer_state[0])
+    np.testing.assert_array_equal(told[:, 0], trace.delay)
+    assert told[:, 1].max() < 1e-15
+
+
+def test_parameters_may_be_any_pytree_of_any_dtype():
+    class Tree(eqx.Module):
+        optimum: float = 0.0
+        constants: None = None
+
+        def init(self, key) -> dict[str, Array | tuple | None]:
+            return {"a": jnp.ones((2, 2), jnp.bfloat16), "b": (jnp.ones(3, jnp.float32), None)}
+
+        def sample(self, key):
+            return jax.random.normal(key, (), jnp.float32)
+
+        def loss(self, params, batch):
+            return jnp.sum(params["a"].astype(jnp.float32) ** 2) + jnp.sum((params["b"][0] - 0.01 * batch) ** 2)
+
+        def objective(self, params):
+            return self.loss(params, 0.0)
+
+    result = asyncopt.replay(Tree(), asyncopt.apam(0.05), traces.uniform(200, 4), seeds=[0, 1])
+    assert result.params["a"].dtype == jnp.bfloat16
+    assert result.params["b"][0].dtype == jnp.float32
+    assert result.average["a"].dtype == jnp.float32
+    assert result.params["a"].shape == (2, 2, 2)
+    assert result.params["b"][1] is None
+    assert (result.gap[:, -1] < 0.1 * result.gap[:, 0]).all()
+
+
+def test_any_object_with_the_methods_is_a_problem():
+    class Plain:
+        optimum = 0.0
+        constants = None
+
+        def init(self, key):
+            return jnp.ones(2)
+
+        def sample(self, key):
+            return None
+
+        def loss(self, params, batch):
+            return jnp.sum(params**2)
+
+        objective = staticmethod(lambda params: jnp.sum(params**2))
+
+    result = asyncopt.replay(Plain(), optax.sgd(0.1), traces.constant(100, 1))
+    assert result.gap[-1] < 1e-6
+    assert result.metrics == {}
+
+
+def test_clock_of_a_cluster(digits):
+    trace = traces.cluster(50, 3, compute=1.0, server=0.1)
+    result = asyncopt.replay(digits, asyncopt.apam(0.1), trace, eval_every=25)
+    np.testing.assert_array_equal(result.time, [0.0, trace.time[24], trace.time[49]])
+    assert asyncopt.replay(digits, asyncopt.apam(0.1), traces.synchronous(5)).time is None
+
+
+def test_progress_is_shown_on_demand(digits, capfd):
+    arguments = (digits, asyncopt.apam(0.1), traces.synchronous(50))
+    asyncopt.replay(*arguments)
+    assert capfd.readouterr().err == ""
+    asyncopt.replay(*arguments, progress=True)
+    assert "updates" in capfd.readouterr().err
+
+
+def test_replay_is_a_function_whatever_is_imported_first():
+    code = (
+        "import asyncopt, asyncopt.engine.runner, inspect; assert inspect.isfunction(asyncopt.replay);"
+        "assert list(inspect.signature(asyncopt.replay).parameters)[:3] == ['problem', 'optimizer', 'trace']"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"seed": -1}, InputError, "seed is -1, expected an integer of at least 0"),
+        ({"seed": 2**32}, InputError, "seed is 4294967296, expected at most"),
+        ({"seed": 0.5}, InputError, "seed is 0.5"),
+        ({"seeds": []}, InputError, "seeds is empty"),
+        ({"eval_every": 0}, InputError, "eval_every is 0, expected an integer of at least 1"),
+        ({"trace": [0, 1]}, TypeError, r"trace is \[0, 1\], expected an asyncopt.traces.Trace"),
+        ({"optimizer": 0.1}, TypeError, "optimizer is 0.1, expected an optax.GradientTransformation"),
+        ({"problem": "digits"}, TypeError, "problem is 'digits', expected .* it has no"),
+        (
+            {"optimizer": asyncopt.apam(0.1, constraint=asyncopt.Box(1.0, 2.0))},
+            InputError,
+            "the start is outside the constraint Box",
+        ),
+    ],
+)
+def test_refuses(digits, arguments, error, message):
+    good = {"problem": digits, "optimizer": asyncopt.apam(0.1), "trace": traces.synchronous(5)}
+    with pytest.raises(error, match=message):
+        asyncopt.replay(**(good | arguments))

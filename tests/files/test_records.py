@@ -1,0 +1,79 @@
+import shutil
+
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+
+import asyncopt
+from asyncopt import InputError
+from asyncopt.files import atomic, records
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "a"
+    problem = asyncopt.problems.quadratic(3)
+    trace = asyncopt.traces.cluster(20, 3)
+    result = asyncopt.replay(problem, asyncopt.apam(0.1), trace, seeds=[4, 2], eval_every=5)
+    config = OmegaConf.create({"trace": {"kind": "cluster", "means": [1, 2]}, "optimizer": {"rate": 0.1}})
+    return folder, records.save_run(folder, config, problem, trace, result), trace
+
+
+def test_what_is_saved_is_what_is_loaded(saved):
+    folder, record, _ = saved
+    loaded = records.load_run(folder)
+    pd.testing.assert_frame_equal(loaded.metrics, record.metrics)
+    assert loaded.summary == record.summary
+    assert loaded.config == record.config
+    assert list(loaded.metrics["seed"].unique()) == [4, 2]
+
+
+def test_one_table_of_all_runs(saved):
+    folder, record, trace = saved
+    table = asyncopt.load_runs(folder.parent)
+    assert len(table) == len(record.metrics)
+    assert set(table["run"]) == {"a"}
+    assert set(table["optimizer.rate"]) == {0.1}
+    assert set(table["trace.means"]) == {"[1, 2]"}
+    assert set(table["summary.trace.mean_square_delay"]) == {trace.mean_square_delay}
+    assert table["time"].max() == trace.time[-1]
+
+
+@pytest.mark.parametrize("name", [records.CONFIG, records.METRICS, records.SUMMARY])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "noise"])
+def test_a_damaged_run_is_named_and_left_out(saved, name, damage, tmp_path):
+    shutil.copytree(saved[0], tmp_path / "good")
+    shutil.copytree(saved[0], tmp_path / "bad")
+    path = tmp_path / "bad" / name
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+        if name == records.CONFIG:
+            return  # nothing says that a run was here
+    else:
+        path.write_bytes({"empty": b"", "cut": content[: len(content) // 2], "noise": b"\xff\x00{"}[damage])
+        if name == records.CONFIG and damage == "cut":
+            return  # half a YAML file is a YAML file
+    with pytest.warns(UserWarning, match=r"left out: .*bad") as warned:
+        table = asyncopt.load_runs(tmp_path)
+    assert name in str(warned[0].message) or "not a run" in str(warned[0].message)
+    assert set(table["run"]) == {"good"}
+
+
+def test_folders_without_runs(tmp_path):
+    with pytest.raises(InputError, match="no finished run below it"):
+        asyncopt.load_runs(tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        asyncopt.load_runs(tmp_path / "nowhere")
+
+
+def test_nothing_half_written_is_left(tmp_path):
+    def fail(path):
+        path.write_text("half")
+        raise OSError("disk full")
+
+    (tmp_path / "file.txt").write_text("before")
+    with pytest.raises(OSError, match="disk full"):
+        atomic.write(tmp_path / "file.txt", fail)
+    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+    assert (tmp_path / "file.txt").read_text() == "before"

@@ -1,0 +1,100 @@
+"""``python -m asyncopt.curves``, from made run folders."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+
+from asyncopt import InputError
+from asyncopt.files import records
+from asyncopt.report import curves
+
+STEPS = np.arange(0, 101, 10)
+
+
+def write(folder, max_delay, seeds, values, step=1.0, optimizer="asyncopt.apam"):
+    """A run folder whose accuracy at every evaluation is ``values``, a row a seed."""
+    folder.mkdir(parents=True)
+    config = {
+        "problem": {"_target_": "asyncopt.problems.lenet5"},
+        "optimizer": {"_target_": optimizer, "learning_rate": step},
+        "trace": {"_target_": "asyncopt.traces.uniform", "max_delay": max_delay},
+        "seeds": list(seeds),
+    }
+    OmegaConf.save(OmegaConf.create(config), folder / records.CONFIG)
+    (folder / records.SUMMARY).write_text('{"trace": {}, "problem": {}}')
+    pd.DataFrame(
+        {
+            "seed": np.repeat(list(seeds), len(STEPS)),
+            "step": np.tile(STEPS, len(seeds)),
+            "test_accuracy": values.ravel(),
+        }
+    ).to_parquet(folder / records.METRICS)
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Delay 3 costs 0.1 in every seed until it meets the other at the end; 9 costs 0.2 for good."""
+    rng = np.random.default_rng(0)
+    for number, seeds in enumerate(([0, 1], [2, 3])):
+        base = rng.uniform(0.7, 0.72, (2, len(STEPS)))
+        late = base - 0.1 * (np.arange(len(STEPS)) < len(STEPS) - 1)
+        for max_delay, values in ((0, base), (3, late), (9, base - 0.2)):
+            write(tmp_path / f"{max_delay}-{number}", max_delay, seeds, values)
+    return tmp_path
+
+
+def test_runs_of_other_seeds_are_one_curve(sweep):
+    found = curves.read(sweep)
+    assert found.settings == [0, 3, 9]
+    assert [values.shape for values in found.values] == [(4, len(STEPS))] * 3
+    header, rows = curves.table(found)
+    assert len(header) == len(rows[0]) == 6
+    assert rows[1][2] == "-0.0950 [-0.0950, -0.0950]"  # 9½ of 10 intervals, by the trapezoidal rule
+    assert [row[5] for row in rows] == ["yes", "yes", "no"]
+
+
+def test_intervals_are_students():
+    found = curves.intervals(np.array([[1.0], [2.0], [4.0], [5.0]]))[0]
+    half = 3.1824463053 * np.sqrt(10 / 3) / 2  # t of 3 degrees of freedom, from a table
+    np.testing.assert_allclose(found, (3.0, 3.0 - half, 3.0 + half), rtol=1e-6)
+    assert np.isnan(curves.intervals(np.ones((1, 1)))[0].low)
+
+
+def test_command_line(sweep):
+    command = [sys.executable, "-m", "asyncopt.curves"]
+    process = subprocess.run([*command, str(sweep)], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert "## LeNet-5; APAM" in process.stdout
+    assert (sweep / "report" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    data = pd.read_csv(sweep / "report" / "curves.csv")
+    assert len(data) == 3 * len(STEPS)
+    assert data["value"].iloc[-1] == pytest.approx(data["value"].iloc[len(STEPS) - 1] - 0.2)
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "message"),
+    [
+        (
+            {"step": 2.0},
+            {},
+            "more: differs from 0-0 in optimizer.learning_rate, expected trace.max_delay and seeds only",
+        ),
+        ({"optimizer": "optax.sgd"}, {}, "differs from 0-0 in optimizer._target_"),
+        ({"seeds": [7, 8], "max_delay": 5}, {}, "no seed has been run with every value of trace.max_delay"),
+        ({}, {"by": "trace.delay"}, "0-0: config.yaml has no trace.delay, expected one of"),
+        ({}, {"quantity": "speed"}, r"0-0: metrics.parquet has no speed, expected one of \['seed'"),
+    ],
+)
+def test_refuses(sweep, change, arguments, message):
+    write(sweep / "more", **{"max_delay": 0, "seeds": [4, 5], "values": np.full((2, len(STEPS)), 0.7)} | change)
+    with pytest.raises(InputError, match=message):
+        curves.read(sweep, **arguments)
+
+
+def test_no_such_folder(tmp_path, capsys):
+    assert curves.main([str(tmp_path / "nowhere")]) == 1
+    assert "nowhere: no such folder" in capsys.readouterr().err

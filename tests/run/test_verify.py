@@ -1,0 +1,152 @@
+"""Recorded runs from the command line, and the command that says whether a replay is the run."""
+
+import json
+
+import hydra
+import numpy as np
+import pytest
+
+from asyncopt import InputError, traces
+from asyncopt.__main__ import CONFIG_FOLDER
+from asyncopt.files import npz, records
+from asyncopt.run import experiment, verification
+from asyncopt.runtime import recording
+
+
+@pytest.fixture(autouse=True)
+def same_environment(monkeypatch):
+    """A run chooses threads for its process; the tests' own stays as it is."""
+    monkeypatch.setenv("PJRT_NPROC", "1")
+
+
+def composed(*overrides):
+    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        return hydra.compose("config", ["problem=quadratic", "progress=false", "plot=false", *overrides])
+
+
+def configured(*overrides):
+    return composed("runtime=threads", "runtime.workers=3", "trace.num_updates=80", *overrides)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recorded")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PJRT_NPROC", "1")
+        experiment.run(configured("runtime.reads=blocks", "runtime.num_blocks=3", "seeds=[5]"), folder)
+    return folder
+
+
+def test_a_recorded_run_is_a_run(recorded):
+    record = records.load_run(recorded)
+    assert record.metrics["seed"].unique() == [5]
+    assert record.metrics["time"].iloc[-1] == traces.load(recorded / "trace.npz").time[-1]
+    facts = record.summary["runtime"]
+    assert facts["updates_per_second"] > 0
+    assert (facts["workers_replaced"], facts["gradients_refused"], facts["incidents"]) == (0, 0, [])
+    assert record.summary["trace"]["num_workers"] == 3
+
+
+def test_its_replay_is_the_run(recorded, capsys):
+    assert verification.main([str(recorded), "--quiet"]) == 0
+    assert "80 updates of 3 workers: every iterate is the recorded one, to the last bit" in capsys.readouterr().out
+
+
+def test_the_replay_of_its_trace_file_agrees(recorded, tmp_path):
+    config = composed("trace=file", f"trace.path={recorded / 'trace.npz'}", "seeds=[5]")
+    experiment.run(config, tmp_path)
+    replayed, real = (records.load_run(folder).metrics for folder in (tmp_path, recorded))
+    for column in ("objective", "average_objective", "drift", "time"):
+        np.testing.assert_allclose(replayed[column], real[column], rtol=1e-9, atol=1e-12)
+
+
+def tampered(recorded, folder, **fields):
+    """Copies a recorded run with another trace."""
+    folder.mkdir()
+    for path in recorded.iterdir():
+        if path.is_file():
+            (folder / path.name).write_bytes(path.read_bytes())
+    trace = traces.load(recorded / "trace.npz")
+    names = ("read_version", "read_end", "block_version", "worker", "time", "arrival", "sample", "num_workers")
+    given = {name: getattr(trace, name) for name in names} | fields
+    traces.Trace(given.pop("read_version"), **given).save(folder / "trace.npz")
+    return folder
+
+
+def test_the_first_update_that_differs_is_named(recorded, tmp_path, capsys):
+    trace = traces.load(recorded / "trace.npz")
+    sample = trace.sample.copy()
+    sample[33] += 1000
+    folder = tampered(recorded, tmp_path / "sample", sample=sample)
+    assert verification.main([str(folder), "--quiet"]) == 1
+    said = capsys.readouterr().out
+    assert f"differs first at update 33: worker {trace.worker[33]}, sample {sample[33]}, read at iterate" in said
+    blocks = trace.block_version if trace.block_version is not None else trace.read_version[:, None].repeat(3, axis=1)
+    blocks = blocks.copy()
+    blocks[50, 2] = max(blocks[50, 2] - 5, 0)
+    start = np.minimum(trace.read_version, blocks.min(axis=1))
+    folder = tampered(recorded, tmp_path / "block", read_version=start, block_version=blocks)
+    assert verification.verify(folder).differs_at == 50
+
+
+def test_other_versions_are_named_where_a_replay_differs(recorded, tmp_path):
+    folder = tampered(recorded, tmp_path / "old", sample=traces.load(recorded / "trace.npz").sample + 7)
+    facts = json.loads((folder / "summary.json").read_text())
+    facts["versions"]["jax"] = "0.0.1"
+    (folder / "summary.json").write_text(json.dumps(facts))
+    found = verification.verify(folder)
+    assert found.differs_at == 0
+    assert "jax was 0.0.1, is " in found.text
+
+
+def test_the_optimizers_state_at_the_end_counts(recorded, tmp_path):
+    folder = tampered(recorded, tmp_path / "state")
+    fields = npz.read(folder / "recording.npz", recording._KIND)
+    last = fields[f"leaf_{sum(name.startswith('leaf_') for name in fields) - 1}"].copy()
+    last[0] ^= 1
+    fields[f"leaf_{sum(name.startswith('leaf_') for name in fields) - 1}"] = last
+    npz.write(folder / "recording.npz", recording._KIND, fields)
+    found = verification.verify(folder)
+    assert found.differs_at == 80
+    assert "the optimizer's state at the end is not" in found.text
+
+
+def test_refuses_what_is_no_recorded_run(recorded, tmp_path, capsys):
+    assert verification.main([str(tmp_path)]) == 1
+    assert "not a finished run, it has no config.yaml" in capsys.readouterr().err
+    folder = tampered(recorded, tmp_path / "short")
+    fields = npz.read(folder / "recording.npz", recording._KIND)
+    npz.write(folder / "recording.npz", recording._KIND, fields | {"digests": fields["digests"][:-1]})
+    with pytest.raises(InputError, match="digests, expected uint64 for each of the 80 updates"):
+        verification.verify(folder)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["seeds=2"], r"seeds is 2 .*, expected one seed, seeds=\[0\]"),
+        (["history_dtype=float32"], "expected one seed, .* history_dtype=null"),
+        (["trace=uniform"], "trace: a real run makes its own, expected no asyncopt.traces.uniform"),
+        (["trace.num_updates=0"], "trace: num_updates is 0"),
+        (["runtime.workers=0"], "runtime.workers is 0"),
+        (["runtime.reads=some"], "runtime: reads is 'some'"),
+        (["runtime.synchronous=true"], "runtime.synchronous: rounds are for an optimizer that steps once a round"),
+        (["staleness=3"], "staleness is 3"),
+        (["optimizer=sgd", "optimizer.learning_rate=1e200"], "runtime: the run diverged: iterate . is not finite"),
+    ],
+)
+def test_bad_input(overrides, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        experiment.run(configured(*overrides), tmp_path)
+
+
+def test_a_recorded_trace_is_not_replayed_out_of_nothing(tmp_path):
+    with pytest.raises(InputError, match="trace: trace=recorded is of real runs, expected runtime=threads"):
+        experiment.run(composed("trace=recorded"), tmp_path)
+
+
+def test_rounds_from_the_command_line(tmp_path):
+    rounds = ["+handling=buffer_updates", "handling.size=3", "handling.exponent=0.0", "trace.num_updates=81"]
+    experiment.run(configured("runtime.synchronous=true", *rounds), tmp_path)
+    assert records.load_run(tmp_path).summary["trace"]["max_delay"] == 0
+    assert verification.verify(tmp_path).differs_at is None
