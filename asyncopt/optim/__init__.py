@@ -1,6 +1,6 @@
 """Optax transforms: APAM, and staleness for any training loop. They know nothing of traces."""
 
-from asyncopt.optim.apam import ApamState, apam, scale_by_apam
+from asyncopt.optim.apam import ApamState, ApamTransformation, apam, scale_by_apam
 from asyncopt.optim.constraints import Box, Constraint, L2Ball
 from asyncopt.optim.delay import DelayGradientsState, delay_gradients
 from asyncopt.optim.parametric import parametric
@@ -16,6 +16,7 @@ from asyncopt.optim.staleness_aware import (
 __all__ = [
     "WRAPPER_STATES",
     "ApamState",
+    "ApamTransformation",
     "Box",
     "Constraint",
     "DelayGradientsState",

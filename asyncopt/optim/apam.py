@@ -22,6 +22,10 @@ class ApamState(NamedTuple):
     eps: Float[Array, ""]  # ε
 
 
+class ApamTransformation(optax.GradientTransformationExtraArgs):
+    """What `apam` returns; the class tells that it is APAM itself, with nothing before or after it."""
+
+
 def scale_by_apam(
     b1: jax.typing.ArrayLike = 0.9,
     b2: jax.typing.ArrayLike = 0.999,
@@ -111,7 +115,7 @@ def apam(
     *,
     bias_correction: bool = False,
     constraint: Constraint | None = None,
-) -> optax.GradientTransformationExtraArgs:
+) -> ApamTransformation:
     r"""The APAM optimizer, with an optional constraint kept by projection in the method's own norm.
 
     .. math::
@@ -131,7 +135,7 @@ def apam(
       constraint: X, a `Box` or `L2Ball`, or anything with their two methods; None for no constraint.
 
     Returns:
-      A transform with an `ApamState`.
+      An `ApamTransformation`, with an `ApamState`.
 
     Raises:
       InputError: if a number is out of range, and from ``init`` if the start is outside X (concrete arrays
@@ -182,7 +186,7 @@ def apam(
             lambda u, new, old: None if u is None else new - old, steps, projected, params, is_leaf=_is_none
         ), new_state
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return ApamTransformation(init, update)
 
 
 def _is_plain_number(value: Any) -> bool:

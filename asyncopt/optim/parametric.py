@@ -35,12 +35,11 @@ def parametric(make: Callable[..., optax.GradientTransformation], **settings: An
       >>> [float(step[0]) for step in steps], len(traced)
       ([-0.5, -0.25], 1)
     """
-    make(**settings)
+    made = optax.with_extra_args_support(make(**settings))
     # Weakly typed, as Python's numbers are: they do not widen anybody's state.
     inputs = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, float) else leaf, settings)
-    return optax.GradientTransformationExtraArgs(
-        jax.tree_util.Partial(_init, make, inputs), jax.tree_util.Partial(_update, make, inputs)
-    )
+    init, update = (jax.tree_util.Partial(function, make, inputs) for function in (_init, _update))
+    return made._replace(init=init, update=update)  # of the same class, by which an `ApamTransformation` is known
 
 
 def _init(make: Callable[..., optax.GradientTransformation], settings: dict[str, Any], params: PyTree) -> PyTree:

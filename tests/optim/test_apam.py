@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -131,6 +132,19 @@ def test_a_constraint_needs_the_parameters():
     optimizer = asyncopt.apam(0.1, constraint=asyncopt.Box(0.0, 1.0))
     with pytest.raises(ValueError, match="needs params"):
         optimizer.update(jnp.ones(2), optimizer.init(jnp.zeros(2)))
+
+
+def test_the_class_marks_apam_alone():
+    apam = asyncopt.apam(0.1)
+    traced = eqx.filter_jit(lambda optimizer: (optimizer, optimizer.init(jnp.ones(2))))(apam)[0]
+    parametric = asyncopt.optim.parametric(asyncopt.apam, learning_rate=0.1)
+    for same in (apam, jax.tree.map(lambda leaf: leaf, apam), optax.with_extra_args_support(apam), traced, parametric):
+        assert isinstance(same, asyncopt.optim.ApamTransformation)
+        steps, _ = same.update(jnp.ones(2), same.init(jnp.ones(2)), unknown="x")
+        np.testing.assert_allclose(steps, apam.update(jnp.ones(2), apam.init(jnp.ones(2)))[0], rtol=1e-15)
+    within = optax.chain(apam), asyncopt.optim.drop_stale(apam, 1), optax.inject_hyperparams(asyncopt.apam)(0.1)
+    others = optax.adam(0.1), asyncopt.scale_by_apam(), asyncopt.optim.parametric(optax.sgd, learning_rate=0.1)
+    assert not any(isinstance(other, asyncopt.optim.ApamTransformation) for other in (*within, *others))
 
 
 def test_schedules():
