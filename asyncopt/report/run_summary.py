@@ -1,0 +1,99 @@
+"""One run: its training curve, and the short table that ends it. Made from its record alone."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from asyncopt.files.records import Record
+from asyncopt.report import style
+
+_ROWS = {
+    "gap": "gap F - F* at the end",
+    "average_gap": "gap F - F* of the average",
+    "train_accuracy": "accuracy on the training rows",
+    "test_accuracy": "accuracy on held-out rows",
+    "objective": "F at the end",
+    "average_objective": "F of the average",
+}
+_INCIDENTS = {"workers replaced": "workers_replaced", "gradients refused": "gradients_refused"}
+# A run is drawn as far as this many times its start.
+_DIVERGING = 1e6
+
+
+@style.drawing()
+def curve(record: Record) -> Figure:
+    """Returns the gap (or F, where F* is unknown) against updates, for the iterate and for the average.
+
+    Lines are medians over seeds, bands run from the smallest to the largest seed. The dotted line has the theorems'
+    slope, k^-1/2.
+    """
+    labels, trace = record.summary["labels"], record.summary["trace"]
+    method, colour = labels["method"], style.colour(labels["method"])
+    known = "gap" in record.metrics
+    quantity = "gap" if known else "objective"
+    start = record.metrics.loc[record.metrics["step"] == 0, quantity].median()
+    later = record.metrics[record.metrics["step"] > 0]
+
+    figure = style.new((7, 4.4))
+    axes = figure.add_subplot()
+    iterate = _band(axes, later, quantity, start, colour, "-", f"{method}, iterate $x_k$")
+    average = _band(axes, later, f"average_{quantity}", start, colour, "--", f"{method}, average $\\bar x_k$")
+    if known and len(average) > 1:
+        steps = average.index.to_numpy(float)
+        label = "slope of the bounds, $k^{-1/2}$"
+        style.power_law(axes, steps, -0.5, (steps[0], average.iloc[0]), ":", label=label)
+    if len(iterate) or len(average):
+        axes.set(xscale="log", yscale="log")
+    else:
+        axes.text(0.5, 0.5, "diverged before the first evaluation", ha="center", transform=axes.transAxes)
+    axes.set(xlabel="updates $k$", ylabel="gap $F(x) - F^*$" if known else "objective $F(x)$")
+    axes.set_axisbelow("line")
+    axes.legend()
+    diverged = sum(k >= 0 for k in record.summary["diverged_at"].values())
+    num_seeds = record.metrics["seed"].nunique()
+    seeds = style.seeds(num_seeds) + (", bands from smallest to largest" if num_seeds > 1 else "")
+    seeds += f", {diverged} diverged" if diverged else ""
+    delays = f"delay {trace['mean_delay']:.3g} on average, {trace['max_delay']:,} at most"
+    axes.set_title(f"{labels['problem']}: {delays}\n{seeds}", fontsize="medium")
+    return figure
+
+
+def table(record: Record) -> str:
+    """Returns the short table that ends a run: means over seeds, and their range."""
+    trace, timing = record.summary["trace"], record.summary["timing"]
+    last = record.metrics[record.metrics["step"] == trace["num_updates"]]
+    title = f"{trace['num_updates']:,} updates, {style.seeds(len(last))}"
+    lines = [f"{title:34}{'mean':>12}{'smallest':>12}{'largest':>12}"]
+    for column, name in _ROWS.items():
+        if column in last and not ("gap" in last and column.endswith("objective")):
+            values = last[column]
+            lines.append(f"{name:34}{values.mean():12.5g}{values.min():12.5g}{values.max():12.5g}")
+    lines += [
+        f"{'delay, in updates':34}{trace['mean_delay']:12.5g}{'':12}{trace['max_delay']:12d}",
+        f"{'updates a second, all seeds':34}{timing['updates_per_second']:12,.0f}",
+    ]
+    real = record.summary.get("runtime")
+    if real is not None:
+        lines.append(f"{'updates a second on the real clock':34}{real['updates_per_second']:12,.1f}")
+        lines += [f"{name:34}{real[key]:12d}" for name, key in _INCIDENTS.items() if real[key]]
+    diverged = {seed: k for seed, k in record.summary["diverged_at"].items() if k >= 0}
+    if diverged:
+        lines.append("diverged: " + ", ".join(f"seed {seed} at update {k:,}" for seed, k in diverged.items()))
+    return "\n".join(lines)
+
+
+def _band(
+    axes: Axes, metrics: pd.DataFrame, column: str, start: float, colour: style.Colour, line: str, label: str
+) -> pd.Series:
+    """Draws the median over seeds and a band from the smallest to the largest, and returns the median."""
+    # A logarithmic axis has no place for a gap lost in rounding, and a diverging run would flatten all others.
+    limit = _DIVERGING * abs(start)
+    values = metrics[column].where(metrics[column] > 0).clip(upper=limit)
+    by_step = values.groupby(metrics["step"])
+    median = by_step.median()
+    median = median[median < limit]
+    low, high = by_step.min().loc[median.index], by_step.max().loc[median.index]
+    estimates = np.stack([median, low, high], axis=-1)
+    style.band(axes, median.index, estimates, alpha=0.15, color=colour, linestyle=line, label=label)
+    return median
