@@ -14,7 +14,7 @@ import types
 import hydra
 import pytest
 
-from asyncopt.run import experiment
+from asyncopt.run import execute, task
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "how_to").glob("*.md"))]
@@ -33,7 +33,7 @@ def test_python_on_a_page_runs_from_top_to_bottom(page, blocks, monkeypatch, tmp
     if "load_runs(" in "".join(blocks):  # of a sweep, which a reader has made before, and larger
         with hydra.initialize_config_dir(str(ROOT / "conf"), version_base=None):
             small = ["trace.num_updates=100", "seeds=1", "plot=false", "progress=false"]
-            experiment.run(hydra.compose("config", small), "multirun/staleness/0")
+            execute.run(hydra.compose("config", small), "multirun/staleness/0")
     names = {}
     for block in blocks:
         exec(compile(block, str(page), "exec"), names)
@@ -71,7 +71,7 @@ def _check_overrides(overrides):
         typed = {word.partition("=")[0] for word in chosen}
         chosen += [f"{key}={value}" for key, value in swept.items() if key not in typed]
         config = hydra.compose("config", [word for word in chosen if not word.startswith("hydra")])
-    experiment.check(config)
+    task.check(config)
 
 
 def _first(values):
@@ -153,7 +153,7 @@ def _check_every_public_name_is_there(site):
             assert described_elsewhere or name in on_site, f"asyncopt{package}.{name} is not on the page API"
 
 
-@pytest.mark.parametrize("module", ["apam", "delay", "parametric", "staleness_aware"])
+@pytest.mark.parametrize("module", ["apam", "delay", "parametric", "scale_steps_by_delay"])
 def test_docstring_examples(module):
     results = doctest.testmod(importlib.import_module(f"asyncopt.optim.{module}"))
     assert results.attempted > 0

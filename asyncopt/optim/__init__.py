@@ -1,20 +1,22 @@
-"""Optax transforms: APAM, and staleness for any training loop. They know nothing of traces."""
+"""Optax transforms: APAM, a constant delay for any training loop, and wrappers that handle stale gradients.
+
+Four wrappers take an optimizer and return one that knows of delays: `scale_steps_by_delay`, `drop_stale`,
+`compensate_delay` and `buffer_updates`. Their ``update`` needs the keyword ``delay``, the gradient's staleness in
+updates, or ``stale_params``, the iterate it was taken at; the replay engine passes both. With delay 0 throughout, each
+is the optimizer it wraps (`buffer_updates` with a buffer of 1).
+"""
 
 from asyncopt.optim.apam import ApamState, ApamTransformation, apam, scale_by_apam
+from asyncopt.optim.buffer_updates import buffer_updates
+from asyncopt.optim.compensate_delay import compensate_delay
 from asyncopt.optim.constraints import Box, Constraint, L2Ball
 from asyncopt.optim.delay import DelayGradientsState, delay_gradients
+from asyncopt.optim.drop_stale import drop_stale
 from asyncopt.optim.parametric import parametric
+from asyncopt.optim.scale_steps_by_delay import scale_steps_by_delay
 from asyncopt.optim.schedules import step_size
-from asyncopt.optim.staleness_aware import (
-    WRAPPER_STATES,
-    buffer_updates,
-    compensate_delay,
-    drop_stale,
-    scale_steps_by_delay,
-)
 
 __all__ = [
-    "WRAPPER_STATES",
     "ApamState",
     "ApamTransformation",
     "Box",

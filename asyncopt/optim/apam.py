@@ -1,4 +1,4 @@
-"""APAM: AMSGrad as the theory of its asynchronous version has it, as Optax transforms."""
+"""APAM, the AMSGrad that the theory of asynchronous training is about, as Optax transforms."""
 
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from asyncopt.checks import InputError, check_number
+from asyncopt.optim._shared import is_none
 from asyncopt.optim.constraints import Constraint
 
 
@@ -40,13 +41,13 @@ def scale_by_apam(
       \hat v_k &= \max(\hat v_{k-1}, v_k), \qquad
       u_k = m_k / (\sqrt{\hat v_k} + \varepsilon), \qquad 0 / 0 := 0.
 
-    It is `optax.scale_by_amsgrad` with both corrections off; what is added is ε = 0, extra arguments, and the
-    variant of the deep-learning code.
+    This is `optax.scale_by_amsgrad` with both corrections off. It adds ε = 0, extra arguments, and the variant of the
+    deep-learning code.
 
     Args:
       b1: β1, decay of the first moment, in [0, 1).
       b2: β2, decay of the second moment, in [0, 1).
-      eps: ε, added to the root; with 0, a coordinate that never had a gradient does not move.
+      eps: ε, added to the root, at least 0; with 0, a coordinate that never had a gradient does not move.
       bias_correction: multiply :math:`u_k` by :math:`\sqrt{1-\beta_2^k} / (1-\beta_1^k)`, k from 1, as the
         method's deep-learning code does. (Optax's own correction divides v before the maximum is taken, which
         is a third method.)
@@ -83,7 +84,7 @@ def scale_by_apam(
             lambda g, m: g if m is None else jnp.zeros_like(m) if g is None else g.astype(m.dtype),
             updates,
             state.mu,
-            is_leaf=_is_none,
+            is_leaf=is_none,
         )
         scaled, new_state = amsgrad.update(gradients, state)
         new_state = _cast_like(new_state, state)
@@ -94,10 +95,10 @@ def scale_by_apam(
         def finish(gradient, ratio, v_max):
             if gradient is None:
                 return None
-            moved = jnp.where(jnp.sqrt(v_max) + eps > 0, ratio * factor, 0.0)
-            return moved.astype(gradient.dtype)
+            step = jnp.where(jnp.sqrt(v_max) + eps > 0, ratio * factor, 0.0)
+            return step.astype(gradient.dtype)
 
-        return jax.tree.map(finish, updates, scaled, new_state.nu_max, is_leaf=_is_none), new_state
+        return jax.tree.map(finish, updates, scaled, new_state.nu_max, is_leaf=is_none), new_state
 
     def init(params):
         state = amsgrad.init(params)
@@ -116,7 +117,7 @@ def apam(
     bias_correction: bool = False,
     constraint: Constraint | None = None,
 ) -> ApamTransformation:
-    r"""The APAM optimizer, with an optional constraint kept by projection in the method's own norm.
+    r"""Returns the APAM optimizer; it keeps an optional constraint by projection in the method's own norm.
 
     .. math::
       x_{k+1} = \operatorname{argmin}_{x \in X} \sum_i V_{k,i}\,
@@ -126,7 +127,7 @@ def apam(
     are in X to rounding.
 
     Args:
-      learning_rate: α_k, a number above 0, or a schedule: a function of the number of updates made before.
+      learning_rate: α_k, a number above 0, or a schedule: a function of the number of updates before.
       b1: β1, in [0, 1).
       b2: β2, in [0, 1).
       eps: ε, at least 0. With ε = 0, a coordinate that never had a gradient takes no step (onto a ball it may
@@ -179,23 +180,19 @@ def apam(
             return steps, new_state
         if params is None:
             raise ValueError("apam with a constraint needs params: call update(updates, state, params)")
-        target = eqx.apply_updates(params, steps)  # which leaves alone what has no update
+        target = eqx.apply_updates(params, steps)  # a leaf without an update stays as it is
         scale = jax.tree.map(lambda v: jnp.sqrt(v) + eps, amsgrad.nu_max)
         projected = constraint.project(target, scale)
         return jax.tree.map(
-            lambda u, new, old: None if u is None else new - old, steps, projected, params, is_leaf=_is_none
+            lambda u, new, old: None if u is None else new - old, steps, projected, params, is_leaf=is_none
         ), new_state
 
     return ApamTransformation(init, update)
 
 
 def _is_plain_number(value: Any) -> bool:
-    """Whether the user wrote a number here; arrays may be traced, and schedules may start at zero."""
+    """Whether the user wrote a number, which can be checked; arrays may be traced, and schedules may start at zero."""
     return not callable(value) and not isinstance(value, jax.Array | np.ndarray)
-
-
-def _is_none(leaf: Any) -> bool:
-    return leaf is None
 
 
 def _is_concrete(params: PyTree) -> bool:
@@ -204,7 +201,7 @@ def _is_concrete(params: PyTree) -> bool:
 
 
 def _cast_like(tree: PyTree, like: PyTree) -> PyTree:
-    """Moments keep their dtype, whatever the dtype of gradients and hyperparameters."""
+    """Returns moments in their own dtype, whatever the dtype of gradients and hyperparameters."""
     return jax.tree.map(lambda new, old: new.astype(old.dtype), tree, like)
 
 

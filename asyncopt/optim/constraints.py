@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from asyncopt.checks import InputError, check_number
 
-# Newton's steps for the multiplier; it has been seen to need fewer than 30 over scales from 1e-12 to 1.
+# Newton steps for the multiplier: with scales from 1e-12 to 1, it needed fewer than 30.
 _MAX_NEWTON_STEPS = 100
 # Partial sums of this length keep float32's rounding error small when there are millions of terms.
 _SUM_BLOCK = 1024
@@ -34,8 +34,8 @@ class Box(eqx.Module):
     """All x with lower <= x <= upper, coordinate by coordinate.
 
     Args:
-      lower: a number, or a pytree of numbers and arrays that is a prefix of the parameters' tree. May be -inf.
-      upper: likewise; may be inf.
+      lower: a number, or a pytree of numbers and arrays that is a prefix of the parameters' tree; it may be -inf.
+      upper: a number or such a pytree; it may be inf.
 
     Raises:
       InputError: if a bound is not a number, or the bounds cross.
@@ -54,7 +54,7 @@ class Box(eqx.Module):
             jax.tree.map(_check_ordered, self.lower, self.upper)
 
     def project(self, point: PyTree, scale: PyTree) -> PyTree:
-        """Clips: coordinates are independent, so the scale makes no difference."""
+        """Returns ``point``, clipped: coordinates are independent, so the scale makes no difference."""
         del scale
         return jax.tree.map(lambda w, low, high: jnp.clip(w, low, high).astype(w.dtype), point, *self._bounds(point))
 
@@ -75,7 +75,7 @@ class L2Ball(eqx.Module):
     """All x with ‖x - center‖_2 <= radius, the norm taken over the whole pytree.
 
     Args:
-      radius: above 0.
+      radius: a number above 0.
       center: a number, or a pytree of numbers and arrays that is a prefix of the parameters' tree.
 
     Raises:
@@ -90,7 +90,7 @@ class L2Ball(eqx.Module):
         check_number("radius", self.radius, above=0)
 
     def project(self, point: PyTree, scale: PyTree) -> PyTree:
-        r"""Projects in the norm of ``scale``, a pytree of non-negative arrays like ``point``.
+        r"""Returns the projection of ``point`` in the norm of ``scale``, non-negative arrays like ``point``.
 
         The optimality conditions of the projection give, with the multiplier :math:`\lambda \ge 0`,
 
@@ -99,8 +99,8 @@ class L2Ball(eqx.Module):
           \text{ unless } w \text{ is inside.}
 
         :math:`1 / \|x(\lambda) - c\|` is concave and increasing, so Newton's method from the left rises
-        monotonically to the root (Moré and Sorensen's secular equation). It is run until it stops moving.
-        Where every scale is zero on part of the coordinates, the answer is the limit of small positive scales.
+        monotonically to the root (Moré and Sorensen's secular equation). It runs until it stops moving.
+        Where scales are zero, the projection is the limit of small positive scales.
         """
         center = _broadcast("center", self.center, point)
         offset = jax.tree.map(lambda w, c: _wide(w) - c, point, center)
@@ -115,9 +115,11 @@ class L2Ball(eqx.Module):
         unit_offset = jax.tree.map(lambda d: d / self.radius, offset)
         multiplier = jnp.where(inside, 0.0, _ball_multiplier(unit_offset, unit_scale))
         shrunk = jax.tree.map(lambda d, s: d * (s / (s + multiplier)), offset, unit_scale)
-        # The root is exact to rounding; this keeps that rounding from leaving the ball.
-        fit = jnp.where(inside, 1.0, self.radius / _norm(shrunk))
-        return jax.tree.map(lambda w, c, d: jnp.where(inside, w, (c + fit * d).astype(w.dtype)), point, center, shrunk)
+        # The root is exact to rounding only; without this factor, the result may lie just outside the ball.
+        factor = jnp.where(inside, 1.0, self.radius / _norm(shrunk))
+        return jax.tree.map(
+            lambda w, c, d: jnp.where(inside, w, (c + factor * d).astype(w.dtype)), point, center, shrunk
+        )
 
     def contains(self, point: PyTree) -> bool:
         """Whether ``point`` is within the ball, to rounding."""
@@ -172,7 +174,7 @@ def _broadcast(name: str, bound: PyTree, point: PyTree) -> PyTree:
 
 
 def _as_bound(bound: ArrayLike, leaf: Array) -> Array:
-    """The bound in the leaf's dtype, or float32 if that is wider."""
+    """Returns the bound in the leaf's dtype, or float32 if that is wider."""
     array = jnp.asarray(bound, dtype=jnp.promote_types(leaf.dtype, jnp.float32))
     if jnp.broadcast_shapes(array.shape, leaf.shape) != leaf.shape:
         raise ValueError(f"shape {array.shape} against {leaf.shape}")
@@ -180,12 +182,12 @@ def _as_bound(bound: ArrayLike, leaf: Array) -> Array:
 
 
 def _wide(array: Array) -> Array:
-    """In float32 at least: half precision is for storage."""
+    """Returns an array as float32 at least: half precision is for storage."""
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
 def _sum(tree: PyTree) -> Float[Array, ""]:
-    """Sums all entries of all leaves, in blocks, so that rounding errors do not pile up."""
+    """Returns the sum of all entries of all leaves, taken in blocks, so that rounding errors do not pile up."""
 
     def leaf_sum(leaf: Array) -> Array:
         flat = leaf.ravel()

@@ -1,4 +1,4 @@
-"""Staleness inside anyone's training loop."""
+"""A constant delay inside any training loop."""
 
 from typing import NamedTuple
 
@@ -7,25 +7,25 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PyTree
 
-from asyncopt.checks import InputError, check_integer
+from asyncopt.optim._shared import is_none, static_integer
 
 
 class DelayGradientsState(NamedTuple):
     """State of `delay_gradients`."""
 
-    steps: Int[Array, ""]  # int32, updates made
+    steps: Int[Array, ""]  # int32, updates so far
     waiting: PyTree  # the last `delay` gradients: each leaf has a leading axis of that length
 
 
 def delay_gradients(delay: int) -> optax.GradientTransformationExtraArgs:
-    """Applies each gradient ``delay`` steps late: step k passes on the gradient of step k - delay, zeros before.
+    """Passes on each gradient ``delay`` steps late: in step k that of step k - delay, and zeros before.
 
     Put it first in an `optax.chain` to see what a constant staleness does to a training loop, without changing
     the loop. It keeps ``delay`` gradients in memory.
 
     Args:
-      delay: in steps, at least 0, a Python integer (under `optax.inject_hyperparams`, name it in
-        ``static_args``).
+      delay: number of steps, at least 0, a Python integer; under `optax.inject_hyperparams`, name it in
+        ``static_args``.
 
     Raises:
       InputError: if ``delay`` is not such a number.
@@ -34,19 +34,14 @@ def delay_gradients(delay: int) -> optax.GradientTransformationExtraArgs:
       >>> import asyncopt, jax.numpy as jnp
       >>> transform = asyncopt.delay_gradients(2)
       >>> state = transform.init(jnp.zeros(()))
-      >>> seen = []
+      >>> passed_on = []
       >>> for gradient in (1.0, 2.0, 3.0, 4.0):
       ...     late, state = transform.update(jnp.asarray(gradient), state)
-      ...     seen.append(float(late))
-      >>> seen
+      ...     passed_on.append(float(late))
+      >>> passed_on
       [0.0, 0.0, 1.0, 2.0]
     """
-    if isinstance(delay, jax.Array):
-        raise InputError(
-            "delay is an array, expected a Python integer: it sets the size of a buffer. Under "
-            "optax.inject_hyperparams, pass static_args='delay'"
-        )
-    delay = check_integer("delay", delay, at_least=0)
+    delay = static_integer("delay", delay, at_least=0)
 
     def init(params):
         waiting = jax.tree.map(lambda p: jnp.zeros((delay, *p.shape), p.dtype), params)
@@ -65,7 +60,7 @@ def delay_gradients(delay: int) -> optax.GradientTransformationExtraArgs:
             stored = jax.lax.dynamic_update_index_in_dim(buffer, gradient.astype(buffer.dtype), oldest, 0)
             return late.astype(gradient.dtype), stored
 
-        leaves, structure = jax.tree.flatten(updates, is_leaf=lambda leaf: leaf is None)
+        leaves, structure = jax.tree.flatten(updates, is_leaf=is_none)
         swapped = [swap(g, b) for g, b in zip(leaves, structure.flatten_up_to(state.waiting), strict=True)]
         late, waiting = (structure.unflatten(part) for part in zip(*swapped, strict=True))
         return late, DelayGradientsState(optax.safe_increment(state.steps), waiting)

@@ -1,4 +1,4 @@
-"""Optimizers whose numbers are inputs of a compiled program, so that a sweep over them is compiled once."""
+"""Optimizers whose numbers are inputs of a compiled program: one compilation serves a sweep over them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,14 +12,17 @@ from jaxtyping import PyTree
 def parametric(make: Callable[..., optax.GradientTransformation], **settings: Any) -> optax.GradientTransformation:
     """Returns ``make(**settings)`` as a pytree whose leaves are the floats in ``settings``.
 
-    An Optax transform is a pair of closures: to JAX, two step sizes are two programs. Here both functions are
-    `jax.tree_util.Partial`, of a function that makes the optimizer again wherever it is traced. So a function compiled
-    with `equinox.filter_jit` that takes the transform as an argument is compiled once for all values of its floats.
+    An Optax transform is a pair of closures: to JAX, two step sizes are two programs. Here both functions are a
+    `jax.tree_util.Partial`, which constructs the optimizer again wherever it is traced. So a function compiled with
+    `equinox.filter_jit` that takes the transform as an argument is compiled once for all values of its floats.
 
     Args:
       make: an optimizer's constructor that works under `optax.inject_hyperparams`, as Optax's own do.
-      **settings: its arguments. Floats, alone or inside pytrees, become inputs (schedules, too, if they are pytrees, as
-        `asyncopt.optim.step_size` makes them); all else is part of the program.
+      **settings: the constructor's arguments. Floats, alone or inside pytrees, become inputs (schedules, too, if they
+        are pytrees, as `asyncopt.optim.step_size` makes them). All others are part of the program.
+
+    Returns:
+      A transform of the class that ``make`` returns, `ApamTransformation`, say, and one that takes extra arguments.
 
     Raises:
       Whatever ``make`` raises: it is called once, with plain numbers, for its checks.
@@ -36,10 +39,10 @@ def parametric(make: Callable[..., optax.GradientTransformation], **settings: An
       ([-0.5, -0.25], 1)
     """
     made = optax.with_extra_args_support(make(**settings))
-    # Weakly typed, as Python's numbers are: they do not widen anybody's state.
+    # Weakly typed, as Python's numbers are: they do not widen an optimizer's state.
     inputs = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, float) else leaf, settings)
     init, update = (jax.tree_util.Partial(function, make, inputs) for function in (_init, _update))
-    return made._replace(init=init, update=update)  # of the same class, by which an `ApamTransformation` is known
+    return made._replace(init=init, update=update)  # which keeps the class
 
 
 def _init(make: Callable[..., optax.GradientTransformation], settings: dict[str, Any], params: PyTree) -> PyTree:

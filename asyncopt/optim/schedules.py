@@ -11,7 +11,7 @@ from asyncopt.checks import InputError, check_integer, check_number
 
 
 def step_size(schedule: str, alpha: float, num_updates: int) -> optax.ScalarOrSchedule:
-    """Returns the step size α_k of a run of K updates, for an Optax optimizer's ``learning_rate``.
+    """Returns the step size α_k for a run of K updates, as an Optax optimizer's ``learning_rate``.
 
     Args:
       schedule: "constant", α; "inverse_sqrt_horizon", α/√K in every update; or "inverse_sqrt", α/√k in update
@@ -29,7 +29,7 @@ def step_size(schedule: str, alpha: float, num_updates: int) -> optax.ScalarOrSc
     if schedule == "inverse_sqrt_horizon":
         return alpha / math.sqrt(num_updates)
     if schedule == "inverse_sqrt":
-        return jax.tree_util.Partial(_inverse_sqrt, alpha)  # a pytree, so that α can be an input of a program
+        return jax.tree_util.Partial(_inverse_sqrt, alpha)  # a pytree: α can be an input of a program
     known = ["constant", "inverse_sqrt", "inverse_sqrt_horizon"]
     raise InputError(f"schedule is {schedule!r}, expected one of {known}")
 

@@ -1,0 +1,42 @@
+"""What several transforms share."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, PyTree
+
+from asyncopt.checks import InputError, check_integer
+
+
+def is_none(leaf: object) -> bool:
+    """Whether a leaf has no gradient."""
+    return leaf is None
+
+
+def static_integer(name: str, value: int, *, at_least: int) -> int:
+    """Returns an integer that sets the size of a buffer: under `optax.inject_hyperparams` it must not be traced.
+
+    Raises:
+      InputError: if it is an array, not an integer, or too small.
+    """
+    if isinstance(value, jax.Array):
+        raise InputError(
+            f"{name} is an array, expected a Python integer. Under optax.inject_hyperparams, pass static_args={name!r}"
+        )
+    return check_integer(name, value, at_least=at_least)
+
+
+def known_delay(delay: jax.typing.ArrayLike | None, transform: str) -> Int[Array, ""]:
+    """Returns a gradient's delay as int32.
+
+    Raises:
+      TypeError: if ``update`` of the ``transform`` was called without one.
+    """
+    if delay is None:
+        raise TypeError(f"{transform} needs delay=, the gradient's staleness in updates: call update(..., delay=...)")
+    return jnp.asarray(delay, jnp.int32)
+
+
+def only_if(condition: Bool[Array, ""], steps: PyTree, new_state: PyTree, old_state: PyTree) -> tuple[PyTree, PyTree]:
+    """Returns the steps and the new state if the condition holds, else steps of zero and the old state."""
+    steps = jax.tree.map(lambda step: jnp.where(condition, step, jnp.zeros_like(step)), steps)
+    return steps, jax.tree.map(lambda new, old: jnp.where(condition, new, old), new_state, old_state)
