@@ -1,0 +1,98 @@
+"""One run as a cell of a study: what its record must hold, what was measured in it, and its bounds."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from asyncopt.theory import Bound, Evidence, Theorem
+
+# What can be measured at the end of a run: a recorded column as it is there, or, after "mean_", its mean over the run.
+QUANTITIES = {
+    "average_gap": "gap of the average, $F(\\bar x_K) - F^*$",
+    "mean_grad_norm_sq": "mean of $\\|\\nabla F(x_k)\\|^2$ over the run",
+    "gap": "gap of the last iterate, $F(x_K) - F^*$",
+    "grad_norm_sq": "$\\|\\nabla F(x_K)\\|^2$ of the last iterate",
+}
+_COLUMNS = ("seed", "step", "objective", "grad_norm_sq", "average_objective", "drift")
+_FACTS = (
+    *(f"trace.{name}" for name in ("num_updates", "max_delay", "mean_delay", "mean_square_delay")),
+    *(f"labels.{name}" for name in ("problem", "optimizer", "trace")),
+    *(f"staleness.{name}" for name in ("label", "factor", "exponent", "settings")),
+)
+
+
+def column(quantity: str) -> str:
+    """Returns the recorded column that a quantity is computed from."""
+    return quantity.removeprefix("mean_")
+
+
+def refusal(frame: pd.DataFrame) -> str:
+    """Returns why a run's table cannot be used, or ""."""
+    for file, prefix, names in (("metrics.parquet", "", _COLUMNS), ("summary.json", "summary.", _FACTS)):
+        missing = [name for name in names if prefix + name not in frame]
+        if missing:
+            return f"{file} has no {missing[0]}"
+    num_updates = frame["summary.trace.num_updates"].iloc[0]
+    num_seeds = frame["seed"].nunique()
+    steps = frame["step"].to_numpy()
+    if len(steps) % num_seeds or not (steps.reshape(num_seeds, -1) == steps[: len(steps) // num_seeds]).all():
+        return "metrics.parquet does not have the same steps for every seed"
+    if steps[0] != 0 or steps[-1] != num_updates:
+        return f"metrics.parquet covers updates {steps[0]} to {steps[-1]}, expected 0 to {num_updates}"
+    return ""
+
+
+def evidence(frame: pd.DataFrame) -> Evidence:
+    """Returns a run's table, which nothing refuses, as theorems read it."""
+    num_seeds = frame["seed"].nunique()
+    recorded = [str(name) for name in frame if "." not in str(name) and frame[name].dtype.kind in "if"]
+    return Evidence(
+        facts={str(name): value for name, value in frame.iloc[0].items()},
+        columns={name: frame[name].to_numpy().reshape(num_seeds, -1) for name in recorded},
+    )
+
+
+def cell(run: Evidence, quantity: str, theorem: Theorem | None) -> dict[str, Any]:
+    """Returns a row of `Study.cells`, with ``measured`` (a number for each seed) and ``start`` (the largest of step 0).
+
+    Args:
+      run: what was recorded.
+      quantity: what to measure, a key of `QUANTITIES`.
+      theorem: the bounds to evaluate, if any.
+    """
+    facts, columns, num_updates = run.facts, run.columns, run.num_updates
+    steps, values = columns["step"][0], columns[column(quantity)]
+    measured = values[:, -1] if quantity in columns else mean_over_run(values, steps)
+    row: dict[str, Any] = {
+        "rule": facts["summary.staleness.label"],
+        "exponent": float(facts["summary.staleness.exponent"]),
+        "factor": float(facts["summary.staleness.factor"]),
+        "num_updates": num_updates,
+        "delay": float(np.sqrt(facts["summary.trace.mean_square_delay"])),
+        **{name: facts.get(f"summary.trace.{name}") for name in ("max_delay", "mean_delay", "num_workers")},
+        "throughput": num_updates / columns["time"][0, -1] if "time" in columns else np.nan,
+        "run": facts["run"],
+        "measured": pd.Series(measured, index=columns["seed"][:, 0]),
+        "start": float(np.max(values[:, 0])),
+    }
+    if theorem is not None:
+        row |= _means("a_priori", theorem.a_priori(run)) | _means("a_posteriori", theorem.a_posteriori(run))
+    return row
+
+
+def mean_over_run(values: Float[np.ndarray, "S E"], steps: Int[np.ndarray, " E"]) -> Float[np.ndarray, " S"]:
+    """Returns the mean over iterates 0 to K - 1, on straight lines between the evaluations.
+
+    Over the iterates from a to b - 1 such a line adds up to (b - a)(f_a + f_b)/2 + (f_a - f_b)/2. The second part,
+    which an integral would not have, matters where the first few iterates are far above the others.
+    """
+    total = np.sum((values[:, 1:] + values[:, :-1]) / 2 * np.diff(steps), axis=1)
+    return (total + (values[:, 0] - values[:, -1]) / 2) / steps[-1]
+
+
+def _means(name: str, bound: Bound) -> dict[str, Any]:
+    """Returns a bound and its parts, each the mean over the seeds."""
+    parts = {f"{name}_{part}": np.mean(value) for part, value in bound._asdict().items()}
+    return {name: np.mean(bound.total), **parts}

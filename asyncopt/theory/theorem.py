@@ -1,0 +1,106 @@
+"""What a theorem is here: one value that says what it bounds, for which runs, by how much, and what follows from it.
+
+A new theorem is one module with one `Theorem`, and one call of `asyncopt.theory.register`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from numpy.typing import ArrayLike
+
+from asyncopt.theory.claims import Claim
+
+Array = Float[np.ndarray, "..."]
+
+
+class Bound(NamedTuple):
+    """An upper bound in its three parts; the orders are those at step size α/√K."""
+
+    leading: Array  # O(1/√K), what a run without delay and with K large is left with
+    lower_order: Array  # O(1/K) and smaller, free of delay
+    delay: Array  # O(mean τ²/K), zero without delay
+
+    @property
+    def total(self) -> Array:
+        """The bound."""
+        return self.leading + self.lower_order + self.delay
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a theorem may know of one run, all its seeds together.
+
+    Args:
+      facts: configuration and summary, flat: "optimizer.b1", "summary.trace.mean_delay". What is unknown has no key.
+      columns: [S, E], what was recorded for each seed at each evaluation. "step" is among them.
+    """
+
+    facts: Mapping[str, Any]
+    columns: Mapping[str, Shaped[np.ndarray, "S E"]]
+
+    @property
+    def num_updates(self) -> int:
+        """K."""
+        return int(self.columns["step"][0, -1])
+
+    def take(self, section: str, *names: str) -> dict[str, Any]:
+        """Returns the facts of a section by their own names."""
+        return {name: self.facts[f"{section}.{name}"] for name in names}
+
+    def last(self, *names: str) -> dict[str, Shaped[np.ndarray, " S"]]:
+        """Returns what columns hold at the last evaluation."""
+        return {name: self.columns[name][:, -1] for name in names}
+
+
+# Returns why a run does not meet the hypothesis, or "".
+Hypothesis = Callable[[Evidence], str]
+
+
+def known(fact: str, otherwise: str) -> Hypothesis:
+    """Returns the hypothesis that a fact is known; ``otherwise`` is the reason to give where it is not."""
+    return lambda run: "" if fact in run.facts else otherwise
+
+
+@dataclasses.dataclass(frozen=True)
+class Theorem:
+    """A theorem, as a value.
+
+    Args:
+      name: one word, for tables.
+      title: what it bounds, for readers.
+      quantity: what it bounds, a key of `asyncopt.analysis.studies.QUANTITIES`.
+      concerns: whether it is about the problem of a run.
+      hypotheses: what it assumes; each returns "", or why a run does not meet it.
+      columns: the recorded columns that its bounds need.
+      a_priori: returns the bound from constants and the trace.
+      a_posteriori: returns the bound from what the run measured, for each seed.
+      claims: what follows from it, in the order of reports.
+    """
+
+    name: str
+    title: str
+    quantity: str
+    concerns: Callable[[Evidence], bool]
+    hypotheses: tuple[Hypothesis, ...]
+    columns: tuple[str, ...]
+    a_priori: Callable[[Evidence], Bound]
+    a_posteriori: Callable[[Evidence], Bound]
+    claims: tuple[Claim, ...]
+
+    def is_about(self, quantity: str, run: Evidence) -> bool:
+        """Whether the theorem bounds this quantity for such a problem."""
+        return quantity == self.quantity and self.concerns(run)
+
+    def outside(self, runs: Sequence[Evidence]) -> str:
+        """Returns the first hypothesis that some of the runs do not meet, in words; "" if all meet all."""
+        reasons = (reason for hypothesis in self.hypotheses for run in runs if (reason := hypothesis(run)))
+        missing = (name for name in self.columns for run in runs if name not in run.columns)
+        return next(reasons, "") or next((f"what the bound needs was not recorded: {name}" for name in missing), "")
+
+
+def floats(*values: ArrayLike) -> tuple[Array, ...]:
+    """Returns numbers or arrays as arrays of floats."""
+    return tuple(np.asarray(value, float) for value in values)
