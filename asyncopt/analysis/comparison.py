@@ -1,7 +1,7 @@
 """Methods side by side on one simulated clock: each with the step size that suits it, to a target that all share.
 
-A setting is one clock and one number of workers. Step sizes are chosen on half of the seeds, and what is reported comes
-from the other half, so that no method is judged by the runs that chose its step.
+A setting is one clock and one number of workers. Step sizes are chosen on half of the seeds, and results come from the
+other half, so that no method is judged by the runs that chose its step size.
 """
 
 import dataclasses
@@ -19,23 +19,22 @@ from asyncopt.analysis import bootstrap
 from asyncopt.analysis.bootstrap import Estimate
 from asyncopt.checks import InputError, check_number
 from asyncopt.files.records import Record
-from asyncopt.run import names
 
 OURS, SYNCHRONOUS = "APAM", "synchronous AMSGrad"
 # What falls during training: F, and the share of the held-out rows that are classified wrongly.
 QUANTITIES = {"loss": "objective $F(x_k)$", "error": "held-out error"}
-RANDOM, STEADY = "exponential times", "constant times"  # two clocks, as `Run.clock` names them
+RANDOM, STEADY = "exponential times", "constant times"  # two clocks, as `Trial.clock` names them
 CLOCKS = {"time": "simulated seconds", "step": "gradients"}
 # The target lies on this part of the way from the start to the best end of any run.
 PROGRESS = 0.95
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Run:
-    """One method, in one setting, with one step size.
+class Trial:
+    """One method in one setting with one step size: a run for each seed.
 
     Args:
-      method: its name.
+      method: the method's label.
       clock: how long gradients take, in words.
       num_workers: p.
       learning_rate: α.
@@ -62,93 +61,93 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Comparison:
-    """All runs on one problem with the same number of gradients.
+    """All trials on one problem with the same number of gradients.
 
     Args:
       name: the problem, in words.
-      num_updates: K, the gradients that each run has.
-      seeds: of the rows of the runs' values.
-      runs: at least one.
+      num_updates: K, the gradients of each run.
+      seeds: the seeds of the rows of the trials' values.
+      trials: at least one.
       progress: where the target lies; see `PROGRESS`.
     """
 
     name: str
     num_updates: int
     seeds: tuple[int, ...]
-    runs: tuple[Run, ...]
+    trials: tuple[Trial, ...]
     progress: float
 
     @functools.cached_property
     def methods(self) -> list[str]:
-        """Ours first, then in the order of the alphabet."""
-        return sorted({run.method for run in self.runs}, key=lambda method: (method != OURS, method))
+        """Every method: ours first, then in the order of the alphabet."""
+        return sorted({trial.method for trial in self.trials}, key=lambda method: (method != OURS, method))
 
     @functools.cached_property
     def clocks(self) -> list[str]:
-        """In the order of their names."""
-        return sorted({run.clock for run in self.runs})
+        """Every clock, in the order of their names."""
+        return sorted({trial.clock for trial in self.trials})
 
     @functools.cached_property
     def num_workers(self) -> list[int]:
         """Every p, in order."""
-        return sorted({run.num_workers for run in self.runs})
+        return sorted({trial.num_workers for trial in self.trials})
 
     @functools.cached_property
     def quantities(self) -> list[str]:
-        """What all runs measured."""
-        return [name for name in QUANTITIES if all(name in run.values for run in self.runs)]
+        """What all trials measured."""
+        return [name for name in QUANTITIES if all(name in trial.values for trial in self.trials)]
 
-    def tried(self, method: str, clock: str, num_workers: int) -> list[Run]:
-        """Returns the runs of a method in a setting, by step size."""
-        wanted = (method, clock, num_workers)
-        found = [run for run in self.runs if (run.method, run.clock, run.num_workers) == wanted]
-        return sorted(found, key=lambda run: run.learning_rate)
+    def tried(self, method: str, clock: str, num_workers: int) -> list[Trial]:
+        """Returns the trials of a method in a setting, by step size."""
+        key = (method, clock, num_workers)
+        members = [trial for trial in self.trials if (trial.method, trial.clock, trial.num_workers) == key]
+        return sorted(members, key=lambda trial: trial.learning_rate)
 
     @functools.cache  # noqa: B019  a comparison lives as long as the report on it
     def target(self, quantity: str) -> float:
         """Returns the value to reach: the same for all methods, and none of them chose it."""
-        start = np.mean([run.values[quantity][:, 0].mean() for run in self.runs])
-        best = min(_mean(run.values[quantity], self._tuning)[-1] for run in self.runs)
+        start = np.mean([trial.values[quantity][:, 0].mean() for trial in self.trials])
+        best = min(_mean(trial.values[quantity], self._tuning)[-1] for trial in self.trials)
         return float(start + self.progress * (best - start))
 
     @functools.cache  # noqa: B019
-    def tuned(self, method: str, clock: str, num_workers: int, quantity: str) -> Run | None:
-        """Returns the run whose step size reaches the target first on the tuning seeds, or else ends lowest."""
+    def tuned(self, method: str, clock: str, num_workers: int, quantity: str) -> Trial | None:
+        """Returns the trial whose step size reaches the target first on the tuning seeds, or else ends lowest."""
         tried = self.tried(method, clock, num_workers)
         if not tried:
             return None
 
-        def merit(run: Run) -> tuple[float, float]:
-            curve = _mean(run.values[quantity], self._tuning)
-            return (first_crossing(run.time, curve[None], self.target(quantity))[0], curve[-1])
+        def merit(trial: Trial) -> tuple[float, float]:
+            curve = _mean(trial.values[quantity], self._tuning)
+            return (first_crossing(trial.time, curve[None], self.target(quantity))[0], curve[-1])
 
         return min(tried, key=merit)
 
-    def at_edge(self, run: Run) -> bool:
+    def at_edge(self, trial: Trial) -> bool:
         """Whether the step size is the smallest or the largest tried, so that a better one may lie outside."""
-        tried = self.tried(run.method, run.clock, run.num_workers)
-        return run in (tried[0], tried[-1])
+        tried = self.tried(trial.method, trial.clock, trial.num_workers)
+        return trial in (tried[0], tried[-1])
 
     @functools.cache  # noqa: B019
     def reach(self, method: str, clock: str, num_workers: int, quantity: str, axis: str) -> Float[np.ndarray, " R"]:
         """Returns when the mean over the reporting seeds reaches the target; row 0, then bootstrap replicates.
 
         Args:
-          method: with its tuned step size.
-          clock: of the setting.
-          num_workers: likewise.
+          method: the method, with its tuned step size.
+          clock: the clock of the setting.
+          num_workers: the number of workers of the setting.
           quantity: a key of `QUANTITIES`.
           axis: "time" or "step".
 
         Returns:
-          float[1 + resamples]; inf where the target was not reached, NaN if there is no such run.
+          float[1 + resamples]; inf where the target was not reached, NaN if there is no such trial.
         """
-        run = self.tuned(method, clock, num_workers, quantity)
-        if run is None:
+        trial = self.tuned(method, clock, num_workers, quantity)
+        if trial is None:
             return np.full(1 + bootstrap.NUM_RESAMPLES, np.nan)
-        values = run.values[quantity][self._reporting]
+        values = trial.values[quantity][self._reporting]
         curves = np.concatenate([values.mean(axis=0, keepdims=True), bootstrap.resampled_means(values)])
-        return first_crossing(getattr(run, axis).astype(float), curves, self.target(quantity))
+        return first_crossing(getattr(trial, axis).astype(float), curves, self.target(quantity))
 
     def estimate(self, values: Float[np.ndarray, " R"]) -> Estimate:
         """Returns row 0 with its interval over the reporting seeds."""
@@ -157,15 +156,14 @@ class Comparison:
     def advantage(
         self, rival: str, clock: str, num_workers: int, quantity: str, axis: str = "time"
     ) -> Float[np.ndarray, " R"]:
-        """Returns how many times as long the rival takes to the target as ours; NaN where neither gets there."""
+        """Returns how many times as long as ours the rival takes to the target; NaN where neither reaches it."""
+        ours, other = (self.reach(method, clock, num_workers, quantity, axis) for method in (OURS, rival))
         with np.errstate(invalid="ignore"):
-            return self.reach(rival, clock, num_workers, quantity, axis) / self.reach(
-                OURS, clock, num_workers, quantity, axis
-            )
+            return other / ours
 
-    def ends(self, run: Run, quantity: str) -> Estimate:
+    def ends(self, trial: Trial, quantity: str) -> Estimate:
         """Returns the mean at the end over the reporting seeds."""
-        last = run.values[quantity][self._reporting, -1:]
+        last = trial.values[quantity][self._reporting, -1:]
         return self.estimate(np.concatenate([last.mean(axis=0), bootstrap.resampled_means(last)[:, 0]]))
 
     @property
@@ -195,8 +193,8 @@ def first_crossing(
 def comparisons(records: Iterable[tuple[str, Record]], progress: float = PROGRESS) -> list[Comparison]:
     """Sorts runs on the simulated cluster into comparisons.
 
-    Runs belong together if their problems, data, precision and K are the same. What cannot be used is left out with a
-    warning that says why.
+    Runs belong together if their problems, data, precision and K are the same. A run that cannot be used is left out
+    with a warning that says why.
 
     Args:
       records: name and record of each run.
@@ -206,35 +204,35 @@ def comparisons(records: Iterable[tuple[str, Record]], progress: float = PROGRES
       InputError: if a number is out of range, or nothing is left.
     """
     progress = check_number("progress", progress, above=0, below=1)
-    groups: dict[str, list[tuple[tuple[int, ...], Run, str]]] = {}
+    groups: dict[str, tuple[str, tuple[int, ...], list[Trial]]] = {}
     for name, record in records:
         try:
-            seeds, run = _run(record)
+            seeds, trial = _trial(record)
         except InputError as error:
             warnings.warn(f"left out: {name}: {error}", stacklevel=2)
             continue
-        config = record.config
-        common = {key: config.get(key) for key in ("problem", "precision", "constraint")}
-        key = json.dumps([common, int(run.step[-1]), seeds], sort_keys=True)
-        groups.setdefault(key, []).append((seeds, run, names.problem_in_full(config)))
-    found = []
-    for members in groups.values():
-        seeds, run, name = members[0]
+        common = {key: record.config.get(key) for key in ("problem", "precision", "constraint")}
+        key = json.dumps([common, int(trial.step[-1]), seeds], sort_keys=True)
+        groups.setdefault(key, (str(record.summary["labels"]["problem"]), seeds, []))[2].append(trial)
+    compared = []
+    for problem, seeds, trials in groups.values():
         if len(seeds) < 4:
-            warnings.warn(f"left out: {name}: {len(seeds)} seeds, expected 4 at least, half to tune on", stacklevel=2)
+            warnings.warn(
+                f"left out: {problem}: {len(seeds)} seeds, expected 4 at least, half to tune on", stacklevel=2
+            )
             continue
-        found.append(Comparison(name, int(run.step[-1]), seeds, tuple(run for _, run, _ in members), progress))
-    if not found:
+        compared.append(Comparison(problem, int(trials[0].step[-1]), seeds, tuple(trials), progress))
+    if not compared:
         raise InputError("no runs that could be compared, expected those of +sweep=comparison or the like")
-    return found
+    return compared
 
 
-def _run(record: Record) -> tuple[tuple[int, ...], Run]:
-    config, frame = record.config, record.metrics
-    trace, optimizer = config["trace"], config["optimizer"]
+def _trial(record: Record) -> tuple[tuple[int, ...], Trial]:
+    """Returns the seeds of a run folder, and the trial that it holds."""
+    frame, trace, labels = record.metrics, record.config["trace"], record.summary["labels"]
     if "time" not in frame:
         raise InputError("its trace has no clock, expected trace=cluster or trace=rounds")
-    if not {"compute", "num_workers"} <= trace.keys():
+    if labels["clock"] is None:
         raise InputError("its trace is not of the simulated cluster, expected trace=cluster or trace=rounds")
     seeds = tuple(int(seed) for seed in frame["seed"].unique())
     columns = {"loss": "objective", "error": "test_accuracy"}
@@ -246,11 +244,11 @@ def _run(record: Record) -> tuple[tuple[int, ...], Run]:
     if "error" in values:
         values["error"] = 1 - values["error"]
     one_seed = frame[frame["seed"] == seeds[0]]
-    return seeds, Run(
-        method=names.method_in_full(config),
-        clock=_clock(trace),
+    return seeds, Trial(
+        method=labels["method"],
+        clock=labels["clock"],
         num_workers=int(trace["num_workers"]),
-        learning_rate=float(optimizer["learning_rate"]),
+        learning_rate=float(record.config["optimizer"]["learning_rate"]),
         trace=trace,
         time=one_seed["time"].to_numpy(float),
         step=one_seed["step"].to_numpy(int),
@@ -258,36 +256,26 @@ def _run(record: Record) -> tuple[tuple[int, ...], Run]:
     )
 
 
-def _clock(trace: Mapping[str, Any]) -> str:
-    compute = trace["compute"]
-    distribution = compute["distribution"] if isinstance(compute, Mapping) else str(compute)
-    label = f"{distribution} times"
-    slow = trace.get("stragglers", 0)
-    return label + (f", {slow} straggler{'s' if slow > 1 else ''} × {trace['slowdown']:g}" if slow else "")
-
-
 def _mean(values: Float[np.ndarray, "S E"], rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, " E"]:
     return values[rows].mean(axis=0)
 
 
 def table(comparison: Comparison) -> pd.DataFrame:
-    """Returns one row a run: its setting, where it ended, and for the tuned ones when they reached the target."""
-    rows = []
-    for run in comparison.runs:
-        row: dict[str, Any] = {name: getattr(run, name) for name in ("clock", "num_workers", "method", "learning_rate")}
-        row["throughput"] = run.throughput
-        setting = (run.method, run.clock, run.num_workers)
+    """Returns one row a trial: its setting, where it ended, and for the tuned ones when they reached the target."""
+    rows, order = [], ["clock", "num_workers", "method", "learning_rate"]
+    for trial in comparison.trials:
+        row: dict[str, Any] = {name: getattr(trial, name) for name in (*order, "throughput")}
+        setting = (trial.method, trial.clock, trial.num_workers)
         for quantity in comparison.quantities:
-            row |= _columns(f"final_{quantity}", comparison.ends(run, quantity))
-            row[f"tuned_for_{quantity}"] = comparison.tuned(*setting, quantity) is run
+            row |= _columns(f"final_{quantity}", comparison.ends(trial, quantity))
+            row[f"tuned_for_{quantity}"] = comparison.tuned(*setting, quantity) is trial
             if row[f"tuned_for_{quantity}"]:
                 for axis in CLOCKS:
                     reached = comparison.estimate(comparison.reach(*setting, quantity, axis))
                     row |= _columns(f"{axis}_to_{quantity}", reached)
         rows.append(row)
-    order = ["clock", "num_workers", "method", "learning_rate"]
     return pd.DataFrame(rows).sort_values(order, ignore_index=True)
 
 
-def _columns(name: str, found: Estimate) -> dict[str, float]:
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+def _columns(name: str, estimate: Estimate) -> dict[str, float]:
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
