@@ -1,4 +1,4 @@
-"""Intervals over seeds: whole seeds are drawn again, so that all cells of a seed stay together."""
+"""Intervals over seeds. The bootstrap draws whole seeds, so all cells of a seed stay together."""
 
 import functools
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 NUM_RESAMPLES = 4000
 LEVEL = 0.95
-# With more undefined replicates than this there is no interval.
+# With a larger share of undefined replicates there is no interval.
 _MAX_UNDEFINED = 0.05
 
 
@@ -22,16 +22,16 @@ class Estimate(NamedTuple):
 
 
 def resampled_means(values: Float[np.ndarray, "S C"], num_resamples: int = NUM_RESAMPLES) -> Float[np.ndarray, "R C"]:
-    """Returns the means over seeds, each row for one draw of S seeds with replacement, the same for all columns.
+    """Returns the means over seeds, a row for each draw of S seeds with replacement, which all columns share.
 
-    The draws are the same in every call, so that the same runs give the same table.
+    The draws are the same in every call, so the same runs give the same table.
     """
     num_seeds = len(values)
     draws = _draws(num_seeds, num_resamples)
     # Seed by seed, not as one matrix product, whose rounding depends on how BLAS splits it.
     total = np.zeros((num_resamples, values.shape[1]))
     for seed in range(num_seeds):
-        with np.errstate(invalid="ignore"):  # 0 · ∞: a seed that diverged counts only where it is drawn
+        with np.errstate(invalid="ignore"):  # 0 · ∞: a diverged seed counts only where it is drawn
             part = draws[:, seed, None] * values[seed]
         total += np.where(draws[:, seed, None] > 0, part, 0.0)
     return total / num_seeds
@@ -46,12 +46,12 @@ def _draws(num_seeds: int, num_resamples: int) -> Int[np.ndarray, "R S"]:
 def estimate(value: float, replicates: Float[np.ndarray, " R"], num_seeds: int) -> Estimate:
     """Returns a statistic with its expanded percentile interval.
 
-    The plain percentile interval of a small sample is too short, by √((n - 1)/n) and for want of Student's t; taking
-    percentiles further out corrects both.
+    The plain percentile interval of a small sample is too short, by √((n - 1)/n) and for want of Student's t.
+    Percentiles further out correct both.
 
     Args:
       value: the statistic of the seeds themselves.
-      replicates: of the seeds drawn again; NaN where undefined, ±inf allowed.
+      replicates: the statistic of each resample of the seeds; NaN where undefined, ±inf allowed.
       num_seeds: n, at least 2; with fewer there is no interval.
 
     References:

@@ -18,7 +18,6 @@ from asyncopt.analysis.measures import Measures
 from asyncopt.analysis.studies import Study, at
 from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED, Verdict
 from asyncopt.theory import claims
-from asyncopt.theory.apam import CRITICAL_EXPONENT
 
 # The intervals are tested at this many seeds; over less than two decades of K a slope still depends on the start.
 MIN_SEEDS = 16
@@ -265,4 +264,4 @@ def _power(exponent: float) -> str:
     return "1/K" if exponent == -1 else f"K^{fractions.Fraction(exponent).limit_denominator(64)}"
 
 
-__all__ = ["CONFIRMED", "CRITICAL_EXPONENT", "INCONCLUSIVE", "VIOLATED", "judge", "verdicts"]
+__all__ = ["CONFIRMED", "INCONCLUSIVE", "VIOLATED", "judge", "verdicts"]

@@ -1,4 +1,4 @@
-"""From a recorded trace to the cluster model and back: which workers and which server would make such a trace?"""
+"""The cluster model fitted to a recorded trace: workers and a server that would make such a trace."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ from jaxtyping import Float
 from asyncopt.checks import InputError
 from asyncopt.traces import Duration, Trace, cluster
 
-# Fitted to seconds, of mean 1: SciPy's distribution, and its shape parameter as ours has it.
+# Candidates for durations in units of their mean: SciPy's distribution, and the shape that `Duration` takes.
 _FAMILIES = {
     "exponential": (scipy.stats.expon, lambda parameters: None),
     "gamma": (scipy.stats.gamma, lambda parameters: float(parameters[0])),
     "lognormal": (scipy.stats.lognorm, lambda parameters: float(parameters[0])),
 }
-# Durations whose standard deviation is less than this part of their mean are as good as constant.
+# Durations whose standard deviation is less than this part of their mean count as constant.
 _CONSTANT = 1e-3
-# Delays alone are fitted over spreads of the computing time and shares of the server, in this order.
+# A fit to delays alone searches these shares of the server, and spreads of the computing time between these.
 _SERVER_SHARES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 _SPREADS = (1e-2, 3.0)
 _FITTED_UPDATES = 5_000
@@ -35,7 +35,7 @@ class ClusterFit:
       num_workers: p.
       compute: seconds for one gradient, messages included.
       server: seconds for the server to apply it.
-      has_clock: whether the seconds are those of the trace; else a gradient takes 1 s on average.
+      has_clock: whether seconds are the trace's own; else a gradient takes 1 s on average.
     """
 
     num_workers: int
@@ -48,7 +48,7 @@ class ClusterFit:
         return cluster(num_updates, self.num_workers, self.compute, self.server, seed=seed)
 
     def overrides(self) -> list[str]:
-        """Returns what to type after ``python -m asyncopt`` for such traces."""
+        """Returns the arguments with which ``python -m asyncopt`` makes such traces."""
         return [
             "trace=cluster",
             f"trace.num_workers={self.num_workers}",
@@ -60,13 +60,13 @@ class ClusterFit:
 def fit_cluster(trace: Trace) -> ClusterFit:
     """Fits the cluster model's distributions to a trace.
 
-    Of a trace with a clock and workers the durations are read off: a worker is away from when its gradient was applied
-    to when the next one arrives, and the server is busy from an arrival, or the update before it if that is later, to
-    the update. Each worker has a mean of its own; the distribution is the likeliest of a few. Where there are no
-    arrivals, all of the time is taken for the worker's.
+    A trace with a clock shows the durations. A worker computes from the update by its last gradient to the arrival of
+    its next. The server is busy from an arrival, or from the update before it if that is later, to the update. Each
+    worker has its own mean; the distribution is the likeliest of a few. Without arrivals, all time counts as the
+    worker's.
 
-    Of delays alone, p is the nearest to one more than the mean delay, and the spread of the computing time and the
-    server's share are those whose delays are nearest to the recorded ones in Wasserstein's distance.
+    From delays alone, p is the whole number nearest to one more than the mean delay. The spread of the computing time
+    and the server's share minimise Wasserstein's distance between fitted and recorded delays.
 
     Raises:
       InputError: if the trace is too short to say anything.
@@ -106,16 +106,16 @@ def _away(trace: Trace, arrival: Float[np.ndarray, " K"], worker: int) -> Float[
 
 
 def _likeliest(units: Float[np.ndarray, " n"]) -> Duration:
-    """Returns the distribution of mean 1 under which such numbers are likeliest, by Akaike's criterion."""
+    """Returns the distribution of mean 1 that fits the numbers best by Akaike's criterion."""
     if units.std() < _CONSTANT:
         return Duration("constant")
     positive = np.maximum(units, 1e-6)
-    found = []
+    candidates = []
     for name, (family, shape) in _FAMILIES.items():
         parameters = family.fit(positive, floc=0)
         criterion = 2 * (len(parameters) - 1) - 2 * np.sum(family.logpdf(positive, *parameters))
-        found.append((criterion, Duration(name, 1.0, shape(parameters))))
-    return min(found, key=lambda pair: pair[0])[1]
+        candidates.append((criterion, Duration(name, 1.0, shape(parameters))))
+    return min(candidates, key=lambda pair: pair[0])[1]
 
 
 def _fit_delays(trace: Trace) -> ClusterFit:
@@ -131,26 +131,26 @@ def _fit_delays(trace: Trace) -> ClusterFit:
 
     def distance(log_spread: float, share: float) -> float:
         fitted = model(float(np.exp(log_spread)), share)
-        delays = [fitted.trace(_FITTED_UPDATES, seed) for seed in _SEEDS]
-        synthetic = np.concatenate([made.delay[_settled(made) :] for made in delays])
+        traces = [fitted.trace(_FITTED_UPDATES, seed) for seed in _SEEDS]
+        synthetic = np.concatenate([trace.delay[_settled(trace) :] for trace in traces])
         return float(scipy.stats.wasserstein_distance(recorded, synthetic))
 
-    best = []
+    minima = []
     for share in _SERVER_SHARES:
         bounds = (np.log(_SPREADS[0]), np.log(_SPREADS[1]))
-        found = scipy.optimize.minimize_scalar(distance, bounds=bounds, args=(share,), method="bounded")
-        best.append((float(found.fun), float(np.exp(found.x)), share))
-    _, spread, share = min(best)
+        minimum = scipy.optimize.minimize_scalar(distance, bounds=bounds, args=(share,), method="bounded")
+        minima.append((float(minimum.fun), float(np.exp(minimum.x)), share))
+    _, spread, share = min(minima)
     return model(spread, share)
 
 
 def _settled(trace: Trace) -> int:
-    """Returns from which update on the delays are no longer kept short by the start."""
+    """Returns the update from which on the start no longer keeps delays short."""
     return min(4 * trace.max_delay, trace.num_updates // 4)
 
 
 def compare(recorded: Trace, synthetic: Trace) -> dict[str, Any]:
-    """Returns how two traces compare: delays, their histograms, and updates a second where both have a clock."""
+    """Returns delays of two traces, distances of their histograms, and updates a second where both have a clock."""
     largest = max(recorded.max_delay, synthetic.max_delay) + 1
     shares = [np.bincount(trace.delay, minlength=largest) / trace.num_updates for trace in (recorded, synthetic)]
     rates = [trace.updates_per_second for trace in (recorded, synthetic)]

@@ -1,6 +1,6 @@
-"""Least-squares fits in logarithms, with cells of which only a limit is known.
+"""Least-squares fits of power laws to values and limits.
 
-All functions take leading axes (one row for each bootstrap replicate) and fit every row.
+All functions take leading axes (a row for each bootstrap replicate) and fit every row.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 # What is known of an observation.
 EXACT, AT_LEAST, AT_MOST = 0, 1, -1
 _MAX_ITERATIONS = 100
-# Observations so many times their standard error start the fit of a surface; the weights are then made again so often.
+# Initialise the fit of a surface from observations above so many standard errors; then reweight so often.
 _CLEAR = 2.0
 _REWEIGHTINGS = 3
 # How exactly a power law is expected to hold.
@@ -31,7 +31,7 @@ def one_sided_least_squares(
       \rho(r) = r^2 \text{ (exact)},\ \max(r, 0)^2 \text{ (at least)},\ \min(r, 0)^2 \text{ (at most)}
 
     So a run that never reached the accuracy, or diverged, is neither dropped nor taken for a measurement. The
-    objective is convex and piecewise quadratic; the set of limits that count is found by iteration.
+    objective is convex and piecewise quadratic; iteration finds the set of limits that count.
 
     Args:
       design: x, one row for each observation.
@@ -52,10 +52,10 @@ def one_sided_least_squares(
     for _ in range(_MAX_ITERATIONS):
         theta = _least_squares(design, target, weight * counts, solvable)
         residual = target - np.sum(design * theta[..., None, :], axis=-1)
-        now = exact | ((side == AT_LEAST) & (residual > 0)) | ((side == AT_MOST) & (residual < 0))
-        if np.array_equal(now, counts):
+        updated = exact | ((side == AT_LEAST) & (residual > 0)) | ((side == AT_MOST) & (residual < 0))
+        if np.array_equal(updated, counts):
             break
-        counts = now
+        counts = updated
     return theta
 
 
@@ -77,14 +77,14 @@ def power_law_surface(
 
     .. math:: \min \sum_i \frac{(y_i - f_i)^2}{\sigma_i^2}, \qquad \sigma_i^2 = e_i^2 + (0.05 f_i)^2
 
-    In logarithms, small and uncertain y would have to be left out, and those that noise made large would stay in; that
-    biases the exponents. The second part of σ keeps the few best known cells from deciding alone, as no real excess is
-    exactly a power law.
+    A fit in logarithms must drop the small, uncertain y below zero and keep those that noise made large, which biases
+    the exponents. The second part of σ keeps a few precise cells from deciding alone: no real excess is exactly a power
+    law.
 
     Args:
       delay: τ, above 0.
       num_updates: K.
-      y: row 0 is fitted from scratch; the other rows, its replicates, from where row 0 ended.
+      y: the seeds' own values in row 0, which is fitted from scratch; the replicates start from its parameters.
       error: e, standard error of y, above 0; at least 3 of y in row 0 must be several times as large.
 
     Returns:
@@ -121,7 +121,7 @@ def _least_squares(
     weighted = design * weight[..., None]
     gram = np.einsum("...np,...nq->...pq", weighted, design)
     moment = np.einsum("...np,...n->...p", weighted, target)
-    # The ratio to the largest possible determinant: 0 if the observations do not tell the parameters apart.
+    # The determinant over the largest possible: 0 if the observations do not tell the parameters apart.
     volume = np.linalg.det(gram) / np.maximum(np.prod(np.diagonal(gram, axis1=-2, axis2=-1), axis=-1), 1e-300)
     good = solvable & (volume > 1e-9)
     safe = np.where(good[..., None, None], gram, np.eye(design.shape[-1]))

@@ -1,13 +1,13 @@
-"""What a delay costs in updates, and the largest delay that costs little."""
+"""The inflation, how many times the updates a delay costs; and the threshold, the largest delay that costs little."""
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from asyncopt.analysis.fits import AT_LEAST, AT_MOST, EXACT, power_law_slope
+from asyncopt.analysis.fits import AT_LEAST, AT_MOST, EXACT
 
 # A delay is harmless while it costs at most a tenth more updates.
 ACCEPTED_INFLATION = 1.1
-# How far outside of the horizons tried the runs without delay are extrapolated.
+# By this factor the runs without delay are extrapolated beyond their horizons.
 _REACH = 2.0
 
 
@@ -19,16 +19,15 @@ def inflation(
 ) -> tuple[Float[np.ndarray, "..."], Int[np.ndarray, "..."]]:
     """Returns K_ε(τ)/K_ε(0), the updates needed under delay over those needed without it, to reach the same ε.
 
-    ε is what K updates under delay reached. How many updates without delay reach it is read off the runs without
-    delay, of which each has its own horizon and step size: a straight line between neighbours in log-log, made
-    non-increasing. Up to a factor of 2 outside of their horizons, their overall slope is followed; an accuracy worse
-    than that gives a lower limit of the inflation.
+    ε is what K updates under delay reached. K_ε(0) is read off the runs without delay, each with its own horizon and
+    step size: straight lines between neighbours in log-log, made non-increasing. Up to a factor of 2 outside of their
+    horizons their overall slope continues; an accuracy worse than that gives a lower limit of the inflation.
 
     Args:
       reference_updates: horizons of the runs without delay, increasing.
-      reference: what they reached, each above 0.
+      reference: the accuracies that these runs reached, each above 0.
       num_updates: K of the run under delay.
-      reached: what it reached, above 0; inf if it diverged.
+      reached: the accuracy ε that this run reached, above 0; inf if it diverged.
 
     Returns:
       The inflation, and whether it is `EXACT` or `AT_LEAST`. NaN where the runs without delay do not improve with K.
@@ -41,16 +40,16 @@ def inflation(
     curve = np.concatenate(
         [curve[..., :1] - slope[..., None] * reach, curve, curve[..., -1:] + slope[..., None] * reach], axis=-1
     )
-    wanted = np.log(reached)
-    # The first point that is at or below the wanted accuracy, and the one before it.
-    right = np.clip(np.sum(curve > wanted[..., None], axis=-1), 1, len(log_k) - 1)
+    target = np.log(reached)
+    # The first point at or below the target, and the point before it.
+    right = np.clip(np.sum(curve > target[..., None], axis=-1), 1, len(log_k) - 1)
     high = np.take_along_axis(curve, right[..., None] - 1, axis=-1)[..., 0]
     low = np.take_along_axis(curve, right[..., None], axis=-1)[..., 0]
     with np.errstate(divide="ignore", invalid="ignore"):
-        part = np.where(high > low, np.clip((high - wanted) / (high - low), 0, 1), 0.0)
+        part = np.where(high > low, np.clip((high - target) / (high - low), 0, 1), 0.0)
     log_reference = log_k[right - 1] + part * (log_k[right] - log_k[right - 1])
     ratio = np.where(slope < 0, num_updates / np.exp(log_reference), np.nan)
-    return ratio, np.where(wanted > curve[..., 0], AT_LEAST, EXACT)
+    return ratio, np.where(target > curve[..., 0], AT_LEAST, EXACT)
 
 
 def threshold(
@@ -60,8 +59,8 @@ def threshold(
 
     Args:
       delays: increasing, above 0, all at one K.
-      inflations: at each; the lower limits that `inflation` gives are all above the accepted one, and so are as
-        good as values.
+      inflations: the inflation at each delay. Lower limits from `inflation` count as values: all are above the
+        accepted inflation.
 
     Returns:
       The threshold, and whether it is `EXACT`, `AT_LEAST` (the largest delay tried was harmless) or `AT_MOST` (the
@@ -79,12 +78,5 @@ def threshold(
         part = np.clip((limit - low) / (high - low), 0, 1)
     crossing = log_delay[left] + part * (log_delay[right] - log_delay[left])
     side = np.where(last < 0, AT_MOST, np.where(last == len(delays) - 1, AT_LEAST, EXACT))
-    found = np.where(last < 0, delays[0], np.where(last == len(delays) - 1, delays[-1], np.exp(crossing)))
-    return np.where(np.isnan(log_inflation).any(axis=-1), np.nan, found), side
-
-
-def threshold_exponent(
-    num_updates: Float[np.ndarray, " n"], thresholds: Float[np.ndarray, "... n"], side: Int[np.ndarray, "... n"]
-) -> Float[np.ndarray, "..."]:
-    """Returns the slope of log τ* against log K, with limits counted where the line breaks them."""
-    return power_law_slope(num_updates, thresholds, side)[..., 1]
+    value = np.where(last < 0, delays[0], np.where(last == len(delays) - 1, delays[-1], np.exp(crossing)))
+    return np.where(np.isnan(log_inflation).any(axis=-1), np.nan, value), side

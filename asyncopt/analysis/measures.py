@@ -1,4 +1,4 @@
-"""The numbers that claims are about, each computed from means of cells, and so from bootstrap replicates alike."""
+"""The numbers that claims are about, computed from means of cells, of the seeds themselves and of replicates alike."""
 
 import dataclasses
 import functools
@@ -11,9 +11,9 @@ from asyncopt.analysis import inflation as inflations
 from asyncopt.analysis.bootstrap import Estimate
 from asyncopt.analysis.studies import Study
 
-# An excess is significant if its mean over paired seeds is so many standard errors above zero.
+# An excess is significant if its mean over paired seeds is this many standard errors above zero.
 SIGNIFICANT = 4.0
-# A part of what is left without delay that is not worth a word.
+# A gain below this part of what is left without delay is ignored.
 LITTLE = 0.05
 
 
@@ -21,15 +21,14 @@ LITTLE = 0.05
 class Measures:
     """A study with its bootstrap replicates.
 
-    Every method that measures returns an `Estimate`, or arrays whose first row belongs to the seeds themselves and
-    whose other rows belong to the replicates.
+    In all arrays with an axis R, row 0 belongs to the seeds themselves and the other rows to the replicates.
     """
 
     study: Study
 
     @functools.cached_property
     def means(self) -> Float[np.ndarray, "R C"]:
-        """Means over seeds of each cell: the seeds' own in row 0, then the replicates'."""
+        """Means over seeds of each cell."""
         finite = self.study.finite
         return np.concatenate([finite.mean(axis=0, keepdims=True), bootstrap.resampled_means(finite)])
 
@@ -38,11 +37,11 @@ class Measures:
         return bootstrap.estimate(values[0], values[1:], len(self.study.seeds))
 
     def num_updates(self, cells: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-        """Returns K of some cells."""
+        """Returns K of each cell."""
         return self.study.cells["num_updates"].to_numpy(float)[cells]
 
     def slopes(self, rule: str) -> Float[np.ndarray, " R"]:
-        """The exponent of K in the mean along a rule."""
+        """Returns the exponent of K in the mean along a rule."""
         cells = self.study.where(rule)
         side = np.where(self.study.censored[cells], fits.AT_LEAST, fits.EXACT)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -50,7 +49,7 @@ class Measures:
 
     @functools.cached_property
     def partner(self) -> Int[np.ndarray, " C"]:
-        """The cell without delay at the same K, or -1."""
+        """For each cell, the cell without delay at the same K, or -1."""
         study, partner = self.study, np.full(len(self.study.cells), -1)
         if study.reference is not None:
             by_updates = {study.cells["num_updates"].iloc[c]: c for c in study.where(study.reference)}
@@ -67,10 +66,10 @@ class Measures:
 
     @functools.cached_property
     def in_delay_term(self) -> Bool[np.ndarray, " C"]:
-        """Cells that the power law of the delay term is fitted to: those where the delay's cost is a correction.
+        """Whether a cell enters the fit of the delay term: only where the delay's cost is a correction.
 
-        Where the excess is larger than all that is left without delay, a run no longer converges; such runs are all
-        about as bad as each other, and would make any power look small.
+        Where the excess is larger than all that is left without delay, a run no longer converges. Such runs are all
+        about equally bad, and would make any power look small.
         """
         (mean, error), without = self.excess, self.means[0, self.partner]
         with np.errstate(invalid="ignore"):
@@ -78,14 +77,14 @@ class Measures:
 
     @functools.cached_property
     def significant(self) -> Bool[np.ndarray, " C"]:
-        """Cells with a significant excess."""
+        """Whether a cell's excess is significant."""
         mean, error = self.excess
         with np.errstate(invalid="ignore"):
             return (mean > 0) & (mean >= SIGNIFICANT * error)
 
     @functools.cached_property
     def helped(self) -> Bool[np.ndarray, " C"]:
-        """Cells in which the delay does good: significantly below their partner, and by more than a little."""
+        """Whether the delay does good in a cell: it is significantly below its partner, and by more than a little."""
         (mean, error), without = self.excess, self.means[0, self.partner]
         with np.errstate(invalid="ignore"):
             significant = (mean < 0) & (mean <= -SIGNIFICANT * error)
@@ -121,7 +120,7 @@ class Measures:
         return value, side
 
     def inflation_slopes(self, rule: str) -> Float[np.ndarray, " R"]:
-        """The exponent of K in the inflation along a rule."""
+        """Returns the exponent of K in the inflation along a rule."""
         cells = self.study.where(rule)
         value, side = (part[:, cells] for part in self.inflation)
         return fits.power_law_slope(self.num_updates(cells), value, side)[:, 1]
@@ -130,21 +129,19 @@ class Measures:
     def thresholds(self) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "R n"], Int[np.ndarray, "R n"]]:
         """For each K with delays tried: K, the largest harmless delay, and whether that is exact or a limit."""
         cells, (value, _) = self.study.cells, self.inflation
-        found = []
+        lengths, thresholds = [], []
         for k in sorted(cells["num_updates"].unique()):
-            here = np.flatnonzero((cells["num_updates"] == k) & (cells["delay"] > 0))
+            delayed = np.flatnonzero((cells["num_updates"] == k) & (cells["delay"] > 0))
             # Rules that round to the same delay are one point.
-            delays, first = np.unique(cells["delay"].to_numpy()[here], return_index=True)
+            delays, first = np.unique(cells["delay"].to_numpy()[delayed], return_index=True)
             if len(delays):
-                found.append((k, *inflations.threshold(delays, value[:, here[first]])))
-        if not found:
+                lengths.append(k)
+                thresholds.append(inflations.threshold(delays, value[:, delayed[first]]))
+        if not lengths:
             empty = np.zeros((len(self.means), 0))
             return np.zeros(0, int), empty, empty.astype(int)
-        return (
-            np.array([k for k, _, _ in found]),
-            np.stack([tau for _, tau, _ in found], axis=1),
-            np.stack([side for _, _, side in found], axis=1),
-        )
+        delays, sides = (np.stack(parts, axis=1) for parts in zip(*thresholds, strict=True))
+        return np.array(lengths), delays, sides
 
     @functools.cached_property
     def threshold_fit(self) -> Float[np.ndarray, "R 2"]:

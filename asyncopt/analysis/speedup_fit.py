@@ -1,4 +1,4 @@
-"""From reported speed-ups to the cluster model: which computing time and which server would give them?"""
+"""The cluster model fitted to reported speed-ups: the computing time and the server that would give them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from jaxtyping import Float
 from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.theory import asynchronous_throughput
 
-# Where the search starts: the server's time, in units of what a gradient takes one worker.
+# The search starts from each of these times of the server, in units of one worker's time for a gradient.
 _STARTS = (0.001, 0.01, 0.1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SpeedupFit:
-    """The cluster whose throughput is nearest to reported speed-ups.
+    """The cluster whose throughput is nearest to reported speed-ups, in units of one worker's update in the report.
 
     Args:
       num_workers: int[n], p.
-      reported: float[n], speed-ups at these.
-      compute: mean seconds for one gradient, where one worker's update takes 1 s in the report.
-      server: mean seconds for the server to apply it, likewise.
+      reported: float[n], the reported speed-up for each p.
+      compute: mean time of one gradient.
+      server: mean time in which the server applies a gradient.
     """
 
     num_workers: tuple[int, ...]
@@ -31,7 +31,7 @@ class SpeedupFit:
     server: float
 
     def speedup(self, num_workers: int) -> float:
-        """Returns the model's speed-up with so many workers."""
+        """Returns the model's speed-up with p workers."""
         return asynchronous_throughput(num_workers, self.compute, self.server)
 
     @property
@@ -55,8 +55,8 @@ def fit_speedup(num_workers: Sequence[int], reported: Sequence[float]) -> Speedu
 
     .. math:: \min_{c, s} \sum_i \big(\log X_{p_i}(c, s) - \log S_i\big)^2,
 
-    with X the exact throughput of `asyncopt.theory.asynchronous_throughput`, exponential times. Both times are free: a
-    report's own 1 at one worker is a measurement, too.
+    with X the exact throughput of `asyncopt.theory.asynchronous_throughput`, exponential times. Both times are free,
+    since the report's 1 at one worker is a measurement, too.
 
     Args:
       num_workers: int[n], p, at least two different ones.
@@ -71,14 +71,14 @@ def fit_speedup(num_workers: Sequence[int], reported: Sequence[float]) -> Speedu
             "expected as many of each, of at least two different numbers of workers"
         )
     workers = tuple(check_integer("num_workers", p, at_least=1) for p in num_workers)
-    wanted = tuple(check_number("reported", s, above=0) for s in reported)
+    speedups = tuple(check_number("reported", s, above=0) for s in reported)
 
     def residuals(logs: np.ndarray) -> np.ndarray:
         compute, server = np.exp(logs)
-        return np.log([asynchronous_throughput(p, compute, server) for p in workers]) - np.log(wanted)
+        return np.log([asynchronous_throughput(p, compute, server) for p in workers]) - np.log(speedups)
 
     starts = [(0.0, np.log(start)) for start in _STARTS]
     # Tight, so that the last digits do not depend on where the search started.
-    found = [scipy.optimize.least_squares(residuals, x, xtol=1e-12, ftol=1e-12, gtol=1e-12) for x in starts]
-    compute, server = np.exp(min(found, key=lambda one: one.cost).x)
-    return SpeedupFit(workers, wanted, float(compute), float(server))
+    solutions = [scipy.optimize.least_squares(residuals, x, xtol=1e-12, ftol=1e-12, gtol=1e-12) for x in starts]
+    compute, server = np.exp(min(solutions, key=lambda solution: solution.cost).x)
+    return SpeedupFit(workers, speedups, float(compute), float(server))

@@ -1,4 +1,4 @@
-"""What is said of a claim, and by which rule."""
+"""What a measured number says of a claim: the verdict, and the criteria that decide it."""
 
 import dataclasses
 import math
@@ -14,11 +14,11 @@ class Verdict:
 
     Args:
       claim: in words.
-      predicted: what the theory says of the number measured.
+      predicted: what the theory says of the measured number.
       measured: the number with its 95 % interval over seeds; NaN where there is none.
       runs: how many runs (seeds times cells) it was computed from.
       outcome: "confirmed", "violated" or "inconclusive".
-      rule: what decided.
+      rule: the criterion that decided.
     """
 
     claim: str

@@ -3,7 +3,7 @@
 import numpy as np
 
 from asyncopt.theory import claims
-from asyncopt.theory.theorem import Evidence, known
+from asyncopt.theory.theorem import Evidence, absent, equal, known
 
 # The staleness up to which the speed-up is nearly linear, as an exponent of K.
 CRITICAL_EXPONENT = 0.25
@@ -16,44 +16,19 @@ CLAIMS = (
     claims.Inflation(critical=CRITICAL_EXPONENT),
     claims.Threshold(exponent=CRITICAL_EXPONENT),
 )
+HYPOTHESES = (
+    equal("summary.labels.optimizer", "APAM", "the method is {}"),
+    absent("summary.labels.handling", "stale gradients are handled by {}"),
+    absent("param_dtype", "parameters are rounded to {}"),
+    absent("history_dtype", "the history is rounded to {}"),
+    equal("optimizer.schedule", "inverse_sqrt_horizon", "the step size is {}, not α/√K"),
+    absent("optimizer.bias_correction", "the step is bias-corrected"),
+    *(known(f"optimizer.{name}", "its settings are not all known") for name in ("learning_rate", "b1", "b2", "eps")),
+    known("summary.problem.smoothness", "L is unknown"),
+    known("summary.problem.gradient_bound", "the gradients have no known bound"),
+)
 
 
 def step_size(run: Evidence) -> float:
     """Returns a = α/√K."""
     return run.facts["optimizer.learning_rate"] / np.sqrt(run.num_updates)
-
-
-def _is_apam(run: Evidence) -> str:
-    label = run.facts["summary.labels.optimizer"]
-    return "" if label == "APAM" else f"the method is {label}"
-
-
-def _handles_nothing(run: Evidence) -> str:
-    label = run.facts.get("summary.labels.handling")
-    return f"stale gradients are handled by {label}" if label else ""
-
-
-def _is_not_rounded(run: Evidence) -> str:
-    rounded = {"param_dtype", "history_dtype"} & run.facts.keys()
-    return "parameters or history are rounded to another dtype" if rounded else ""
-
-
-def _has_the_step_size(run: Evidence) -> str:
-    schedule = run.facts.get("optimizer.schedule")
-    return "" if schedule == "inverse_sqrt_horizon" else f"the step size is {schedule}, not α/√K"
-
-
-def _is_not_bias_corrected(run: Evidence) -> str:
-    return "the step is bias-corrected" if run.facts.get("optimizer.bias_correction", False) else ""
-
-
-HYPOTHESES = (
-    _is_apam,
-    _handles_nothing,
-    _is_not_rounded,
-    _has_the_step_size,
-    _is_not_bias_corrected,
-    *(known(f"optimizer.{name}", "its settings are not all known") for name in ("learning_rate", "b1", "b2", "eps")),
-    known("summary.problem.smoothness", "L is unknown"),
-    known("summary.problem.gradient_bound", "the gradients have no known bound"),
-)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from asyncopt.theory import apam
-from asyncopt.theory.theorem import Bound, Evidence, Theorem, floats, known
+from asyncopt.theory.theorem import Bound, Evidence, Theorem, absent, floats, known
 
 
 def nonconvex_a_priori(
@@ -145,14 +145,6 @@ def _a_posteriori(run: Evidence) -> Bound:
     )
 
 
-def _is_unconstrained(run: Evidence) -> str:
-    return "there is a constraint" if run.facts.get("summary.labels.constraint") else ""
-
-
-def _has_eps(run: Evidence) -> str:
-    return "" if run.facts.get("optimizer.eps", 0) > 0 else "ε is 0"
-
-
 NONCONVEX = Theorem(
     name="nonconvex",
     title="the mean of APAM's ‖∇F‖² without a constraint",
@@ -160,8 +152,8 @@ NONCONVEX = Theorem(
     concerns=lambda run: True,
     hypotheses=(
         *apam.HYPOTHESES,
-        _is_unconstrained,
-        _has_eps,
+        absent("summary.labels.constraint", "there is a constraint"),
+        lambda run: "" if run.facts.get("optimizer.eps", 0) > 0 else "ε is 0",
         known("summary.problem.lower_bound", "F has no known lower bound"),
     ),
     columns=("objective", "scaled_gradient_sum", "scaled_momentum_max"),

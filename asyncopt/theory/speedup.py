@@ -8,21 +8,21 @@ from asyncopt.checks import InputError, check_integer, check_number
 def asynchronous_throughput(
     num_workers: int, compute: float, server: float, distribution: str = "exponential"
 ) -> float:
-    r"""Returns gradients applied a second by p workers and one server.
+    r"""Returns how many gradients a second one server applies for p asynchronous workers.
 
     With exponential times, by exact mean-value analysis of the machine-repairman model: with one more worker, an
     arriving gradient sees the queue that the others leave on average,
 
     .. math:: R_p = s (1 + Q_{p-1}), \qquad X_p = \frac{p}{c + R_p}, \qquad Q_p = X_p R_p, \qquad Q_0 = 0.
 
-    With constant times, workers that once waited for each other never do again, unless the server is busy all the time:
+    With constant times, workers queue only once, unless the server is busy all the time:
     :math:`X_p = \min(p / (c + s), 1 / s)`.
 
     Args:
       num_workers: p, at least 1.
       compute: c, mean seconds for one gradient, above 0.
       server: s, mean seconds to apply one, at least 0.
-      distribution: of both, "exponential" or "constant".
+      distribution: how both times are distributed, "exponential" or "constant".
 
     Raises:
       InputError: if a number is out of range, or for another distribution.
@@ -44,7 +44,7 @@ def asynchronous_throughput(
 
 
 def synchronous_throughput(num_workers: int, compute: float, server: float, distribution: str = "exponential") -> float:
-    r"""Returns gradients applied a second in rounds, each as long as its slowest worker plus one update.
+    r"""Returns how many gradients a second rounds apply, each as long as its slowest worker plus one update.
 
     .. math:: \frac{p}{c H_p + s}, \qquad H_p = \sum_{j=1}^p \frac1j,
 
@@ -55,7 +55,7 @@ def synchronous_throughput(num_workers: int, compute: float, server: float, dist
       num_workers: p, at least 1.
       compute: c, mean seconds for one gradient, above 0.
       server: s, mean seconds to apply one round's average, at least 0.
-      distribution: of the first, "exponential" or "constant".
+      distribution: how the computing times are distributed, "exponential" or "constant".
 
     Raises:
       InputError: if a number is out of range, or for another distribution.

@@ -64,6 +64,16 @@ def known(fact: str, otherwise: str) -> Hypothesis:
     return lambda run: "" if fact in run.facts else otherwise
 
 
+def absent(fact: str, otherwise: str) -> Hypothesis:
+    """Returns the hypothesis that a fact is unknown or false; in ``otherwise``, {} stands for its value."""
+    return lambda run: otherwise.format(run.facts[fact]) if run.facts.get(fact) else ""
+
+
+def equal(fact: str, value: Any, otherwise: str) -> Hypothesis:
+    """Returns the hypothesis that a fact has this value; in ``otherwise``, {} stands for the value it has."""
+    return lambda run: "" if run.facts.get(fact) == value else otherwise.format(run.facts.get(fact))
+
+
 @dataclasses.dataclass(frozen=True)
 class Theorem:
     """A theorem, as a value.
