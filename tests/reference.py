@@ -93,11 +93,15 @@ def version_of_coordinates(block_version, size):
     ]
 
 
-def mean_value_analysis(num_workers, compute, server):
-    """Throughput of the machine-repairman model, exactly (Reiser and Lavenberg, 1980)."""
-    queue, throughput = 0.0, 0.0
-    for workers in range(1, num_workers + 1):
-        response = server * (1 + queue)
-        throughput = workers / (compute + response)
-        queue = throughput * response
-    return throughput
+def machine_repairman_throughput(num_workers, compute, server):
+    """Throughput of the machine-repairman model with exponential times, from its Markov chain.
+
+    The state is the number of gradients at the server. The stationary distribution solves a linear system; gradients
+    leave at the rate of the server for as long as it is busy.
+    """
+    at_server = np.arange(num_workers)
+    rates = np.diag((num_workers - at_server) / compute, 1) + np.diag(np.full(num_workers, 1 / server), -1)
+    balance = (rates - np.diag(rates.sum(axis=1))).T
+    balance[0] = 1.0  # one equation follows from the others; in its place the probabilities sum to 1
+    stationary = np.linalg.solve(balance, np.eye(num_workers + 1)[0])
+    return stationary[1:].sum() / server

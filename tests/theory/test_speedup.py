@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -8,9 +10,12 @@ from tests import reference
 
 @pytest.mark.parametrize("num_workers", [1, 2, 8, 32])
 def test_asynchronous_throughput(num_workers):
-    """Against the tests' own analysis, and against the event-driven model, which shares nothing with it."""
+    """Against the stationary Markov chain, Erlang's formula, and the event-driven model."""
     predicted = theory.asynchronous_throughput(num_workers, 1.0, 0.1)
-    assert predicted == pytest.approx(reference.mean_value_analysis(num_workers, 1.0, 0.1), rel=1e-12)
+    assert predicted == pytest.approx(reference.machine_repairman_throughput(num_workers, 1.0, 0.1), rel=1e-12)
+    # The server is idle with the probability of Erlang's loss formula for p lines and a load of c / s (Erlang, 1917).
+    load = [10.0**n / math.factorial(n) for n in range(num_workers + 1)]
+    assert predicted == pytest.approx((1 - load[-1] / sum(load)) / 0.1, rel=1e-12)
     server = {"distribution": "exponential", "mean": 0.1}
     trace = asyncopt.traces.cluster(100_000, num_workers, server=server)
     assert trace.num_updates / trace.time[-1] == pytest.approx(predicted, rel=0.02)
