@@ -1,8 +1,8 @@
 """Traces: when, and from which iterate, each gradient came. NumPy only; no JAX is imported here.
 
-A trace is made by a rule (`synchronous`, `constant`, `cyclic`), by drawing delays (`uniform`, `geometric`,
-`pareto`), by the event-driven model of a cluster (`cluster`; `rounds` is its synchronous counterpart,
-`shared_memory` the one whose reads race with writes), or read from a file (`load`).
+`synchronous`, `constant` and `cyclic` have fixed delays; `uniform`, `geometric` and `pareto` draw them. `cluster` is an
+event-driven model of workers and a server; `rounds` is its synchronous counterpart, and in `shared_memory` reads race
+with writes. `load` reads a trace from a file.
 """
 
 from asyncopt.traces import durations
@@ -13,10 +13,12 @@ from asyncopt.traces.rounds import rounds
 from asyncopt.traces.shared_memory import shared_memory
 from asyncopt.traces.synthetic import constant, cyclic, geometric, pareto, synchronous, uniform
 from asyncopt.traces.trace import Trace
+from asyncopt.traces.worker_times import WorkerTimes
 
 __all__ = [
     "Duration",
     "Trace",
+    "WorkerTimes",
     "cluster",
     "constant",
     "cyclic",

@@ -1,8 +1,7 @@
-"""How long things take in the cluster model: distributions of seconds, with a mean that may differ by worker."""
+"""Random durations in the cluster model: distributions of seconds, whose mean may differ from worker to worker."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -17,7 +16,7 @@ _UNIT_MEAN: Mapping[str, Callable[[np.random.Generator, float, int], np.ndarray]
     "lognormal": lambda generator, shape, size: generator.lognormal(-(shape**2) / 2, shape, size),
     "pareto": lambda generator, shape, size: (shape - 1) / shape * (1 + generator.pareto(shape, size)),
 }
-# What `shape` means, the value it must exceed, for the distributions that have one.
+# For the distributions that have a `shape`: its meaning, and the value that it must exceed.
 _SHAPE = {
     "gamma": ("the shape parameter", 0.0),
     "lognormal": ("sigma, the standard deviation of the logarithm", 0.0),
@@ -31,9 +30,9 @@ class Duration:
 
     Args:
       distribution: "constant", "exponential", "gamma", "lognormal" or "pareto".
-      mean: the mean in seconds, at least 0; or one mean for each worker, which is how stragglers are made.
-      shape: gamma's shape parameter (above 0), lognormal's sigma (above 0), pareto's tail exponent (above 1);
-        the other two distributions have none.
+      mean: the mean in seconds, at least 0; or one mean for each worker.
+      shape: gamma's shape parameter (above 0), lognormal's sigma (above 0), or pareto's tail exponent (above 1). The
+        other two distributions have no shape.
 
     Raises:
       InputError: for an unknown distribution, or a number out of range.
@@ -64,11 +63,11 @@ class Duration:
         """Returns the mean in seconds of each worker.
 
         Args:
-          name: what the user calls the duration; the message starts with it.
+          name: the user's name for the duration; the error message starts with it.
           num_workers: p.
 
         Raises:
-          InputError: if the means were given one by one, and not for this number of workers.
+          InputError: if there are several means, and not one for each worker.
         """
         means = np.atleast_1d(np.asarray(self.mean, dtype=float))
         if len(means) not in (1, num_workers):
@@ -79,41 +78,44 @@ class Duration:
         return np.broadcast_to(means, num_workers)
 
 
+AnyDuration = Duration | Mapping | Sequence[float] | float | str
+
+
 def constant(mean: float | Sequence[float]) -> Duration:
-    """Always ``mean`` seconds."""
+    """Returns a duration that is always ``mean`` seconds."""
     return Duration("constant", mean)
 
 
 def exponential(mean: float | Sequence[float]) -> Duration:
-    """Exponential with ``mean`` seconds."""
+    """Returns an exponential duration with ``mean`` seconds."""
     return Duration("exponential", mean)
 
 
 def gamma(mean: float | Sequence[float], shape: float) -> Duration:
-    """Gamma with ``mean`` seconds; its coefficient of variation is 1/√shape."""
+    """Returns a gamma duration with ``mean`` seconds; its coefficient of variation is 1/√shape."""
     return Duration("gamma", mean, shape)
 
 
 def lognormal(mean: float | Sequence[float], sigma: float) -> Duration:
-    """Lognormal with ``mean`` seconds; ``sigma`` is the standard deviation of the logarithm."""
+    """Returns a lognormal duration with ``mean`` seconds; ``sigma`` is the standard deviation of the logarithm."""
     return Duration("lognormal", mean, sigma)
 
 
 def pareto(mean: float | Sequence[float], shape: float) -> Duration:
-    """Pareto with ``mean`` seconds and P(duration > t) ~ t^-shape, shape above 1."""
+    """Returns a Pareto duration with ``mean`` seconds and P(duration > t) ~ t^-shape, shape above 1."""
     return Duration("pareto", mean, shape)
 
 
-def as_duration(name: str, value: Any) -> Duration:
+def as_duration(name: str, value: AnyDuration) -> Duration:
     """Returns ``value`` as a Duration.
 
     Args:
-      name: what the user calls it; the message starts with it.
-      value: a Duration; a number of seconds or a sequence of them (constant); the name of a distribution
-        (mean 1 s); or a mapping with the fields of a Duration, as a config has it.
+      name: the user's name for the duration; the error message starts with it.
+      value: a Duration; a number of seconds or one for each worker (constant); the name of a distribution (mean 1 s);
+        or a mapping with the fields of a Duration, as in ``conf/``.
 
     Raises:
-      InputError: for anything else.
+      InputError: if ``value`` is something else, or a field is out of range.
     """
     try:
         if isinstance(value, Duration):

@@ -1,4 +1,4 @@
-"""Reading trace files: ``.npz`` for whole traces, CSV for recorded delays."""
+"""Readers of trace files: ``.npz`` for whole traces, CSV for recorded delays."""
 
 import csv
 import itertools
@@ -14,9 +14,9 @@ from asyncopt.traces.trace import FILE_KIND, Trace
 def load(path: str | os.PathLike[str], column: str | int | None = None) -> Trace:
     """Reads a trace from ``.npz``, or recorded delays from a CSV.
 
-    A CSV has one delay in each row, in the order of the updates. Where rows have several columns (the ages of
-    several workers' gradients in one update, say) the largest counts, unless ``column`` names one. A first row
-    that is not numeric is taken as the columns' names.
+    A CSV has one delay in each row, in the order of the updates. If rows have several columns (such as the ages of
+    several workers' gradients in one update), the largest counts, unless ``column`` names one. A first row without
+    numbers holds the names of the columns.
 
     Args:
       path: the file.
@@ -24,7 +24,7 @@ def load(path: str | os.PathLike[str], column: str | int | None = None) -> Trace
 
     Raises:
       FileNotFoundError: if there is no such file.
-      InputError: if the file is no trace; the message names the file, and the row or field.
+      InputError: if the file does not hold a trace; the message names the file, and the row or field.
     """
     path = pathlib.Path(path)
     if not path.is_file():

@@ -3,12 +3,14 @@
 import numpy as np
 
 from asyncopt.checks import check_integer
-from asyncopt.traces.clock import compute_means
-from asyncopt.traces.cluster import AnyDuration, serve
-from asyncopt.traces.durations import as_duration
-from asyncopt.traces.trace import Trace
+from asyncopt.traces.cluster import serve
+from asyncopt.traces.durations import AnyDuration
+from asyncopt.traces.seconds import Seconds
+from asyncopt.traces.trace import Trace, staleness_setting
+from asyncopt.traces.worker_times import WorkerTimes
 
 
+@staleness_setting("num_workers")
 def shared_memory(
     num_updates: int,
     num_workers: int,
@@ -22,55 +24,43 @@ def shared_memory(
 ) -> Trace:
     """Simulates asynchronous training of p workers that share memory with the server, without locks.
 
-    As `cluster`, but the iterate lies in memory in B blocks. A worker copies them one after another, at an even pace,
-    and then computes; to apply a gradient, the server writes them one after another. A block is found as it was last
-    written when the worker comes to it, so that a copy mixes the iterates that were made while it was taken.
+    It is the model of `cluster`, but the iterate lies in memory in B blocks. A worker copies the blocks one after
+    another, at an even pace, and then computes. To apply a gradient, the server writes the blocks one after another.
+    A worker copies the newest version of a block that has been written by then, so its copy may mix several iterates.
 
     Args:
       num_updates: K, at least 1.
       num_workers: p, at least 1.
       num_blocks: B, at least 1.
       compute: seconds for one gradient, as in `cluster`.
-      read: seconds to copy all blocks, likewise.
-      write: seconds for the server to apply one gradient, likewise.
-      stragglers: how many workers are slow; never all.
-      slowdown: how many times as long they take for a gradient, at least 1.
-      seed: of all durations.
+      read: seconds to copy all blocks, as in `cluster`.
+      write: seconds for the server to apply one gradient, as in `cluster`.
+      stragglers: how many workers, the last ones, are slow; never all.
+      slowdown: how many times as long a slow worker computes, at least 1.
+      seed: seed of all durations.
 
     Returns:
       A trace with ``worker``, ``time``, ``arrival`` and ``block_version``; ``read_version`` and ``read_end`` are the
-      oldest and the newest in it.
+      oldest and the newest iterate in it.
 
     Raises:
-      InputError: for a number out of range.
+      InputError: if a number is out of range, or there are means for another number of workers.
 
     References:
       Niu, Recht, Ré and Wright, `Hogwild <https://arxiv.org/abs/1106.5730>`_, 2011;
       Xu et al., `Parallel and distributed asynchronous adaptive stochastic gradient methods
       <https://arxiv.org/abs/2002.09095>`_, 2020.
     """
-    num_updates = check_integer("num_updates", num_updates, at_least=1)
-    num_workers = check_integer("num_workers", num_workers, at_least=1)
     num_blocks = check_integer("num_blocks", num_blocks, at_least=1)
-    generator = np.random.default_rng(check_integer("seed", seed, at_least=0))
-    compute, read, write = as_duration("compute", compute), as_duration("read", read), as_duration("write", write)
-    num_dispatches = num_workers + num_updates
-    means = compute_means(compute, num_workers, stragglers, slowdown)
-    computing = compute.unit_draws(generator, num_dispatches)
-    reading = read.unit_draws(generator, num_dispatches)
-    read_means = read.means("read", num_workers)
-    writing = write.unit_draws(generator, num_updates) * write.means("write", 1)[0]
-    served = serve(
-        num_workers,
-        writing.tolist(),
-        lambda dispatch, worker: computing[dispatch] * means[worker] + reading[dispatch] * read_means[worker],
-    )
-    seconds = reading[served.dispatch] * read_means[served.worker]
+    times = WorkerTimes(num_workers, compute, stragglers, slowdown)
+    seconds = Seconds(num_updates, times, ("read", read), ("write", write), seed)
+    served = serve(seconds)
+    reading = seconds.transfer(served.dispatch, served.worker)
     versions = np.empty((num_updates, num_blocks), np.int64)
     for block in range(num_blocks):
-        done = (block + 1) / num_blocks
-        written = served.start + writing * done
-        versions[:, block] = np.searchsorted(written, served.beginning + seconds * done, side="right")
+        part = (block + 1) / num_blocks
+        written = served.start + seconds.service * part
+        versions[:, block] = np.searchsorted(written, served.beginning + reading * part, side="right")
     return Trace(
         versions.min(axis=1),
         block_version=versions,

@@ -1,14 +1,14 @@
-"""Schedules made by rule or by drawing delays: no clock, one nominal worker unless said otherwise."""
+"""Synthetic schedules: fixed delays and random delays, without a clock."""
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from asyncopt.checks import check_integer, check_number
-from asyncopt.traces.trace import Trace
+from asyncopt.traces.trace import Trace, staleness_setting
 
 
 def synchronous(num_updates: int) -> Trace:
-    """Every gradient is fresh: read_version[k] = k.
+    """Returns the trace without delay: read_version[k] = k.
 
     Args:
       num_updates: K, at least 1.
@@ -16,8 +16,9 @@ def synchronous(num_updates: int) -> Trace:
     return constant(num_updates, 0)
 
 
+@staleness_setting("delay")
 def constant(num_updates: int, delay: int) -> Trace:
-    """Every gradient is ``delay`` updates old, as soon as that many have been made: min(delay, k).
+    """Returns the trace in which update k's gradient is min(delay, k) updates old.
 
     Args:
       num_updates: K, at least 1.
@@ -28,13 +29,14 @@ def constant(num_updates: int, delay: int) -> Trace:
     return Trace.from_delays(np.minimum(delay, updates))
 
 
+@staleness_setting("max_delay")
 def uniform(num_updates: int, max_delay: int, seed: int = 0) -> Trace:
-    """Delays drawn uniformly from {0, ..., min(max_delay, k)}: the artificial delay of the APAM paper.
+    """Draws each delay uniformly from {0, ..., min(max_delay, k)}: the artificial delay of the APAM paper.
 
     Args:
       num_updates: K, at least 1.
       max_delay: in updates, at least 0.
-      seed: of the delays.
+      seed: seed of the delays.
 
     References:
       Xu et al., `Parallel and distributed asynchronous adaptive stochastic gradient methods
@@ -45,32 +47,34 @@ def uniform(num_updates: int, max_delay: int, seed: int = 0) -> Trace:
     return Trace.from_delays(_generator(seed).integers(0, np.minimum(max_delay, updates), endpoint=True))
 
 
+@staleness_setting("mean_delay")
 def geometric(num_updates: int, mean_delay: float, seed: int = 0) -> Trace:
-    """Delays with a geometric law on {0, 1, ...}: unbounded, P(delay = d) = q (1 - q)^d, q = 1/(1 + mean).
+    """Draws geometric delays on {0, 1, ...}: unbounded, P(delay = d) = q (1 - q)^d, q = 1/(1 + mean_delay).
 
-    A delay that would reach before the start is cut to k.
+    The delay of update k is at most k: longer ones are cut to k.
 
     Args:
       num_updates: K, at least 1.
       mean_delay: in updates, at least 0.
-      seed: of the delays.
+      seed: seed of the delays.
     """
     num_updates = check_integer("num_updates", num_updates, at_least=1)
     mean_delay = check_number("mean_delay", mean_delay, at_least=0)
     return _cut_to_start(_generator(seed).geometric(1 / (1 + mean_delay), num_updates) - 1)
 
 
+@staleness_setting("mean_delay")
 def pareto(num_updates: int, mean_delay: float, shape: float = 1.5, seed: int = 0) -> Trace:
-    """Delays with a power-law tail, P(delay > d) ~ d^-shape: with ``shape`` of at most 2 their variance is infinite.
+    """Draws delays with a power-law tail, P(delay > d) ~ d^-shape; if ``shape`` is at most 2, the variance is infinite.
 
-    A Lomax (Pareto II) variable of the asked mean is rounded up or down at random so that the mean is kept. A
-    delay that would reach before the start is cut to k.
+    A Lomax (Pareto II) variable of mean ``mean_delay`` is rounded up or down at random, which keeps its mean. The delay
+    of update k is at most k: longer ones are cut to k.
 
     Args:
       num_updates: K, at least 1.
       mean_delay: in updates, at least 0.
-      shape: the tail's exponent, above 1 (below, there is no mean).
-      seed: of the delays.
+      shape: the tail's exponent, above 1, so that there is a mean.
+      seed: seed of the delays.
     """
     num_updates = check_integer("num_updates", num_updates, at_least=1)
     mean_delay = check_number("mean_delay", mean_delay, at_least=0)
@@ -80,8 +84,9 @@ def pareto(num_updates: int, mean_delay: float, shape: float = 1.5, seed: int = 
     return _cut_to_start(np.floor(lomax + generator.random(num_updates)))
 
 
+@staleness_setting("num_workers")
 def cyclic(num_updates: int, num_workers: int) -> Trace:
-    """Workers take turns: worker k mod p delivers update k, and reads again as soon as it is applied.
+    """Returns the trace of p workers that take turns: worker k mod p delivers update k, and then reads again.
 
     So every delay is p - 1 once each worker has had its first turn.
 

@@ -4,7 +4,8 @@ import dataclasses
 import functools
 import hashlib
 import os
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,11 +14,11 @@ from numpy.typing import ArrayLike
 from asyncopt.checks import InputError, check_integer
 from asyncopt.files import npz
 
-# What a trace file says it is.
+# The kind that a trace file carries.
 FILE_KIND = "asyncopt.trace/1"
 # The compiled loop counts updates in int32.
 _MAX_UPDATES = 2**31 - 1
-# A read that raced with writes, of which only first and last iterate are known, is taken to be of so many parts.
+# The most blocks given to a read that raced with writes, if only its oldest and newest iterate are known.
 _MAX_SWEEP_BLOCKS = 64
 
 
@@ -25,27 +26,27 @@ _MAX_SWEEP_BLOCKS = 64
 class Trace:
     """One asynchronous schedule of K updates, immutable and valid by construction.
 
-    Iterate 0 is the start, and update k (from 0) turns iterate k into iterate k + 1, with a gradient taken at
-    iterate ``read_version[k]``. The arrays are int64 (``time`` float64) and read-only.
+    Iterate 0 is the start. Update k (from 0) turns iterate k into iterate k + 1, with a gradient taken at iterate
+    ``read_version[k]``. The arrays are read-only, and int64; those of seconds are float64.
 
     Args:
       read_version: int[K], the iterate that update k's gradient was computed at; 0 <= read_version[k] <= k.
-      read_end: int[K], the newest iterate that a coordinate of that read may come from, when the read raced
-        with writes in shared memory; read_version[k] <= read_end[k] <= k. Default: the newest in
-        ``block_version``, or else ``read_version``, a consistent read.
+      read_end: int[K], the newest iterate that a coordinate of that read may come from;
+        read_version[k] <= read_end[k] <= k. It is later than ``read_version`` if the read raced with writes in shared
+        memory. Default: the newest in ``block_version``, or else ``read_version``, a consistent read.
       block_version: int[K, B], the iterate that each of B blocks of the parameters was read from, from
-        read_version[k] to read_end[k]; block b of n coordinates (in the order of `jax.tree.leaves`, each raveled)
-        has those from ⌊b n / B⌋ to ⌊(b + 1) n / B⌋ - 1. Default: where ``read_end`` is later, the read swept from the
+        read_version[k] to read_end[k]. Of n coordinates (in the order of `jax.tree.leaves`, each ravelled), block b has
+        those from ⌊b n / B⌋ to ⌊(b + 1) n / B⌋ - 1. Default: where ``read_end`` is later, the read swept from the
         first coordinate to the last while iterates followed each other at an even pace.
       worker: int[K], the worker that computed gradient k, in 0..num_workers - 1. Default: all 0.
       time: float[K], the simulated or measured second at which update k was applied, non-decreasing, or None.
-      arrival: float[K], the second at which gradient k had come to whoever applies it, at most time[k], or None.
+      arrival: float[K], the second at which gradient k had come to the server, at most time[k], or None.
       sample: int[K], which draw of the mini-batch ξ update k uses. Default: k, so that update k sees the same
         mini-batch under every trace.
       num_workers: the number of workers. Default: one more than the largest ``worker``.
 
     Raises:
-      InputError: if a field breaks one of these rules; the message names the field, the update and the value.
+      InputError: if a field is not as described; the message names the field, the update and the value.
     """
 
     read_version: Int[np.ndarray, " K"]
@@ -105,7 +106,7 @@ class Trace:
             "read_end": ends,
             "block_version": blocks,
             "worker": workers,
-            "time": None if time is None else _clock(time, num_updates),
+            "time": None if time is None else _times(time, num_updates),
             "arrival": None if arrival is None else _arrivals(arrival, time, num_updates),
             "sample": samples,
             "num_workers": num_workers,
@@ -125,7 +126,8 @@ class Trace:
           **fields: the other fields of the trace.
 
         Raises:
-          InputError: if a delay is negative, fractional, not a number, or reaches before the start.
+          InputError: if a delay is negative, fractional or not a number, or the gradient would be older than the
+            start.
         """
         delays = _integers("delay", delays)
         updates = np.arange(len(delays))
@@ -139,7 +141,7 @@ class Trace:
 
     @property
     def num_blocks(self) -> int:
-        """B, the blocks of an inconsistent read; 0 where all reads are consistent."""
+        """B, the number of blocks of an inconsistent read; 0 if all reads are consistent."""
         return 0 if self.block_version is None else self.block_version.shape[1]
 
     @property
@@ -159,24 +161,24 @@ class Trace:
 
     @property
     def mean_square_delay(self) -> float:
-        """The mean of delay², through which alone the delay enters the convex bound."""
+        """The mean of delay², the only statistic of the delay in the convex bound."""
         return float(np.mean(self.delay.astype(float) ** 2))
 
     @property
     def updates_per_second(self) -> float | None:
-        """Throughput on the trace's clock, from its first update to its last; None without a clock that moves."""
+        """Updates per second from the first update to the last; None if the trace has no clock or took no time."""
         if self.time is None or self.time[-1] == self.time[0]:
             return None
         return (self.num_updates - 1) / float(self.time[-1] - self.time[0])
 
     @property
     def is_consistent(self) -> bool:
-        """Whether every gradient was computed at one iterate, not at a mixture of several."""
+        """Whether each gradient was computed at one iterate, not at a mixture of several."""
         return bool(np.array_equal(self.read_version, self.read_end))
 
     @functools.cached_property
     def last_reader(self) -> Int[np.ndarray, " K"]:
-        """int[K], the last update that reads iterate v (v in 0..K - 1), or -1 if none does."""
+        """int[K], the last update that reads iterate v (v in 0..K - 1), or -1 if no update does."""
         last = np.full(self.num_updates, -1)
         widths = self.read_end - self.read_version + 1
         readers = np.repeat(np.arange(self.num_updates), widths)
@@ -187,15 +189,14 @@ class Trace:
 
     @functools.cached_property
     def live_versions(self) -> int:
-        """The largest number of iterates alive at once: what any replay of this trace must be able to hold.
+        """The largest number of iterates alive at once: any replay of this trace has to hold so many.
 
-        Iterate v is alive from the moment update v may read it until its last reader is done; one that nobody
-        reads is never alive.
+        Iterate v is alive from update v until its last reader is done. An iterate without a reader is never alive.
         """
-        read = np.flatnonzero(self.last_reader >= 0)
+        with_reader = np.flatnonzero(self.last_reader >= 0)
         change = np.zeros(self.num_updates + 1, dtype=np.int64)
-        change[read] += 1
-        np.subtract.at(change, self.last_reader[read] + 1, 1)
+        change[with_reader] += 1
+        np.subtract.at(change, self.last_reader[with_reader] + 1, 1)
         return int(np.cumsum(change).max())
 
     @property
@@ -211,14 +212,14 @@ class Trace:
         ):
             value = getattr(self, name)
             content.update(name.encode() + (b"-" if value is None else value.astype(dtype).tobytes()))
-        for name, dtype in (("block_version", "<i8"), ("arrival", "<f8")):  # which most traces do not have
+        for name, dtype in (("block_version", "<i8"), ("arrival", "<f8")):  # most traces have neither
             value = getattr(self, name)
             if value is not None:
                 content.update(f"{name} {value.shape}".encode() + value.astype(dtype).tobytes())
         return content.hexdigest()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the trace to a file whose name ends in ``.npz``; `asyncopt.traces.load` reads it back.
+        """Writes the trace to a file whose name ends in ``.npz``, for `asyncopt.traces.load`.
 
         Raises:
           InputError: if the name ends otherwise.
@@ -243,8 +244,24 @@ class Trace:
         )
 
 
+_Constructor = TypeVar("_Constructor", bound=Callable[..., Trace])
+
+
+def staleness_setting(name: str) -> Callable[[_Constructor], _Constructor]:
+    """Marks a function that makes traces: its argument ``name`` sets their staleness.
+
+    The mark is the attribute ``staleness_setting`` of the function, which stays as it is otherwise.
+    """
+
+    def mark(constructor: _Constructor) -> _Constructor:
+        vars(constructor)["staleness_setting"] = name
+        return constructor
+
+    return mark
+
+
 def _integers(name: str, values: ArrayLike, length: int | None = None) -> Int[np.ndarray, " K"]:
-    """Returns a 1-D int64 array; floats are taken if each is a whole number."""
+    """Returns a 1-D int64 array; accepts floats if each is a whole number."""
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -264,7 +281,7 @@ def _integers(name: str, values: ArrayLike, length: int | None = None) -> Int[np
 
 
 def _blocks(values: ArrayLike, length: int) -> Int[np.ndarray, "K B"]:
-    """Returns the iterates of blocks as int64."""
+    """Returns ``block_version`` as int64."""
     array = np.asarray(values)
     if array.ndim != 2 or len(array) != length or array.shape[1] == 0 or array.dtype.kind not in "iu":
         raise InputError(
@@ -275,28 +292,27 @@ def _blocks(values: ArrayLike, length: int) -> Int[np.ndarray, "K B"]:
 
 
 def _sweep(versions: Int[np.ndarray, " K"], ends: Int[np.ndarray, " K"]) -> Int[np.ndarray, "K B"]:
-    """Returns the iterates of blocks that were read one after another, at an even pace, from start to end."""
+    """Returns ``block_version`` of reads that swept from their oldest to their newest iterate at an even pace."""
     num_blocks = min(int(np.max(ends - versions)) + 1, _MAX_SWEEP_BLOCKS)
     blocks = np.arange(num_blocks)
     return versions[:, None] + (2 * (ends - versions)[:, None] * blocks + num_blocks - 1) // (2 * (num_blocks - 1))
 
 
 def _arrivals(values: ArrayLike, time: ArrayLike | None, length: int) -> Float[np.ndarray, " K"]:
-    """Returns the seconds of arrivals as float64, each by the time of its update."""
+    """Returns ``arrival`` as float64, each at most the time of its update."""
     if time is None:
         raise InputError("arrival is given and time is not, expected both, or time alone")
     arrival = _seconds("arrival", values, length)
-    late = np.flatnonzero(arrival > np.asarray(time))
+    times = np.asarray(time)
+    late = np.flatnonzero(arrival > times)
     if len(late):
         k = late[0]
-        raise InputError(
-            f"arrival of update {k} is {arrival[k]!s} s, expected at most its time, {np.asarray(time)[k]} s"
-        )
+        raise InputError(f"arrival of update {k} is {arrival[k]!s} s, expected at most its time, {times[k]} s")
     return arrival
 
 
-def _clock(values: ArrayLike, length: int) -> Float[np.ndarray, " K"]:
-    """Returns the clock as float64, finite and non-decreasing."""
+def _times(values: ArrayLike, length: int) -> Float[np.ndarray, " K"]:
+    """Returns ``time`` as float64, finite and non-decreasing."""
     time = _seconds("time", values, length)
     backwards = np.flatnonzero(np.diff(time) < 0) + 1
     if len(backwards):
@@ -306,7 +322,7 @@ def _clock(values: ArrayLike, length: int) -> Float[np.ndarray, " K"]:
 
 
 def _seconds(name: str, values: ArrayLike, length: int) -> Float[np.ndarray, " K"]:
-    """Returns seconds as float64, finite."""
+    """Returns seconds as a finite float64 array."""
     try:
         seconds = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from asyncopt import InputError
-from asyncopt.traces import Duration, cluster, cyclic, durations, rounds, shared_memory
-from tests.reference import mean_value_analysis
+from asyncopt.traces import Duration, WorkerTimes, cluster, cyclic, durations, rounds, shared_memory
+from tests.reference import machine_repairman_throughput
 
 ALL = [
     durations.constant(2.0),
@@ -16,18 +16,18 @@ ALL = [
 
 @pytest.mark.parametrize("num_workers", [1, 2, 8, 32])
 @pytest.mark.parametrize("server", [0.02, 0.2])
-def test_throughput_is_that_of_mean_value_analysis(num_workers, server):
+def test_throughput_is_that_of_the_markov_chain(num_workers, server):
     trace = cluster(
         200_000, num_workers, compute=durations.exponential(1.0), server=durations.exponential(server), seed=1
     )
     throughput = trace.num_updates / trace.time[-1]
-    assert throughput == pytest.approx(mean_value_analysis(num_workers, 1.0, server), rel=0.02)
+    assert throughput == pytest.approx(machine_repairman_throughput(num_workers, 1.0, server), rel=0.02)
     assert trace.mean_delay == pytest.approx(num_workers - 1, rel=0.02)
 
 
 def test_a_wrong_service_time_would_be_seen():
     trace = cluster(200_000, 8, compute=durations.exponential(1.0), server=durations.exponential(0.2), seed=1)
-    assert trace.num_updates / trace.time[-1] != pytest.approx(mean_value_analysis(8, 1.0, 0.15), rel=0.02)
+    assert trace.num_updates / trace.time[-1] != pytest.approx(machine_repairman_throughput(8, 1.0, 0.15), rel=0.02)
 
 
 @pytest.mark.parametrize("compute", ALL, ids=lambda d: d.distribution)
@@ -108,6 +108,15 @@ def test_stragglers_are_means_one_by_one():
     np.testing.assert_array_equal(slow.time, by_hand.time)
     # Never all: the only worker there is stays as it is.
     np.testing.assert_array_equal(cluster(50, 1, stragglers=1, seed=3).time, cluster(50, 1, seed=3).time)
+
+
+def test_worker_times():
+    times = WorkerTimes(4, {"distribution": "exponential", "mean": 2.0, "shape": None}, stragglers=2, slowdown=2.5)
+    np.testing.assert_array_equal(times.means, [2.0, 2.0, 5.0, 5.0])
+    assert times.label == "exponential times, 2 stragglers × 2.5"
+    assert WorkerTimes(4, "exponential", stragglers=1).label == "exponential times, 1 straggler × 4"
+    assert WorkerTimes(4, [1.0, 1.0, 2.0, 2.0]).label == "constant times"
+    np.testing.assert_array_equal(WorkerTimes(3, 1.0, stragglers=9).means, [1.0, 4.0, 4.0])
 
 
 def test_rounds_by_hand():

@@ -1,3 +1,5 @@
+import inspect
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -57,6 +59,24 @@ def test_pareto_keeps_its_mean_and_its_tail():
 def test_the_seed_decides(make):
     assert make(1) == make(1)
     assert make(1) != make(2)
+
+
+@pytest.mark.parametrize(
+    ("constructor", "name"),
+    [
+        (traces.constant, "delay"),
+        (traces.uniform, "max_delay"),
+        (traces.geometric, "mean_delay"),
+        (traces.pareto, "mean_delay"),
+        (traces.cyclic, "num_workers"),
+        (traces.cluster, "num_workers"),
+        (traces.rounds, "num_workers"),
+        (traces.shared_memory, "num_workers"),
+    ],
+)
+def test_the_argument_that_sets_the_staleness_is_marked(constructor, name):
+    assert constructor.staleness_setting == name
+    assert name in inspect.signature(constructor).parameters
 
 
 @pytest.mark.parametrize(
