@@ -45,12 +45,12 @@ def main() -> None:
 
     def real(workers: int, synchronous: bool, stragglers: int) -> asyncopt.traces.Trace:
         optimizer = asyncopt.optim.buffer_updates(apam, size=workers, exponent=0.0) if synchronous else apam
-        crew = (Ray if kind == "ray" else runtime.Threads)(
+        pool = (Ray if kind == "ray" else runtime.Threads)(
             workers, compute=COMPUTE, stragglers=stragglers, slowdown=SLOWDOWN
         )
         num_updates = UPDATES_A_WORKER * workers
         return runtime.record(
-            problem, optimizer, crew, num_updates=num_updates, eval_every=num_updates, synchronous=synchronous
+            problem, optimizer, pool, num_updates=num_updates, eval_every=num_updates, synchronous=synchronous
         ).trace
 
     alone = real(1, False, 0)

@@ -1,12 +1,12 @@
-"""Real asynchronous training: one server, p workers; what happened is recorded as a trace, which replays to the bit.
+"""Real asynchronous training: one server and p workers. The recorded trace replays bit-identically.
 
 `record` is the server. The workers are threads of this process (`threads.Threads`) or processes on one or many machines
 (`ray.Ray`).
 """
 
-from asyncopt.runtime.crew import Crew, Lost, Order, Sent
 from asyncopt.runtime.recording import Recording
 from asyncopt.runtime.server import record
 from asyncopt.runtime.threads import Threads
+from asyncopt.runtime.worker_pool import GradientMessage, GradientRequest, WorkerFailure, WorkerPool
 
-__all__ = ["Crew", "Lost", "Order", "Recording", "Sent", "Threads", "record"]
+__all__ = ["GradientMessage", "GradientRequest", "Recording", "Threads", "WorkerFailure", "WorkerPool", "record"]

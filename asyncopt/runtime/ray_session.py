@@ -1,4 +1,4 @@
-"""A connection to Ray: an existing cluster, or one on this machine for this machine only."""
+"""A connection to Ray: to a running cluster, or to a new one that only this machine can reach."""
 
 import contextlib
 import os
@@ -8,21 +8,21 @@ from collections.abc import Iterator
 
 from asyncopt.checks import InputError
 
-# Whatever its name says: with 0, Ray's servers listen on the loopback interface alone; else on all there are.
-_CLUSTER_OR_NOT = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+# Despite its name: with 0, Ray's servers listen on the loopback interface alone; otherwise on every interface.
+_CLUSTER_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _PATIENCE = 10.0  # seconds
 
 
 @contextlib.contextmanager
 def ray_session(address: str | None, num_cpus: int | None = None) -> Iterator[None]:
-    """Connects to Ray, unless this process is connected already, and leaves it as it was found.
+    """Connects to Ray, and disconnects at the end; a connection that exists already is used and left open.
 
     Args:
-      address: of a running cluster, or "auto"; None starts one here, which listens on 127.0.0.1 alone.
-      num_cpus: that a cluster started here is said to have; None for those it has.
+      address: address of a running cluster, or "auto"; None starts one on this machine, bound to 127.0.0.1.
+      num_cpus: number of cores that a cluster started here may count on; None for the cores of the machine.
 
     Raises:
-      InputError: if Ray is not installed, or there is no such cluster.
+      InputError: if Ray is not installed, or there is no cluster at the address.
     """
     try:
         import ray
@@ -33,7 +33,7 @@ def ray_session(address: str | None, num_cpus: int | None = None) -> Iterator[No
         return
     try:
         with warnings.catch_warnings():
-            # Ray starts processes, which JAX warns of; they execute another program at once, so that nothing is forked.
+            # JAX warns when Ray starts processes. They execute another program at once, so no JAX thread is forked.
             warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
             if address is None:
                 with _loopback():
@@ -50,7 +50,7 @@ def ray_session(address: str | None, num_cpus: int | None = None) -> Iterator[No
 
 
 def _check_reachable(address: str) -> None:
-    """Refuses an address at which nobody listens; Ray would try for many minutes."""
+    """Raises OSError if nothing listens at an address; Ray itself would try for many minutes."""
     host, separator, port = address.rpartition("://")[2].rpartition(":")
     if separator and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
@@ -58,17 +58,17 @@ def _check_reachable(address: str) -> None:
 
 @contextlib.contextmanager
 def _loopback() -> Iterator[None]:
-    """Lets a Ray that is started within listen on 127.0.0.1 alone."""
+    """Binds a cluster that is started meanwhile to 127.0.0.1."""
     from ray._private import ray_constants
 
-    # Ray has read the variable when it was imported; what it starts reads it again.
-    variable, constant = os.environ.get(_CLUSTER_OR_NOT), ray_constants.ENABLE_RAY_CLUSTER
-    os.environ[_CLUSTER_OR_NOT], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    # Ray read the variable when it was imported; the processes that it starts read it again.
+    variable, constant = os.environ.get(_CLUSTER_VARIABLE), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[_CLUSTER_VARIABLE], ray_constants.ENABLE_RAY_CLUSTER = "0", False
     try:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = constant
         if variable is None:
-            del os.environ[_CLUSTER_OR_NOT]
+            del os.environ[_CLUSTER_VARIABLE]
         else:
-            os.environ[_CLUSTER_OR_NOT] = variable
+            os.environ[_CLUSTER_VARIABLE] = variable

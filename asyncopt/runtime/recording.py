@@ -1,4 +1,4 @@
-"""What is kept of a real run: its trace, the digest of every iterate, and how it ended."""
+"""The recording of a real run: its trace, the digest of every iterate, and the last state; its files."""
 
 import dataclasses
 import os
@@ -26,11 +26,12 @@ class Recording:
     """A real run.
 
     Args:
-      trace: of what happened, with worker, sample, arrival and time.
-      result: what was measured, as of a replay.
-      digests: uint64[K], of the parameters after each update.
-      compute_seconds: float64[K], from order to gradient, as the worker measured it.
-      incidents: workers lost and gradients refused: "update", "worker", "what" and "reason" of each.
+      trace: the recorded trace, with worker, sample, arrival and time.
+      result: the measurements, as a replay returns them.
+      digests: uint64[K], digest of the parameters after each update.
+      compute_seconds: float64[K], time from request to gradient, measured by the worker.
+      incidents: workers lost and gradients refused. Each has "update", "worker", "what" ("lost" or "refused") and
+        "reason".
     """
 
     trace: Trace
@@ -65,13 +66,13 @@ class Recording:
 
 
 @dataclasses.dataclass(frozen=True)
-class Kept:
-    """What `Recording.save` wrote.
+class SavedRecording:
+    """The files of a recording, as `load` reads them.
 
     Args:
-      trace: of the run.
-      digests: uint64[K], of the parameters after each update.
-      leaves: bytes of parameters and optimizer state after the last update.
+      trace: the recorded trace.
+      digests: uint64[K], digest of the parameters after each update.
+      leaves: bytes of parameters and optimizer state after the last update, an array for each leaf.
     """
 
     trace: Trace
@@ -79,11 +80,11 @@ class Kept:
     leaves: list[np.ndarray]
 
 
-def load(folder: str | os.PathLike[str]) -> Kept:
+def load(folder: str | os.PathLike[str]) -> SavedRecording:
     """Reads the recording in a run folder.
 
     Raises:
-      InputError: if there is none, or it is damaged; the message names the file.
+      InputError: if a file is missing or damaged; the message names the file.
     """
     folder = pathlib.Path(folder)
     for name in (TRACE, RECORDING):
@@ -99,10 +100,10 @@ def load(folder: str | os.PathLike[str]) -> Kept:
     count = sum(name.startswith("leaf_") for name in fields)
     if not all(f"leaf_{i}" in fields for i in range(count)):
         raise InputError(f"{folder / RECORDING}: fields {sorted(fields)}, expected leaf_0 to leaf_{count - 1}")
-    return Kept(trace, digests, [fields[f"leaf_{i}"] for i in range(count)])
+    return SavedRecording(trace, digests, [fields[f"leaf_{i}"] for i in range(count)])
 
 
 def final_leaves(result: Result) -> list[np.ndarray]:
-    """Returns the bytes of parameters and optimizer state after the last update, an array each."""
+    """Returns the bytes of parameters and optimizer state after the last update, an array for each leaf."""
     leaves = jax.tree.leaves((result.params, result.optimizer_state))
     return [np.frombuffer(plain(leaf).tobytes(), np.uint8) for leaf in leaves]

@@ -1,4 +1,4 @@
-"""Workers and servers in processes of their own, which are killed."""
+"""Workers and servers in processes of their own that the tests kill."""
 
 import concurrent.futures
 import ipaddress
@@ -37,14 +37,14 @@ def nothing_left(monkeypatch):
 
 
 def _marked(mark):
-    found = {}
+    commands = {}
     for path in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             if mark.encode() in (path / "environ").read_bytes() and int(path.name) != os.getpid():
-                found[int(path.name)] = (path / "cmdline").read_bytes()[:80]
+                commands[int(path.name)] = (path / "cmdline").read_bytes()[:80]
         except OSError:  # it is gone
             continue
-    return {pid: command for pid, command in found.items() if command}  # a zombie has none
+    return {pid: command for pid, command in commands.items() if command}  # a zombie has none
 
 
 def _listening(processes):
@@ -56,7 +56,7 @@ def _listening(processes):
                 sockets.add(os.readlink(descriptor))
             except OSError:  # it is closed
                 continue
-    found = set()
+    addresses = set()
     for table in ("tcp", "tcp6"):
         for line in pathlib.Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
@@ -64,12 +64,12 @@ def _listening(processes):
                 raw = bytes.fromhex(fields[1].split(":")[0])
                 words = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))  # each in the machine's order
                 address = ipaddress.ip_address(words)
-                found.add(str(getattr(address, "ipv4_mapped", None) or address))
-    return found
+                addresses.add(str(getattr(address, "ipv4_mapped", None) or address))
+    return addresses
 
 
 def test_workers_that_are_killed_are_replaced(nothing_left):
-    crew = Ray(3, compute=0.01)
+    pool = Ray(3, compute=0.01)
 
     class Watched:
         """Kills a worker's process in mid-run, three times."""
@@ -78,7 +78,7 @@ def test_workers_that_are_killed_are_replaced(nothing_left):
             self.times, self.left = 0, [40, 120, 200]
 
         def __getattr__(self, name):
-            return getattr(crew, name)
+            return getattr(pool, name)
 
         def receive(self):
             self.times += 1
@@ -86,11 +86,11 @@ def test_workers_that_are_killed_are_replaced(nothing_left):
                 worker = len(self.left) - 1
                 os.kill(pids[worker], signal.SIGKILL)
                 self.left.pop(0)
-            return crew.receive()
+            return pool.receive()
 
-        def start(self, *given):
-            crew.start(*given)
-            pids.extend(crew.worker_processes())
+        def start(self, *arguments):
+            pool.start(*arguments)
+            pids.extend(pool.worker_processes())
             addresses.update(_listening({os.getpid(), *_marked(nothing_left)}))
 
     pids, addresses = [], set()
@@ -99,13 +99,13 @@ def test_workers_that_are_killed_are_replaced(nothing_left):
     assert [incident["what"] for incident in recording.incidents] == ["lost"] * 3
     assert sorted(incident["worker"] for incident in recording.incidents) == [0, 1, 2]
     assert recording.summary()["workers_replaced"] == 3
-    assert 0 < recording.trace.mean_delay <= 2  # less than p - 1 for as long as a new worker takes to start
+    assert 0 < recording.trace.mean_delay <= 2  # less than p - 1 while a new worker starts
     check_replays(recording, seed=1)
     assert len(pids) == 3
     assert addresses == {"127.0.0.1"}  # this machine only
 
 
-def test_a_server_that_is_killed_goes_on(nothing_left, tmp_path):
+def test_a_server_that_is_killed_resumes(nothing_left, tmp_path):
     command = [
         sys.executable, "-m", "asyncopt", "runtime=ray", "runtime.workers=2", "problem=quadratic", "progress=false",
         "trace.num_updates=600", "runtime.compute=0.005", "checkpoint_seconds=0.1", "hydra.run.dir=out", "plot=false",
@@ -121,7 +121,7 @@ def test_a_server_that_is_killed_goes_on(nothing_left, tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert "updates a second on the real clock" in ended.stdout
     log = (tmp_path / "out" / "asyncopt.log").read_text()
-    assert "the run goes on from its checkpoint" in log
+    assert "the run resumes from its checkpoint" in log
     record = records.load_run(tmp_path / "out")
     assert record.summary["trace"]["num_updates"] == 600
     assert not (tmp_path / "out" / "checkpoint.npz").exists()
@@ -130,22 +130,22 @@ def test_a_server_that_is_killed_goes_on(nothing_left, tmp_path):
     assert "600 updates of 2 workers: every iterate is the recorded one, to the last bit" in verified.text
 
 
-def test_a_worker_that_does_not_answer_is_given_up():
-    """Without Ray: what is said to a crew whose worker never answers."""
-    crew = Ray(2, patience=0.5)
-    crew._pending = {7: (1, time.monotonic())}
+def test_a_worker_that_does_not_answer_fails():
+    """Without Ray: a pool whose worker never answers."""
+    pool = Ray(2, patience=0.5)
+    pool._pending = {7: (1, time.monotonic())}
     began = time.monotonic()
-    message, _ = crew.receive()
+    message, _ = pool.receive()
     assert time.monotonic() - began < 5
-    assert message == runtime.Lost(1, "no answer within 0.5 s")
-    assert not crew._pending
+    assert message == runtime.WorkerFailure(1, "no answer within 0.5 s")
+    assert not pool._pending
     # However often the others answer.
-    crew._pending = {8: (1, time.monotonic() - 1), 9: (0, time.monotonic())}
+    pool._pending = {8: (1, time.monotonic() - 1), 9: (0, time.monotonic())}
     answer = concurrent.futures.Future()
     answer.set_result("a gradient")
-    crew._came.put((9, answer, 1.5))
-    assert crew.receive()[0] == runtime.Lost(1, "no answer within 0.5 s")
-    assert crew.receive() == ("a gradient", 1.5)
+    pool._answers.put((9, answer, 1.5))
+    assert pool.receive()[0] == runtime.WorkerFailure(1, "no answer within 0.5 s")
+    assert pool.receive() == ("a gradient", 1.5)
 
 
 @pytest.mark.parametrize(

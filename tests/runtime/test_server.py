@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import jax
 import numpy as np
@@ -12,8 +13,9 @@ import asyncopt
 from asyncopt import InputError, runtime
 from asyncopt.engine import Checkpoint, stepwise
 from asyncopt.engine.stepwise import digest
-from asyncopt.runtime import Lost, Threads
+from asyncopt.runtime import Threads, WorkerFailure
 from asyncopt.runtime.recording import final_leaves, load
+from asyncopt.runtime.worker_pool import InjectedLatency
 
 QUADRATIC = asyncopt.problems.quadratic(dimension=20)
 APAM = asyncopt.apam(0.02)
@@ -22,7 +24,7 @@ COMPENSATED = asyncopt.optim.compensate_delay(optax.sgd(0.01), strength=0.1)
 
 
 def check_replays(recording, problem=QUADRATIC, optimizer=APAM, seed=0, rtol=1e-9, eval_every=None):
-    """The exact replay has the recorded bits, the compiled loop the numbers; no gradient was applied twice."""
+    """Checks the exact replay to the bit and the compiled loop to rounding; no gradient was applied twice."""
     trace = recording.trace
     assert len(set(trace.sample.tolist())) == trace.num_updates
     exact = asyncopt.replay(problem, optimizer, trace, seed=seed, exact=True, eval_every=eval_every)
@@ -36,9 +38,9 @@ def check_replays(recording, problem=QUADRATIC, optimizer=APAM, seed=0, rtol=1e-
 
 @pytest.mark.parametrize("reads", ["consistent", "blocks"])
 @pytest.mark.parametrize("optimizer", [APAM, COMPENSATED], ids=["apam", "compensated"])
-def test_a_run_replays_to_the_same_bits(reads, optimizer):
-    crew = Threads(3, reads=reads, num_blocks=4, pause=1e-4)
-    recording = runtime.record(QUADRATIC, optimizer, crew, num_updates=150, seed=2)
+def test_a_run_replays_bit_identically(reads, optimizer):
+    pool = Threads(3, reads=reads, num_blocks=4, pause=1e-4)
+    recording = runtime.record(QUADRATIC, optimizer, pool, num_updates=150, seed=2)
     trace = recording.trace
     assert trace.num_updates == 150
     assert trace.num_workers == 3
@@ -85,7 +87,7 @@ def test_rounds_are_those_of_the_synchronous_method():
 class Unreliable(Threads):
     """Threads whose messages are changed on the way, now and then.
 
-    ``wrong`` maps the number of a message, from 0, to what is made of it.
+    ``wrong`` maps the number of a message, from 0, to the function that changes it.
     """
 
     def __init__(self, workers, wrong):
@@ -102,50 +104,48 @@ class Unreliable(Threads):
 
 
 WRONG = {
-    "not finite": (lambda crew, m: dataclasses.replace(m, gradient=m.gradient * np.nan), "that is not finite"),
-    "shape": (lambda crew, m: dataclasses.replace(m, gradient=m.gradient[:-1]), r"shape \(19,\) of float64, expected"),
-    "dtype": (lambda crew, m: dataclasses.replace(m, gradient=m.gradient.astype(np.float32)), "of float32, expected"),
-    "structure": (lambda crew, m: dataclasses.replace(m, gradient=(m.gradient,)), "a gradient of structure"),
-    "unknown version": (lambda crew, m: dataclasses.replace(m, version=m.version + 1), "a gradient of sample"),
-    "unknown worker": (lambda crew, m: dataclasses.replace(m, worker=17), "expected none"),
-    "unknown sample": (lambda crew, m: dataclasses.replace(m, sample=m.sample + 1000), "a gradient of sample"),
+    "not finite": (lambda pool, m: dataclasses.replace(m, gradient=m.gradient * np.nan), "that is not finite"),
+    "shape": (lambda pool, m: dataclasses.replace(m, gradient=m.gradient[:-1]), r"shape \(19,\) of float64, expected"),
+    "dtype": (lambda pool, m: dataclasses.replace(m, gradient=m.gradient.astype(np.float32)), "of float32, expected"),
+    "structure": (lambda pool, m: dataclasses.replace(m, gradient=(m.gradient,)), "a gradient of structure"),
+    "unknown version": (lambda pool, m: dataclasses.replace(m, version=m.version + 1), "a gradient of sample"),
+    "unknown worker": (lambda pool, m: dataclasses.replace(m, worker=17), "expected none"),
+    "unknown sample": (lambda pool, m: dataclasses.replace(m, sample=m.sample + 1000), "a gradient of sample"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_cannot_be_right_is_refused_and_the_run_goes_on(name, caplog):
-    change, said = WRONG[name]
-    crew = Unreliable(3, {4: change, 11: change})
-    recording = runtime.record(QUADRATIC, APAM, crew, num_updates=60)
+def test_a_wrong_gradient_is_refused_and_the_run_continues(name, caplog):
+    change, reason = WRONG[name]
+    pool = Unreliable(3, {4: change, 11: change})
+    recording = runtime.record(QUADRATIC, APAM, pool, num_updates=60)
     assert [incident["what"] for incident in recording.incidents] == ["refused", "refused"]
-    workers = [17] * 2 if name == "unknown worker" else [crew.sent[number].worker for number in (4, 11)]
+    workers = [17] * 2 if name == "unknown worker" else [pool.sent[number].worker for number in (4, 11)]
     assert [incident["worker"] for incident in recording.incidents] == workers
     assert recording.summary()["gradients_refused"] == 2
-    refused = {crew.sent[number].sample for number in (4, 11)}
+    refused = {pool.sent[number].sample for number in (4, 11)}
     assert not refused & set(recording.trace.sample.tolist())
     with pytest.raises(AssertionError, match="was not refused for"):  # the check below can fail
-        _check_said(caplog, recording, "something else")
-    _check_said(caplog, recording, said)
+        _check_reasons(caplog, recording, "something else")
+    _check_reasons(caplog, recording, reason)
     check_replays(recording)
 
 
-def _check_said(caplog, recording, said):
-    import re
-
+def _check_reasons(caplog, recording, reason):
     for incident in recording.incidents:
-        assert re.search(said, incident["reason"]), f"was not refused for {said}"
+        assert re.search(reason, incident["reason"]), f"was not refused for {reason}"
         assert f"worker {incident['worker']} refused" in caplog.text
 
 
-def test_an_answer_nobody_asked_for_is_not_applied():
-    crew = Unreliable(3, {5: lambda crew, message: crew.sent[4]})
-    recording = runtime.record(QUADRATIC, APAM, crew, num_updates=60)
+def test_an_answer_without_a_request_is_not_applied():
+    pool = Unreliable(3, {5: lambda pool, message: pool.sent[4]})
+    recording = runtime.record(QUADRATIC, APAM, pool, num_updates=60)
     assert [incident["what"] for incident in recording.incidents] == ["refused"]
     check_replays(recording)
 
 
 def test_lost_workers_are_replaced(caplog):
-    lose = {number: lambda crew, message: Lost(message.worker, "gone") for number in (3, 10, 20)}
+    lose = {number: lambda pool, message: WorkerFailure(message.worker, "gone") for number in (3, 10, 20)}
     recording = runtime.record(QUADRATIC, APAM, Unreliable(3, lose), num_updates=60)
     assert recording.summary()["workers_replaced"] == 3
     assert caplog.text.count("lost: gone") == 3
@@ -154,10 +154,10 @@ def test_lost_workers_are_replaced(caplog):
 
 def test_a_worker_that_raises_is_replaced(caplog):
     class Failing(Threads):
-        def _answer(self, worker, order, seconds):
-            if order.sample in (5, 9):
+        def _answer(self, worker, request, least_seconds):
+            if request.sample in (5, 9):
                 raise RuntimeError("out of memory")
-            return super()._answer(worker, order, seconds)
+            return super()._answer(worker, request, least_seconds)
 
     recording = runtime.record(QUADRATIC, APAM, Failing(3), num_updates=40)
     assert [incident["reason"] for incident in recording.incidents] == ["RuntimeError: out of memory"] * 2
@@ -166,9 +166,9 @@ def test_a_worker_that_raises_is_replaced(caplog):
 
 
 def test_workers_that_always_fail_end_the_run():
-    crew = Unreliable(2, dict.fromkeys(range(100), WRONG["not finite"][0]))
+    pool = Unreliable(2, dict.fromkeys(range(100), WRONG["not finite"][0]))
     with pytest.raises(InputError, match=r"no gradient could be applied 11 times in a row; worker \d: .*not finite"):
-        runtime.record(QUADRATIC, APAM, crew, num_updates=20)
+        runtime.record(QUADRATIC, APAM, pool, num_updates=20)
 
 
 def test_divergence_ends_the_run_with_the_reason():
@@ -176,69 +176,63 @@ def test_divergence_ends_the_run_with_the_reason():
         runtime.record(QUADRATIC, optax.sgd(1e150), Threads(2), num_updates=200)
 
 
-def test_a_run_that_was_stopped_goes_on(tmp_path, caplog):
+def test_a_stopped_run_resumes(tmp_path, caplog):
     """The trace is joined, and replays as one."""
 
     class Stopping(Threads):
         def receive(self):
-            if len(self.seen) == 25:
+            if len(self.received) == 25:
                 raise KeyboardInterrupt
-            self.seen.append(super().receive())
-            return self.seen[-1]
+            self.received.append(super().receive())
+            return self.received[-1]
 
     def checkpoint(tag="one"):
         return Checkpoint(tmp_path / "checkpoint.npz", tag, 1e9)
 
-    crew = Stopping(3, reads="blocks", num_blocks=2)
-    crew.seen = []
+    stopped = Stopping(3, reads="blocks", num_blocks=2)
+    stopped.received = []
     with pytest.raises(KeyboardInterrupt):
-        runtime.record(QUADRATIC, APAM, crew, num_updates=60, checkpoint=checkpoint())
-    crew = Threads(3, reads="blocks", num_blocks=2)
-    recording = runtime.record(QUADRATIC, APAM, crew, num_updates=60, checkpoint=checkpoint())
-    assert "update 25: the run goes on from its checkpoint" in caplog.text
-    samples = [message.sample for message, _ in crew.__dict__.get("seen", [])] or recording.trace.sample[:25].tolist()
-    assert recording.trace.sample[:25].tolist() == samples
+        runtime.record(QUADRATIC, APAM, stopped, num_updates=60, checkpoint=checkpoint())
+    pool = Threads(3, reads="blocks", num_blocks=2)
+    recording = runtime.record(QUADRATIC, APAM, pool, num_updates=60, checkpoint=checkpoint())
+    assert "update 25: the run resumes from its checkpoint" in caplog.text
+    assert recording.trace.sample[:25].tolist() == [message.sample for message, _ in stopped.received]
     assert np.all(np.diff(recording.trace.time) >= 0)
-    assert recording.trace.read_version[25:].min() >= 25  # who came back reads what the checkpoint holds, or later
+    assert recording.trace.read_version[25:].min() >= 25  # new workers read the checkpoint's iterate, or later
     check_replays(recording)
     other = runtime.record(QUADRATIC, APAM, Threads(3), num_updates=60, checkpoint=checkpoint("another"))
     assert other.trace.read_version[25] < 25
 
 
 @pytest.mark.parametrize("number", [2, 3, 5])
-def test_a_run_that_was_stopped_while_it_evaluated_goes_on(number, tmp_path, monkeypatch):
+def test_a_run_that_was_stopped_while_it_evaluated_resumes(number, tmp_path, monkeypatch):
     evaluate, calls = stepwise._evaluate, []
 
-    def interrupted(*given):
-        calls.append(given)
+    def interrupted(*arguments):
+        calls.append(arguments)
         if len(calls) == number:
             raise KeyboardInterrupt
-        return evaluate(*given)
+        return evaluate(*arguments)
 
     monkeypatch.setattr(stepwise, "_evaluate", interrupted)
     for workers, optimizer, synchronous in ((3, APAM, False), (4, IN_ROUNDS, True)):
         calls.clear()
-        given = {"num_updates": 40, "eval_every": 10, "synchronous": synchronous}
-        kept = tmp_path / f"{workers}.npz"
-
-        def train(workers=workers, optimizer=optimizer, given=given, kept=kept):
-            checkpoint = Checkpoint(kept, "one", 0.0)
-            return runtime.record(QUADRATIC, optimizer, Threads(workers), **given, checkpoint=checkpoint)
-
+        settings = {"num_updates": 40, "eval_every": 10, "synchronous": synchronous}
+        checkpoint = Checkpoint(tmp_path / f"{workers}.npz", "one", 0.0)
         with pytest.raises(KeyboardInterrupt):
-            train()
-        recording = train()
+            runtime.record(QUADRATIC, optimizer, Threads(workers), **settings, checkpoint=checkpoint)
+        recording = runtime.record(QUADRATIC, optimizer, Threads(workers), **settings, checkpoint=checkpoint)
         assert recording.result.step.tolist() == [0, 10, 20, 30, 40]
         assert recording.result.objective.shape == (5,)
         check_replays(recording, optimizer=optimizer, eval_every=10)
 
 
-def test_a_recording_is_kept_whole_and_damage_is_seen(tmp_path):
+def test_a_recording_is_saved_whole_and_damage_is_reported(tmp_path):
     recording = runtime.record(QUADRATIC, APAM, Threads(2), num_updates=30)
     recording.save(tmp_path)
-    kept = load(tmp_path)
-    assert kept.trace == recording.trace
-    np.testing.assert_array_equal(kept.digests, recording.digests)
+    saved = load(tmp_path)
+    assert saved.trace == recording.trace
+    np.testing.assert_array_equal(saved.digests, recording.digests)
     json.dumps(recording.summary())
     (tmp_path / "recording.npz").write_bytes((tmp_path / "recording.npz").read_bytes()[:100])
     with pytest.raises(InputError, match=r"recording\.npz: not a readable \.npz"):
@@ -267,14 +261,14 @@ def test_threads_refuse(arguments, message):
 
 
 def test_injected_seconds_are_those_of_the_distribution():
-    pace = runtime.crew.Pace(3, compute=[0.5, 1.0, 2.0], stragglers=1, slowdown=4.0)
-    assert [next(pace.draws(worker)) for worker in range(3)] == [0.5, 1.0, 8.0]
-    random = runtime.crew.Pace(2, compute="exponential", seed=3)
+    latency = InjectedLatency(3, compute=[0.5, 1.0, 2.0], stragglers=1, slowdown=4.0)
+    assert [next(latency.draws(worker)) for worker in range(3)] == [0.5, 1.0, 8.0]
+    random = InjectedLatency(2, compute="exponential", seed=3)
     draws = random.draws(1)
     values = [next(draws) for _ in range(2000)]
     assert np.mean(values) == pytest.approx(1.0, abs=0.1)
     assert values[:5] == [value for value, _ in zip(random.draws(1), range(5), strict=False)]
-    assert values[0] != next(random.draws(1, incarnation=1))
-    crew = Threads(2, compute=0.02)
-    recording = runtime.record(QUADRATIC, APAM, crew, num_updates=20)
+    assert values[0] != next(random.draws(1, num_replaced=1))
+    pool = Threads(2, compute=0.02)
+    recording = runtime.record(QUADRATIC, APAM, pool, num_updates=20)
     assert np.all(recording.compute_seconds >= 0.02)

@@ -1,4 +1,4 @@
-"""Reading without a lock: each block is whole, and says which iterate it is of, however the writer races."""
+"""Reads without a lock: each block is whole, and carries the number of its iterate, however the writer races."""
 
 import threading
 
@@ -9,7 +9,7 @@ from asyncopt.runtime.shared_memory import SharedParams
 
 
 def params_of(version):
-    """Every coordinate says which iterate it is of."""
+    """Every coordinate is the number of its iterate."""
     return {"a": np.full((300, 10), float(version)), "b": np.full(5000, float(version))}
 
 
@@ -30,8 +30,8 @@ def test_blocks_are_whole_while_a_writer_races(num_blocks):
     try:
         for _ in range(300):
             before = written[0] - 1
-            found, versions = shared.read()
-            flat = np.concatenate([found["a"].ravel(), found["b"]])
+            params, versions = shared.read()
+            flat = np.concatenate([params["a"].ravel(), params["b"]])
             for block, version in enumerate(versions):
                 part = flat[block * 8000 // num_blocks : (block + 1) * 8000 // num_blocks]
                 assert np.all(part == version)
@@ -47,7 +47,7 @@ def test_blocks_are_whole_while_a_writer_races(num_blocks):
 def test_at_rest_it_is_the_iterate():
     shared = SharedParams(params_of(0), 3, pause=0.0)
     shared.write(4, params_of(4))
-    found, versions = shared.read()
+    params, versions = shared.read()
     np.testing.assert_array_equal(versions, [4, 4, 4])
-    np.testing.assert_array_equal(found["a"], params_of(4)["a"])
-    assert found["b"].shape == (5000,)
+    np.testing.assert_array_equal(params["a"], params_of(4)["a"])
+    assert params["b"].shape == (5000,)
