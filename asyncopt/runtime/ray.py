@@ -17,13 +17,7 @@ from asyncopt.checks import InputError, check_number
 from asyncopt.engine.stepwise import gradient_on_host
 from asyncopt.problems import Problem
 from asyncopt.runtime.ray_session import ray_session
-from asyncopt.runtime.worker_pool import (
-    GradientMessage,
-    GradientRequest,
-    InjectedLatency,
-    WorkerFailure,
-    wait_until,
-)
+from asyncopt.runtime.worker_pool import GradientMessage, GradientRequest, InjectedLatency, WorkerFailure, wait_until
 from asyncopt.traces.durations import AnyDuration
 
 

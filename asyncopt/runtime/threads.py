@@ -11,13 +11,7 @@ from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.engine.stepwise import gradient_on_host
 from asyncopt.problems import Problem
 from asyncopt.runtime.shared_memory import SharedParams
-from asyncopt.runtime.worker_pool import (
-    GradientMessage,
-    GradientRequest,
-    InjectedLatency,
-    WorkerFailure,
-    wait_until,
-)
+from asyncopt.runtime.worker_pool import GradientMessage, GradientRequest, InjectedLatency, WorkerFailure, wait_until
 from asyncopt.traces.durations import AnyDuration
 
 
