@@ -1,6 +1,6 @@
-"""``python -m figures``: makes the gallery, from sweeps that are run only as far as they have not been.
+"""``python -m figures``: makes the gallery, and runs what its sweeps lack.
 
-One sweep and one function that draws it a figure; `GALLERY` has them all. Sweeps go to ``outputs/figures/SCALE``, and
+Each figure has a sweep and a function that draws it; `GALLERY` lists them. Sweeps go to ``outputs/figures/SCALE``, and
 pictures, the data behind them (CSV) and captions to ``figures/gallery``.
 """
 
@@ -19,15 +19,15 @@ import matplotlib
 from omegaconf import OmegaConf, open_dict
 
 from asyncopt import InputError
-from asyncopt.files import atomic, fingerprints, records
+from asyncopt.files import atomic, fingerprints
 from asyncopt.problems.data.reuters import FILES as RCV1_FILES
 from asyncopt.problems.data.source import find
-from asyncopt.report import run_figures
-from figures import artificial_delay, convex, delays, networks, phase, rates, speedup, style
+from asyncopt.report import style
+from figures import artificial_delay, convex, delays, networks, phase, rates, speedup
+from figures.drawn import RC, Drawn
 
 ROOT = pathlib.Path(__file__).parents[1]
 OUTPUT = pathlib.Path(__file__).parent / "gallery"
-CAPTIONS = pathlib.Path(__file__).parent / "captions"
 SCALES = ("laptop", "paper")
 
 
@@ -36,15 +36,15 @@ class Figure:
     """A figure of the gallery.
 
     Args:
-      title: in a word or two.
-      sweeps: below ``sweeps/``, one, or more if it is drawn from another's runs, too.
-      draw: of the folders with their runs, in this order.
+      title: a heading of a word or two.
+      sweeps: names below ``sweeps/``; several if the figure also shows another one's runs.
+      draw: draws it from the folders with the sweeps' runs, in this order.
       data: returns what to add to the command line, if the paper's own data is on this machine.
     """
 
     title: str
     sweeps: tuple[str, ...]
-    draw: Callable[..., style.Drawn]
+    draw: Callable[..., Drawn]
     data: Callable[[], Sequence[str]] = tuple
 
 
@@ -76,16 +76,16 @@ GALLERY = {
 
 
 def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path) -> bool:
-    """Runs what a figure needs and has not, draws it, and writes picture, data and caption.
+    """Runs what a figure's sweeps lack, draws it, and writes picture, data and caption.
 
     Args:
-      name: in `GALLERY`.
+      name: a key of `GALLERY`.
       scale: "laptop" or "paper".
       runs: folder for the sweeps.
-      output: folder for what is made.
+      output: folder for picture, data and caption.
 
     Returns:
-      False if all of it was there, made by the same code from the same sweeps.
+      False if the same code already made all of them from the same sweeps.
 
     Raises:
       InputError: if a sweep fails, or its runs are not what the figure needs.
@@ -98,28 +98,27 @@ def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path) -> boo
     if stamp.exists() and stamp.read_text() == _digest(made_from, *_made(name, output)):
         return False
     folders = [swept(sweep, runs, overrides) for sweep in sweeps]
-    with matplotlib.rc_context(style.RC):
+    with matplotlib.rc_context(RC):
         drawn = figure.draw(*folders)
         output.mkdir(parents=True, exist_ok=True)
-        run_figures.save(drawn.figure, output / f"{name}.png")
+        style.save(drawn.figure, output / f"{name}.png")
     for suffix, table in ((".csv", drawn.data), ("_clock.csv", drawn.clock)):
         if table is not None:
             atomic.write(output / f"{name}{suffix}", lambda path, table=table: table.to_csv(path, index=False))
-    caption = (CAPTIONS / f"{name}.md").read_text().format_map(drawn.facts)
-    atomic.write(output / f"{name}.md", lambda path: path.write_text(caption))
+    atomic.write(output / f"{name}.md", lambda path: path.write_text(drawn.caption))
     atomic.write(stamp, lambda path: path.write_text(_digest(made_from, *_made(name, output))))
     return True
 
 
 def at_scale(sweep: str, scale: str) -> str:
-    """Returns the sweep that has the paper's sizes, if these are asked for and it has others."""
+    """Returns the sweep with the paper's sizes, if these are wanted and there is one; else the sweep itself."""
     paper = sweep.replace("figures/", "figures/paper/")
     return paper if scale == "paper" and (ROOT / "sweeps" / f"{paper}.yaml").exists() else sweep
 
 
 def swept(sweep: str, runs: pathlib.Path, overrides: Sequence[str]) -> pathlib.Path:
-    """Runs a sweep, or what is missing of it, at most once a process, and returns its folder."""
-    # Another list of jobs has another folder, or runs of a longer one before would be taken for its own.
+    """Runs the jobs of a sweep that are missing, at most once a process, and returns its folder."""
+    # Another list of jobs has another folder, or runs of an earlier, longer list would be taken for its own.
     folder = runs / f"{pathlib.Path(sweep).name}-{_digest(_configuration(sweep))[:6]}"
     _run(sweep, folder, tuple(overrides))
     return folder
@@ -130,14 +129,13 @@ def _digest(*parts: str) -> str:
 
 
 def _code() -> str:
-    """Returns what is another text for other code or captions, or other versions of what computes."""
-    here = [path for path in sorted(pathlib.Path(__file__).parent.rglob("*")) if path.suffix in (".py", ".md", ".csv")]
-    texts = [path.read_text() for path in here if OUTPUT not in path.parents]
-    return _digest(fingerprints.source(), str(records.package_versions()), matplotlib.__version__, *texts)
+    """Returns a hash of the code and captions here, of the package, and of the versions of what computes."""
+    texts = [path.read_text() for path in sorted(pathlib.Path(__file__).parent.glob("*")) if path.is_file()]
+    return _digest(fingerprints.source(), str(fingerprints.package_versions()), matplotlib.__version__, *texts)
 
 
 def _made(name: str, output: pathlib.Path) -> list[str]:
-    """Returns what is another list for other files of a figure."""
+    """Returns the hashes of a figure's files, of those that are there."""
     paths = [output / f"{name}{suffix}" for suffix in (".png", ".csv", "_clock.csv", ".md")]
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.exists()]
 
@@ -159,14 +157,14 @@ def _run(sweep: str, folder: pathlib.Path, overrides: tuple[str, ...]) -> None:
     print(f"sweep {sweep}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     # Tables of single runs would bury the progress bars, which are on the standard error.
-    with open(folder / "output.txt", "w") as written:
-        process = subprocess.run(command, stdout=written, check=False, cwd=ROOT)
+    with open(folder / "output.txt", "w") as output:
+        process = subprocess.run(command, stdout=output, check=False, cwd=ROOT)
     if process.returncode:
         raise InputError(f"sweep {sweep} ended with status {process.returncode}; see above, and {folder}/output.txt")
 
 
 def index(output: pathlib.Path, scale: str) -> str:
-    """Returns the gallery's page, of whatever figures are there."""
+    """Returns the gallery's page, with the figures that are there."""
     parts = ["# Gallery", _INTRODUCTION.format(scale=scale)]
     for name, figure in GALLERY.items():
         caption = output / f"{name}.md"
@@ -189,7 +187,7 @@ _INTRODUCTION = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the command line, makes the figures, and returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m figures", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which (default: all): {', '.join(GALLERY)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which figures (default: all): {', '.join(GALLERY)}")
     parser.add_argument("--scale", choices=SCALES, default="laptop", help="sizes for two cores, or those of the paper")
     parser.add_argument("--runs", type=pathlib.Path, help="folder of the sweeps (default: outputs/figures/SCALE)")
     parser.add_argument("--output", type=pathlib.Path, default=OUTPUT, help="folder of pictures, data and captions")
@@ -203,15 +201,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         start = time.monotonic()
         try:
             new = make(name, options.scale, runs, options.output)
-        except (InputError, OSError) as error:  # the others may be made all the same
+        except (InputError, OSError) as error:  # the others may still be made
             failed.append(name)
             print(f"python -m figures: {name}: {error}", file=sys.stderr)
         except KeyboardInterrupt:
-            print(f"python -m figures: stopped at {name}; the same command goes on from there", file=sys.stderr)
+            print(f"python -m figures: stopped at {name}; the same command continues there", file=sys.stderr)
             return 130
         else:
-            how_long = f"{time.monotonic() - start:.0f} s" if new else "nothing has changed"
-            print(f"{name}: {how_long}, {options.output / name}.png", flush=True)
+            duration = f"{time.monotonic() - start:.0f} s" if new else "nothing has changed"
+            print(f"{name}: {duration}, {options.output / name}.png", flush=True)
     atomic.write(options.output / "index.md", lambda path: path.write_text(index(options.output, options.scale)))
     return 1 if failed else 0
 

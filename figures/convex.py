@@ -1,18 +1,32 @@
 """Sparse logistic regression in shared memory, 1 to 32 workers: training loss against epochs."""
 
+import dataclasses
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
-import asyncopt
-from asyncopt.problems.data.reuters import NUM_ROWS
-from asyncopt.report import curves
-from asyncopt.run import names
-from figures import reported, style
-from figures.style import Drawn
+from asyncopt.analysis.curves import Curves
+from asyncopt.files.records import Record, load_records
+from asyncopt.report import curves, style
+from figures import reported
+from figures.drawn import WIDTH, Drawn, in_epochs
 
 EXPERIMENT = "logistic regression on rcv1"
+_CAPTION = """\
+**Convex, with inconsistent reads.** Binary logistic regression on {data}; APAM without bias correction, α = {alpha},
+mini-batches of {batch_size}, start drawn from N(0, 1), {epochs} epochs, {seeds} seeds (bands and bars: 95 %
+intervals). Workers of the shared-memory model read the parameters in {blocks} blocks while the server writes them. At
+the end the loss is {lowest} to {highest} over 1 to {workers} workers ({workers} of them are {cost} above one), and
+{accuracy} % of the training rows are right.
+
+*The paper* ({source}) had losses of {paper_low} to {paper_high} and accuracies of 0.999 at 1 to 32 threads, after 100
+epochs.
+
+*What differs.* {epochs} epochs here. Our gradient is the mean over the mini-batch where the paper's code has the sum,
+to which AMSGrad is nearly indifferent. Coordinates with v̂ ≤ 1e-11, which that code leaves alone, move little here,
+for ε in the denominator.
+"""
 _DATA = {
     "rcv1": "rcv1_train.binary (20,242 × 47,236)",
     "rcv1 like": "generated documents of the shape and statistics of rcv1 (20,242 × 47,236, 74 words a row), since its "
@@ -20,72 +34,64 @@ _DATA = {
 }
 
 
-def read(folder: pathlib.Path) -> pd.DataFrame:
-    """Returns the runs, with ``workers`` and ``epoch`` of each evaluation."""
-    runs = asyncopt.load_runs(folder)
-    num_rows = runs.get("problem.data.num_rows", NUM_ROWS)
-    return runs.assign(
-        workers=runs["trace.num_workers"].astype(int), epoch=runs["step"] * runs["problem.batch_size"] / num_rows
-    )
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """The runs of the sweep, by name of their folders."""
+
+    records: Mapping[str, Record]
+
+    @property
+    def first(self) -> Record:
+        """Any of them: they differ in their workers only."""
+        return next(iter(self.records.values()))
+
+    def by_workers(self, quantity: str) -> Curves:
+        """Returns a quantity against epochs for each number of workers."""
+        measured = curves.collect(self.records.items(), "trace.num_workers", quantity)
+        return in_epochs(measured.scaled(1.0), self.first)
 
 
-def of_workers(runs: pd.DataFrame, column: str) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Returns for each number of workers the epochs, float[E], and a measurement, float[S, E], a row a seed."""
-    found = {}
-    for workers, mine in runs.groupby("workers"):
-        table = mine.pivot(index="seed", columns="epoch", values=column)
-        found[int(str(workers))] = (table.columns.to_numpy(float), table.to_numpy(float))
-    return found
+def read(folder: pathlib.Path) -> Runs:
+    """Reads the runs of the sweep."""
+    return Runs(dict(load_records(folder)))
 
 
 def draw(folder: pathlib.Path) -> Drawn:
     """Returns loss against epochs, and where it ends against the number of workers, beside the paper's range."""
     runs = read(folder)
-    measured = of_workers(runs, "objective")
+    losses = runs.by_workers("objective")
     low, high = reported.span(EXPERIMENT, "training loss")
-    figure = style.new(3.1)
+    figure = style.new((WIDTH, 3.1))
     left, right = figure.subplots(1, 2, width_ratios=[1.35, 1], sharey=True)
-    rows, ends = [], []
-    shades = style.shades(len(measured))
-    for index, (workers, (epochs, losses)) in enumerate(measured.items()):
-        found = curves.intervals(losses)
-        look = {"color": shades[index], "linestyle": style.line(index), "label": f"{workers}"}
-        style.band(left, epochs, found, look)
-        style.bars(right, [workers], [found[-1]], {"color": shades[index], "fmt": style.marker(index)})
-        ends.append(found[-1])
-        rows += [
-            {"workers": workers, "epoch": epoch, **one._asdict()} for epoch, one in zip(epochs, found, strict=True)
-        ]
+    curves.lines(left, losses)
+    curves.points(right, losses, [estimates[-1] for estimates in losses.intervals], at_settings=True)
     look = {"color": style.PAPER_COLOUR, "alpha": 0.6, "linewidth": 0, "hatch": "////"}
     right.axhspan(low, high, **look, label="paper, 100 epochs")
-    left.set_title(_name(runs).replace("rcv1 like", "generated rows like rcv1"))
+    left.set_title(runs.first.summary["labels"]["data"].replace("rcv1 like", "generated rows like rcv1"))
     left.set(yscale="log", xlabel="epochs", ylabel="training loss $F(x_k)$")
-    style.workers_axis(right, list(measured))
-    right.set_ylabel(f"after {left.get_lines()[0].get_xdata()[-1]:.0f} epochs")
+    style.workers_axis(right, losses.settings)
+    right.set_ylabel(f"after {losses.step[-1]:.0f} epochs")
     right.legend(loc="upper left")
-    style.legend_below(figure, left, 6, "workers")
-    return Drawn(figure, pd.DataFrame(rows), _facts(runs, ends))
+    style.legend_below(figure, 6, [left], title="workers")
+    data = losses.to_frame().rename(columns={losses.by: "workers", "step": "epoch"})
+    return Drawn(figure, _CAPTION, data, _facts(runs, losses))
 
 
-def _name(runs: pd.DataFrame) -> str:
-    return names.last_word(str(runs.iloc[0]["problem.data._target_"]))
-
-
-def _facts(runs: pd.DataFrame, ends: list[curves.Estimate]) -> dict[str, object]:
-    first, at_end = runs.iloc[0], runs[runs["epoch"] == runs["epoch"].max()]
+def _facts(runs: Runs, losses: Curves) -> dict[str, object]:
+    config, ends = runs.first.config, [estimates[-1].value for estimates in losses.intervals]
     low, high = reported.span(EXPERIMENT, "training loss")
     return {
-        "data": _DATA[_name(runs)],
-        "alpha": f"{first['optimizer.learning_rate']:g}",
-        "batch_size": first["problem.batch_size"],
-        "epochs": f"{runs['epoch'].max():.0f}",
-        "seeds": runs["seed"].nunique(),
-        "blocks": first["trace.num_blocks"],
-        "lowest": f"{min(one.value for one in ends):.3g}",
-        "highest": f"{max(one.value for one in ends):.3g}",
-        "workers": runs["workers"].max(),
-        "cost": f"{100 * (ends[-1].value / ends[0].value - 1):.0f} %",
-        "accuracy": f"{100 * at_end['train_accuracy'].mean():.2f}",
+        "data": _DATA[runs.first.summary["labels"]["data"]],
+        "alpha": f"{config['optimizer']['learning_rate']:g}",
+        "batch_size": config["problem"]["batch_size"],
+        "epochs": f"{losses.step[-1]:.0f}",
+        "seeds": losses.num_seeds,
+        "blocks": config["trace"]["num_blocks"],
+        "lowest": f"{min(ends):.3g}",
+        "highest": f"{max(ends):.3g}",
+        "workers": losses.settings[-1],
+        "cost": f"{100 * (ends[-1] / ends[0] - 1):.0f} %",
+        "accuracy": f"{100 * np.mean(runs.by_workers('train_accuracy').ends):.2f}",
         "source": reported.SOURCE,
         "paper_low": low,
         "paper_high": high,

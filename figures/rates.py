@@ -6,53 +6,37 @@ import pandas as pd
 
 import asyncopt
 from asyncopt.analysis import Estimate, Measures, Study, studies
-from asyncopt.analysis.studies import QUANTITIES
-from asyncopt.report.run_figures import REFERENCE_COLOUR
-from figures import reported, style
-from figures.style import Drawn
+from asyncopt.report import study_figures
+from figures import reported
+from figures.drawn import WIDTH, Drawn
 
+_CAPTION = """\
+**The {theorem} theorem.** {name}; {seeds} seeds, means and 95 % intervals; K from {shortest} to {longest}. Slopes in
+K: {slopes}. The bounds fall as K^-1/2 where τ is at most K^1/4, and promise nothing beyond. The mean is at most
+{tight} times the a-posteriori bound (gradients and steps as they came out), and {loose} times the a-priori bound
+(constants alone).
+
+*The paper* ({source}) proves the rate and reports no measurement of it; the constants are those of docs/theory.md.
+Every claim with its verdict comes from `python -m asyncopt.report` on the same runs.
+"""
 _RULES = ("0", "K^1/4", "K^1/2")
+_KINDS = ("a_posteriori", "a_priori")
 
 
 def draw(folder: pathlib.Path) -> Drawn:
-    """Returns means with K^-1/2, and the same beside both bounds."""
+    """Returns the report's means beside both bounds, for three rules and at this gallery's size."""
     measures = Measures(only_study(folder))
     study = measures.study
     rules = [rule for rule in study.rules if rule in _RULES] or study.rules
-    figure = style.new(3.4)
-    left, right = figure.subplots(1, 2)
-    shades = style.shades(len(rules))
     rows = []
-    for index, (rule, shade) in enumerate(zip(rules, shades, strict=True)):
-        cells = study.where(rule)
-        k = measures.num_updates(cells)
-        found = [measures.estimate(measures.means[:, cell]) for cell in cells]
-        look = {"color": shade, "label": rf"$\tau = {_mathematics(rule)}$", "linewidth": 1}
-        for axes in (left, right):
-            style.bars(axes, k, found, {**look, "fmt": style.marker(index) + "-"})
-        bounds = study.cells.iloc[cells]
-        right.plot(k, bounds["a_posteriori"], "--", color=shade)
-        right.plot(k, bounds["a_priori"], ":", color=shade)
-        for number, one, (_, bound) in zip(k, found, bounds.iterrows(), strict=True):
-            both = {kind: bound[kind] for kind in ("a_posteriori", "a_priori")}
-            rows.append({"rule": rule, "num_updates": int(number), **one._asdict(), **both})
+    for rule in rules:
+        for cell in study.where(rule):
+            facts, estimate = study.cells.iloc[cell], measures.estimate(measures.means[:, cell])
+            bounds = {kind: facts[kind] for kind in _KINDS}
+            rows.append({"rule": rule, "num_updates": facts["num_updates"], **estimate._asdict(), **bounds})
     data = pd.DataFrame(rows)
-    k = data["num_updates"].drop_duplicates().to_numpy(float)
-    left.plot(k, 0.7 * data["value"].min() * (k / k[-1]) ** -0.5, color=REFERENCE_COLOUR, linestyle="-.",
-              label="theory, $K^{-1/2}$")  # fmt: skip
-    right.plot([], [], "k--", label="a-posteriori bound")
-    right.plot([], [], "k:", label="a-priori bound")
-    for axes in (left, right):
-        axes.set(xscale="log", yscale="log", xlabel="updates $K$")
-    quantity = QUANTITIES[study.quantity].replace(", ", ",\n").replace(" over", "\nover")
-    left.set_ylabel(quantity)
-    left.set_title("measured")
-    right.set_title("beside the bounds")
-    handles = {
-        label: one for axes in (left, right) for one, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
-    return Drawn(figure, data, _facts(measures, rules, data))
+    figure = study_figures.rate(measures, rules, (WIDTH, 4.2))
+    return Drawn(figure, _CAPTION, data, _facts(measures, rules, data))
 
 
 def only_study(folder: pathlib.Path) -> Study:
@@ -60,17 +44,15 @@ def only_study(folder: pathlib.Path) -> Study:
     return studies(asyncopt.load_runs(folder))[0]
 
 
-def _mathematics(rule: str) -> str:
-    factor, power, exponent = rule.partition("K^")
-    return f"{factor}K^{{{exponent}}}" if power else rule
-
-
 def _facts(measures: Measures, rules: list[str], data: pd.DataFrame) -> dict[str, object]:
+    study = measures.study
+    assert study.theorem is not None, "the sweeps are about theorems"
     slopes = [f"{_with_interval(measures.estimate(measures.slopes(rule)))} at τ = {rule}" for rule in rules]
-    tight, loose = ((data["value"] / data[kind]).max() for kind in ("a_posteriori", "a_priori"))
+    tight, loose = ((data["value"] / data[kind]).max() for kind in _KINDS)
     return {
-        "name": measures.study.name,
-        "seeds": len(measures.study.seeds),
+        "theorem": study.theorem.name.replace("nonconvex", "non-convex"),
+        "name": study.name,
+        "seeds": len(study.seeds),
         "shortest": f"{data['num_updates'].min():,}",
         "longest": f"{data['num_updates'].max():,}",
         "slopes": "; ".join(slopes),
@@ -80,5 +62,5 @@ def _facts(measures: Measures, rules: list[str], data: pd.DataFrame) -> dict[str
     }
 
 
-def _with_interval(found: Estimate) -> str:
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+def _with_interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

@@ -12,8 +12,8 @@ def table(experiment: str, quantity: str) -> pd.DataFrame:
     """Returns the rows of one table.
 
     Args:
-      experiment: as in the file.
-      quantity: likewise.
+      experiment: its name in the file.
+      quantity: the quantity's name in the file.
 
     Returns:
       ``workers`` (int, or text for a range, 1-32), ``low`` and ``high`` (float, equal where one number was reported),
@@ -23,22 +23,22 @@ def table(experiment: str, quantity: str) -> pd.DataFrame:
       ValueError: if there is no such table.
     """
     rows = pd.read_csv(_PATH, dtype={"workers": str})
-    found = rows[(rows["experiment"] == experiment) & (rows["quantity"] == quantity)]
-    if found.empty:
+    chosen = rows[(rows["experiment"] == experiment) & (rows["quantity"] == quantity)]
+    if chosen.empty:
         raise ValueError(f"{_PATH.name}: no {quantity} of {experiment}, expected one of {sorted(set(rows.experiment))}")
-    return found.drop(columns=["experiment", "quantity"]).reset_index(drop=True)
+    return chosen.drop(columns=["experiment", "quantity"]).reset_index(drop=True)
 
 
 def points(experiment: str, quantity: str) -> tuple[list[int], list[float]]:
     """Returns numbers of workers and values of a table that has one value at each."""
-    found = table(experiment, quantity)
-    return [int(workers) for workers in found["workers"]], [float(value) for value in found["low"]]
+    rows = table(experiment, quantity)
+    return [int(workers) for workers in rows["workers"]], [float(value) for value in rows["low"]]
 
 
 def span(experiment: str, quantity: str) -> tuple[float, float]:
     """Returns the smallest and the largest value of a table."""
-    found = table(experiment, quantity)
-    return float(found["low"].min()), float(found["high"].max())
+    rows = table(experiment, quantity)
+    return float(rows["low"].min()), float(rows["high"].max())
 
 
 def speedup_tables() -> list[str]:

@@ -1,56 +1,152 @@
-"""What the commands that read run folders have in common: warnings kept, errors in one line."""
+"""What the commands that read run folders share: options, sections of tables and figures, files, and how they end."""
 
 import argparse
+import dataclasses
+import json
 import pathlib
 import sys
 import warnings
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
+import pandas as pd
+from matplotlib.figure import Figure
+
+from asyncopt.analysis import Verdict
 from asyncopt.checks import InputError
+from asyncopt.files import atomic
+from asyncopt.report import page, style
+from asyncopt.report.page import Table
 
-_T = TypeVar("_T")
-
-
-def with_left_out(read: Callable[[], _T]) -> tuple[_T, list[str]]:
-    """Returns what ``read`` does, and what it warned of: runs that were left out, a line each."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        found = read()
-    return found, [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+Item = TypeVar("Item")
 
 
-def parser(command: str, description: str | None) -> argparse.ArgumentParser:
-    """Returns a parser of what every command takes: the folder of runs, and where to write."""
-    made = argparse.ArgumentParser(prog=f"python -m {command}", description=description)
-    made.add_argument("folder", type=pathlib.Path, help="a folder with runs below it, such as a sweep's")
-    made.add_argument("--output", type=pathlib.Path, help="where to write (default: FOLDER/report)")
-    return made
-
-
-def finish(command: str, options: argparse.Namespace, make: Callable[[pathlib.Path], tuple[str, list[str]]]) -> int:
-    """Makes a report, prints its text and where it is, and what was left out on the standard error.
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """The files that a command writes.
 
     Args:
-      command: its name; an error starts with it.
-      options: as `parser` reads them.
-      make: writes into a folder, and returns the text and what was left out.
+      text: name of the Markdown file with all tables.
+      data: name of the CSV behind the figures; with several sections, each section's file starts with its number.
+      page: name of the HTML page, or None for a command without page and JSON.
+      facts: name of the JSON file.
+      key: what the sections are called in the JSON file.
+      title: heading of the page.
+    """
+
+    text: str
+    data: str
+    page: str | None = None
+    facts: str = ""
+    key: str = ""
+    title: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Section:
+    """What a command reports on one study, comparison or set of curves.
+
+    Args:
+      title: its heading.
+      facts: one line below the heading.
+      tables: tables that are printed and written.
+      data: the numbers behind the figures.
+      figures: each figure with its caption, by file name.
+      verdicts: the verdicts, written below the tables.
+      json: facts for the JSON file, besides title and verdicts.
+      prints_verdicts: whether the verdicts are printed, too.
+    """
+
+    title: str
+    facts: str
+    tables: Sequence[Table]
+    data: pd.DataFrame
+    figures: Mapping[str, tuple[Figure, str]]
+    verdicts: Sequence[Verdict] = ()
+    json: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    prints_verdicts: bool = True
+
+
+def report(
+    files: Files, output: pathlib.Path, read: Callable[[], Iterable[Item]], section: Callable[[Item], Section]
+) -> tuple[str, list[str]]:
+    """Writes a report, each file whole or not at all.
+
+    Args:
+      files: what the files are called.
+      output: folder for the files; made if need be.
+      read: reads what there is to report on; it warns of what it leaves out.
+      section: returns the section on one of these.
 
     Returns:
-      The exit status.
+      The tables to print in Markdown, and a line for each warning.
+
+    Raises:
+      InputError: if there is nothing to report on.
+      OSError: if a file cannot be written.
     """
-    output = options.output or options.folder / "report"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        items = list(read())
+    left_out = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+    output.mkdir(parents=True, exist_ok=True)
+    printed, written, facts, html = [], [], [], []
+    for number, part in enumerate(map(section, items), start=1):
+        prefix = f"{number}_" if len(items) > 1 else ""
+        atomic.write(output / f"{prefix}{files.data}", lambda path, data=part.data: data.to_csv(path, index=False))
+        captions = {output / f"{prefix}{name}.png": caption for name, (_, caption) in part.figures.items()}
+        for path, (figure, _) in zip(captions, part.figures.values(), strict=True):
+            style.save(figure, path)
+        tables = [*part.tables, *([page.verdict_table(part.verdicts)] if part.verdicts else [])]
+        shown = tables if part.prints_verdicts else part.tables
+        printed.append(page.markdown_section(part.title, part.facts, shown))
+        written.append(page.markdown_section(part.title, part.facts, tables))
+        verdicts = [page.as_json(verdict) for verdict in part.verdicts]
+        facts.append({"name": part.title, **part.json, "verdicts": verdicts})
+        html.append(page.html_section(part.title, part.facts, tables, captions))
+    texts = {files.text: "\n".join(written)}
+    if files.page is not None:
+        texts[files.facts] = json.dumps({files.key: facts}, indent=2, allow_nan=False) + "\n"
+        texts[files.page] = page.html_page(files.title, html, left_out)
+    for name, text in texts.items():
+        atomic.write(output / name, lambda path, text=text: path.write_text(text))
+    return "\n".join(printed), left_out
+
+
+def main(
+    command: str,
+    make: Callable[..., tuple[str, list[str]]],
+    description: str | None,
+    options: Mapping[str, Mapping[str, Any]],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Runs a command that reads run folders, and returns its exit status.
+
+    Args:
+      command: its module.
+      make: makes the report; its arguments are folder, output and the options by name.
+      description: the help's first words.
+      options: what `argparse` needs to know of each option besides ``--output``.
+      arguments: the command line; default: this process's.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {command}", description=description)
+    parser.add_argument("folder", type=pathlib.Path, help="a folder with runs below it, such as a sweep's")
+    parser.add_argument("--output", type=pathlib.Path, help="where to write (default: FOLDER/report)")
+    for name, settings in options.items():
+        parser.add_argument(name, **settings)
+    chosen = vars(parser.parse_args(arguments))
+    output = chosen.pop("output") or chosen["folder"] / "report"
+    return finish(command, output, lambda: make(output=output, **chosen))
+
+
+def finish(command: str, output: pathlib.Path, make: Callable[[], tuple[str, list[str]]]) -> int:
+    """Makes a report, prints its text and its folder, and returns the exit status; an error takes one line."""
     try:
-        text, left_out = make(output)
+        text, left_out = make()
     except (InputError, OSError) as error:
-        return refuse(command, error)
+        print(f"{command}: " + " ".join(str(error).split()), file=sys.stderr)
+        return 1
     for line in left_out:
         print(" ".join(line.split()), file=sys.stderr)
     print(f"{text}\n{output}")
     return 0
-
-
-def refuse(command: str, error: Exception) -> int:
-    """Says in one line on the standard error why a command ends, and returns its exit status, 1."""
-    print(f"{command}: " + " ".join(str(error).split()), file=sys.stderr)
-    return 1

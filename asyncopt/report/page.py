@@ -1,11 +1,11 @@
-"""Verdicts, tables and pages as Markdown, HTML and JSON, for reports."""
+"""Verdicts, tables, sections and pages as Markdown, HTML and JSON."""
 
 import base64
 import html
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED, Verdict
 
@@ -17,30 +17,36 @@ font-weight: 700; } .inconclusive { color: #555; font-style: italic; } figure { 
 } figcaption { color: #555; font-size: 0.9rem; }
 """
 _OUTCOMES = (CONFIRMED, VIOLATED, INCONCLUSIVE)
-HEADER = ("claim", "predicted", "measured", "95 % interval", "runs", "verdict", "decided by")
+_HEADER = ("claim", "predicted", "measured", "95 % interval", "runs", "verdict", "decided by")
 
 
-def markdown(verdicts: Sequence[Verdict]) -> str:
-    """Returns the verdicts as a Markdown table with aligned columns."""
-    return markdown_table(HEADER, [row(verdict) for verdict in verdicts])
+class Table(NamedTuple):
+    """A table of text, with a title or without one ("")."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
-def row(verdict: Verdict) -> tuple[str, ...]:
-    """Returns the cells of a verdict, as `HEADER` names them."""
-    value, low, high = (number(x) for x in verdict.measured)
-    interval = f"[{low}, {high}]" if low != "-" else "-"
-    return (verdict.claim, verdict.predicted, value, interval, str(verdict.runs), verdict.outcome, verdict.rule)
+def verdict_table(verdicts: Sequence[Verdict]) -> Table:
+    """Returns one row for each verdict."""
+    rows = []
+    for verdict in verdicts:
+        value, low, high = (number(x) for x in verdict.measured)
+        measured = (value, f"[{low}, {high}]" if low != "-" else "-")
+        rows.append((verdict.claim, verdict.predicted, *measured, str(verdict.runs), verdict.outcome, verdict.rule))
+    return Table("", _HEADER, rows)
 
 
 def number(value: float) -> str:
-    """Returns three significant digits; rounding's own noise is zero."""
+    """Returns three significant digits; what is zero but for rounding is zero."""
     if math.isnan(value):
         return "-"
     return f"{0.0 if abs(value) < 1e-12 else value:.3g}"
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
-    """Returns a verdict as JSON can hold it: no number is null, an infinite one is text."""
+    """Returns a verdict for JSON: NaN becomes null, infinity a string."""
 
     def plain(value: float) -> float | str | None:
         return None if math.isnan(value) else str(value) if math.isinf(value) else value
@@ -57,36 +63,39 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a Markdown table with aligned columns."""
-    table = [header, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in table
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
+def markdown_section(title: str, facts: str, tables: Sequence[Table]) -> str:
+    """Returns a heading, a line of facts and tables with aligned columns."""
+    parts = [f"## {title}", facts]
+    for table in tables:
+        rows = [table.header, *table.rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
+        lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+        parts += [table.title, "\n".join(lines)]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def html_section(title: str, facts: str, tables: Sequence[Table], captions: Mapping[pathlib.Path, str]) -> str:
+    """Returns a heading, a line of facts, tables, and the pictures at some paths with their captions."""
+    parts = [f"<h2>{html.escape(title)}</h2>\n<p>{html.escape(facts)}</p>\n"]
+    parts += map(_html_table, tables)
+    for path, caption in captions.items():
+        data = base64.b64encode(path.read_bytes()).decode()
+        parts.append(f'<figure><img alt="{html.escape(path.stem)}" src="data:image/png;base64,{data}">')
+        parts.append(f"<figcaption>{html.escape(caption)}</figcaption></figure>\n")
+    return "".join(parts)
+
+
+def _html_table(table: Table) -> str:
     """Returns a table; a cell that is an outcome has its colour."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.header)
     body = ""
-    for row in rows:
+    for row in table.rows:
         cells = (html.escape(cell) for cell in row)
         marked = (f'<td class="{c}">{c}</td>' if c in _OUTCOMES else f"<td>{c}</td>" for c in cells)
         body += f"<tr>{''.join(marked)}</tr>\n"
-    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n"
-
-
-def html_section(title: str, facts: str, tables: Sequence[str], pictures: Mapping[pathlib.Path, str]) -> str:
-    """Returns a heading, a line of facts, tables, and pictures with their captions."""
-    shown = ""
-    for path, caption in pictures.items():
-        data = base64.b64encode(path.read_bytes()).decode()
-        shown += f'<figure><img alt="{html.escape(path.stem)}" src="data:image/png;base64,{data}">'
-        shown += f"<figcaption>{html.escape(caption)}</figcaption></figure>\n"
-    return f"<h2>{html.escape(title)}</h2>\n<p>{html.escape(facts)}</p>\n{''.join(tables)}{shown}"
+    title = f"<p>{html.escape(table.title)}</p>" if table.title else ""
+    return f"{title}<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n"
 
 
 def html_page(title: str, sections: Sequence[str], left_out: Sequence[str]) -> str:

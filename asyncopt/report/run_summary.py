@@ -51,8 +51,7 @@ def curve(record: Record) -> Figure:
     axes.set_axisbelow("line")
     axes.legend()
     diverged = sum(k >= 0 for k in record.summary["diverged_at"].values())
-    num_seeds = record.metrics["seed"].nunique()
-    seeds = style.seeds(num_seeds) + (", bands from smallest to largest" if num_seeds > 1 else "")
+    seeds = style.seeds(record.metrics["seed"].nunique(), "bands from smallest to largest")
     seeds += f", {diverged} diverged" if diverged else ""
     delays = f"delay {trace['mean_delay']:.3g} on average, {trace['max_delay']:,} at most"
     axes.set_title(f"{labels['problem']}: {delays}\n{seeds}", fontsize="medium")

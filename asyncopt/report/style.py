@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from asyncopt.analysis import Estimate
 from asyncopt.files import atomic
 
 P = ParamSpec("P")
@@ -34,6 +33,7 @@ RECORDED_COLOUR, MODEL_COLOUR = "#BBBBBB", "#000000"
 REFERENCE_COLOUR = "#555555"
 # What the paper reported has a colour and a marker that nothing measured here has.
 PAPER_COLOUR, PAPER_MARKER = "#009E73", "*"
+INTERVALS = "means and 95 % intervals"
 _LINES, _MARKERS = ("-", "--", "-.", ":"), "os^DvPXh<>p"
 
 
@@ -73,9 +73,9 @@ def save(figure: Figure, path: pathlib.Path) -> None:
     atomic.write(path, lambda partial: figure.savefig(partial, metadata={"Software": None}))
 
 
-def seeds(number: int) -> str:
-    """Returns "1 seed" or "16 seeds"."""
-    return "1 seed" if number == 1 else f"{number} seeds"
+def seeds(number: int, intervals: str = "") -> str:
+    """Returns "1 seed", or "16 seeds" and what intervals over them show."""
+    return "1 seed" if number == 1 else ", ".join(filter(None, [f"{number} seeds", intervals]))
 
 
 def colour(method: str) -> str:
@@ -98,9 +98,9 @@ def marker(index: int) -> str:
     return _MARKERS[index % len(_MARKERS)]
 
 
-def apart(number: int, factor: float) -> np.ndarray:
-    """Returns factors for a logarithmic axis, ``factor`` between neighbours, so that equal points do not hide."""
-    return factor ** (np.arange(number) - (number - 1) / 2)
+def apart(number: int, reach: float) -> np.ndarray:
+    """Returns factors between 1 / reach and reach: points set apart on a logarithmic axis do not hide each other."""
+    return np.geomspace(1 / reach, reach, number) if number > 1 else np.ones(1)
 
 
 def log_axes(axes: Axes, xlabel: str) -> None:
@@ -125,7 +125,8 @@ def bars(axes: Axes, x: ArrayLike, estimates: ArrayLike, **look: Any) -> None:
     value, low, high = np.asarray(estimates, float).reshape(-1, 3).T
     with np.errstate(invalid="ignore"):
         errors = np.nan_to_num(np.abs(np.stack([low, high]) - value), posinf=0.0)
-    axes.errorbar(x, value, errors, **{"capsize": 2, "markersize": 5} | look)
+    settings: dict[str, Any] = {"capsize": 2, "markersize": 5, **look}
+    axes.errorbar(x, value, errors, **settings)
     mark_limits(axes, x, value, np.isposinf(high), look["color"])
 
 
@@ -147,8 +148,8 @@ def power_law(
     axes: Axes, x: np.ndarray, exponent: float, through: tuple[float, float], line: str = ":", **look: Any
 ) -> None:
     """Draws y = c x^exponent through a point (x, y)."""
-    look = {"color": REFERENCE_COLOUR} | look
-    axes.plot(x, through[1] * (x / through[0]) ** exponent, line, **look)
+    settings: dict[str, Any] = {"color": REFERENCE_COLOUR, **look}
+    axes.plot(x, through[1] * (x / through[0]) ** exponent, line, **settings)
 
 
 def legend_below(figure: Figure, columns: int, axes: Iterable[Axes], **look: Any) -> None:

@@ -15,17 +15,12 @@ from asyncopt.files.records import Record
 from asyncopt.report import comparing, comparison_figures
 
 SEEDS = 8
-METHODS = {
-    "APAM": ("asyncopt.apam", None, "cluster"),
-    "SGD": ("optax.sgd", None, "cluster"),
-    "SGD with momentum": ("optax.sgd", 0.9, "cluster"),
-    "synchronous AMSGrad": ("asyncopt.apam", None, "rounds"),
-}
+METHODS = {"APAM": "cluster", "SGD": "cluster", "SGD with momentum": "cluster", "synchronous AMSGrad": "rounds"}
 
 
 def record(method, speed, *, rate=0.1, workers=2, distribution="exponential", seed_speeds=None, noise=0.02, mean=1.0):
     """A run whose loss falls as exp(-speed t) on the clock of its trace, each seed a little faster or slower."""
-    target, momentum, kind = METHODS[method]
+    kind = METHODS[method]
     clock = {"compute": {"distribution": distribution, "mean": mean}, "server": {"distribution": distribution}}
     clock["server"]["mean"] = 0.02
     trace = getattr(asyncopt.traces, kind)(640, workers, **clock)
@@ -42,15 +37,12 @@ def record(method, speed, *, rate=0.1, workers=2, distribution="exponential", se
         }
     )
     config = {
-        "problem": {"_target_": "asyncopt.problems.quadratic"},
-        "optimizer": {"_target_": target, "momentum": momentum, "learning_rate": rate},
-        "trace": {
-            "_target_": f"asyncopt.traces.{kind}", "num_workers": workers, "stragglers": 0, "slowdown": 4.0,
-            "network": {"mean": 0.0}, **clock,
-        },
+        "optimizer": {"learning_rate": rate},
+        "trace": {"num_workers": workers, "stragglers": 0, "slowdown": 4.0, "network": {"mean": 0.0}, **clock},
         "precision": "float64",
-    }  # fmt: skip
-    return Record(config, frame, {"trace": {}, "problem": {}})
+    }
+    labels = {"problem": "quadratic", "method": method, "clock": f"{distribution} times"}
+    return Record(config, frame, {"trace": {}, "problem": {}, "labels": labels})
 
 
 def compared(*records, progress=0.95):
@@ -166,6 +158,9 @@ def test_what_cannot_be_compared_is_left_out(tmp_path):
         pytest.raises(InputError, match="no runs that"),
     ):
         compared(few)
+    clock = Record(good.config, good.metrics, {"labels": {**good.summary["labels"], "clock": None}})
+    with pytest.warns(UserWarning, match="left out: 1: its trace is not of the simulated cluster"):
+        compared(good, clock)
     with pytest.raises(InputError, match=r"progress is 1\.5, expected a finite number > 0 and < 1"):
         compared(good, progress=1.5)
     assert comparing.main([str(tmp_path / "nowhere")]) == 1
@@ -178,7 +173,7 @@ def test_an_interval_without_an_upper_end_leaves_the_axes_alone():
     reached = found.estimate(found.reach("SGD", found.clocks[0], 2, "loss", "time"))
     assert np.isfinite(reached.value)
     assert np.isinf(reached.high)
-    for figure in comparison_figures.all_figures(found).values():
+    for figure, _ in comparison_figures.all_figures(found).values():
         figure.draw_without_rendering()
         for axes in figure.axes:
             assert axes.get_ylim()[1] < 1e4
@@ -190,7 +185,7 @@ def test_the_report(tmp_path, monkeypatch):
         for method, speed in (("APAM", 0.1), ("SGD", 1e-6), ("synchronous AMSGrad", 0.05))
         for p in (1, 2, 4)
     ]
-    monkeypatch.setattr(comparing.store, "load_records", lambda folder: ((str(i), one) for i, one in enumerate(runs)))
+    monkeypatch.setattr(comparing.records, "load_records", lambda folder: ((str(i), one) for i, one in enumerate(runs)))
     text, left_out = comparing.compare(tmp_path, tmp_path / "report")
     assert not left_out
     assert "∞ ✓" in text

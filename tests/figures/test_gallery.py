@@ -5,6 +5,7 @@ import shutil
 
 import hydra
 import numpy as np
+import pandas as pd
 import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
@@ -14,28 +15,21 @@ import figures.__main__ as gallery
 from asyncopt import traces
 from asyncopt.analysis import studies
 from asyncopt.analysis.speedup_fit import fit_speedup
-from asyncopt.engine import Result
 from asyncopt.files import records
-from asyncopt.run import experiment
+from asyncopt.run import task
 from figures import artificial_delay, convex, delays, networks, phase, rates, reported, speedup
 from tests import sweep as sweeps
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def _save(folder, config, *, seeds=(0, 1), step, metrics, time=None):
+def _save(folder, config, *, seeds=(0, 1), step, metrics, time=None, labels=None, problem=None):
     """Writes a run as its folder would be, with measurements that are made up: float[S, E] each."""
-    num_seeds, rows = len(seeds), {name: np.asarray(values, float) for name, values in metrics.items()}
-    shape = (num_seeds, len(step))
-    blank = np.zeros(shape)
-    result = Result(
-        params=None, average=None, optimizer_state=None, step=np.asarray(step), time=time,
-        objective=rows.pop("objective", blank), grad_norm_sq=blank, gap=None, average_objective=blank,
-        average_gap=None, drift=blank, metrics=rows, bound_terms=None, diverged_at=np.full(num_seeds, -1),
-        seeds=tuple(seeds), num_slots=2, seconds=1.0, updates_per_second=1.0,
-    )  # fmt: skip
-    problem = asyncopt.problems.quadratic(2, 2.0)
-    records.save_run(folder, OmegaConf.create(config), problem, traces.synchronous(int(step[-1])), result)
+    columns = {"seed": np.repeat(seeds, len(step)), "step": np.tile(step, len(seeds))}
+    columns |= {} if time is None else {"time": np.tile(time, len(seeds))}
+    columns |= {name: np.ravel(values) for name, values in metrics.items()}
+    summary = {"trace": {}, "problem": problem or {}, "labels": labels or {}, "staleness": {}}
+    records.save(folder, records.Record(config, pd.DataFrame(columns), summary))
 
 
 def _convex_runs(folder, slowness):
@@ -43,17 +37,15 @@ def _convex_runs(folder, slowness):
     step = np.arange(0, 9) * 10
     for p, seconds in slowness.items():
         config = {
-            "problem": {
-                "_target_": "asyncopt.problems.logistic",
-                "batch_size": 10,
-                "data": {"_target_": "asyncopt.problems.data.rcv1_like", "num_rows": 100},
-            },
+            "problem": {"batch_size": 10},
             "trace": {"num_workers": p, "num_blocks": 16},
-            "optimizer": {"_target_": "asyncopt.apam", "learning_rate": 0.01},
+            "optimizer": {"learning_rate": 0.01},
         }
+        labels = {"problem": "logistic regression on rcv1 like", "data": "rcv1 like", "method": "APAM"}
         loss = np.tile(0.5 ** (step / 10), (2, 1))
         metrics = {"objective": loss, "train_accuracy": 1 - loss}
-        _save(folder / str(p), config, step=step, metrics=metrics, time=seconds * step / 10)
+        facts = {"labels": labels, "problem": {"rows": 100}}
+        _save(folder / str(p), config, step=step, metrics=metrics, time=seconds * step / 10, **facts)
 
 
 def test_convex(tmp_path):
@@ -82,51 +74,41 @@ def test_speedup_in_simulated_seconds_and_of_real_runs(tmp_path):
 
 def _network_runs(folder, loses):
     step = np.array([0, 30, 60])
-    for method, (target, alpha, handling, trace) in {
-        "apam": ("asyncopt.apam", 5e-4, None, "cluster"),
-        "sgd": ("optax.sgd", 0.05, None, "cluster"),
-        "rounds": ("asyncopt.apam", 5e-4, {"_target_": "asyncopt.optim.buffer_updates"}, "rounds"),
-    }.items():
+    labels = {"problem": "perceptron on fashion mnist", "data": "fashion mnist"}
+    for method, alpha in (("APAM", 5e-4), ("SGD", 0.05), ("synchronous AMSGrad", 5e-4)):
         for p in (1, 32):
             for seed in (0, 1, 2):
                 config = {
-                    "problem": {
-                        "_target_": "asyncopt.problems.perceptron",
-                        "width": 1.0,
-                        "batch_size": 40,
-                        "data": {"_target_": "asyncopt.problems.data.fashion_mnist"},
-                    },
-                    "trace": {
-                        "_target_": f"asyncopt.traces.{trace}",
-                        "num_workers": p,
-                        "compute": {"distribution": "exponential"},
-                    },
-                    "optimizer": {"_target_": target, "learning_rate": alpha},
-                    "handling": handling,
+                    "problem": {"width": 1.0, "batch_size": 40},
+                    "trace": {"num_workers": p, "compute": {"distribution": "exponential"}},
+                    "optimizer": {"learning_rate": alpha},
+                    "handling": {"size": p} if "synchronous" in method else None,
                 }
                 # Seeds differ by far more than the methods do: only the paired difference sees what p costs.
                 end = 0.8 + 0.05 * seed - (loses[method] if p > 1 else 0.0)
-                accuracy = [[0.1, 0.5, end]]
-                metrics = {"test_accuracy": accuracy}
-                _save(folder / f"{method}{p}{seed}", config, seeds=(seed,), step=step, metrics=metrics)
+                metrics = {"test_accuracy": [[0.1, 0.5, end]]}
+                facts = {"labels": {**labels, "method": method}, "problem": {"rows": 60_000, "classes": 10}}
+                _save(folder / f"{method}{p}{seed}", config, seeds=(seed,), step=step, metrics=metrics, **facts)
 
 
 def test_networks_compare_seed_by_seed(tmp_path):
-    _network_runs(tmp_path, {"apam": 0.01, "sgd": 0.0, "rounds": 0.2})
-    accuracy, _ = networks.read(tmp_path)
-    change = networks.changes(accuracy, [1, 32])
-    assert change["APAM", 32] == pytest.approx((-1.0, -1.0, -1.0))
-    assert change["SGD", 32] == pytest.approx((0.0, 0.0, 0.0))
-    assert change["synchronous AMSGrad", 32] == pytest.approx((-20.0, -20.0, -20.0))
+    losses = {"APAM": 0.01, "SGD": 0.0, "synchronous AMSGrad": 0.2}
+    _network_runs(tmp_path, losses)
+    runs = networks.read(tmp_path)
+    for method, loses in losses.items():
+        change = networks.changes(networks.by_workers(runs[method]))[32]
+        assert change == pytest.approx([-100 * loses] * 3), method
     drawn = networks.draw(tmp_path, "perceptron")
     assert "98.3 % at 1" in drawn.facts["paper"]
     assert drawn.facts["alpha"] == "0.0005"
     assert drawn.facts["sgd_alpha"] == "0.05"
+    assert drawn.facts["stuck"].startswith("APAM 0 of 6;")
+    assert "{" not in drawn.caption
 
 
 def test_networks_without_a_method_are_refused(tmp_path):
-    _network_runs(tmp_path, {"apam": 0.0, "sgd": 0.0, "rounds": 0.0})
-    for folder in tmp_path.glob("sgd*"):
+    _network_runs(tmp_path, dict.fromkeys(networks.METHODS, 0.0))
+    for folder in tmp_path.glob("SGD*"):
         (folder / "summary.json").unlink()
     with pytest.warns(UserWarning, match="left out"), pytest.raises(asyncopt.InputError, match="no runs of SGD"):
         networks.read(tmp_path)
@@ -140,7 +122,9 @@ def test_rates_and_phase_diagram(tmp_path):
         np.testing.assert_allclose(mine["value"], study.values[:, study.where(rule)].mean(axis=0))
     assert (drawn.data["value"] < drawn.data["a_posteriori"]).all()
     assert "at τ = K^1/4" in drawn.facts["slopes"]
+    assert drawn.caption.startswith("**The convex theorem.** quadratic")
     diagram = phase.draw(tmp_path)
+    assert "{" not in diagram.caption
     assert len(diagram.data) == 6  # cells with delay
     assert (diagram.data["delay"] > 0).all()
 
@@ -148,14 +132,13 @@ def test_rates_and_phase_diagram(tmp_path):
 def test_artificial_delay(tmp_path):
     step = np.array([0, 10, 20])
     for delay, costs in ((0, 0.0), (5, 0.0), (400, 0.3)):
-        config = {
-            "problem": {"_target_": "asyncopt.problems.lenet5"},
-            "trace": {"_target_": "asyncopt.traces.uniform", "max_delay": delay},
-            "optimizer": {"_target_": "asyncopt.apam"},
-        }
+        config = {"problem": {}, "trace": {"max_delay": delay}, "optimizer": {}}
+        labels = {"problem": "LeNet-5 on fashion mnist", "method": "APAM"}
         accuracy = [[0.1, 0.5, 0.9 - costs + noise * (delay > 0)] for noise in (0.0, 0.01, -0.01)]
-        _save(tmp_path / str(delay), config, seeds=(0, 1, 2), step=step, metrics={"test_accuracy": accuracy})
+        metrics = {"test_accuracy": accuracy}
+        _save(tmp_path / str(delay), config, seeds=(0, 1, 2), step=step, metrics=metrics, labels=labels)
     drawn = artificial_delay.draw(tmp_path)
+    assert drawn.caption.startswith("**Artificial delay.** LeNet-5 on fashion mnist; APAM;")
     assert drawn.facts["same"] == "5"
     assert drawn.facts["different"].startswith("400 (-30.0 points")
 
@@ -254,11 +237,10 @@ def test_a_sweep_that_fails_is_an_error_and_names_its_output(tmp_path):
         gallery.swept("figures/convex", tmp_path, ["data.num_rows=1"])
 
 
-def test_captions_and_figures_belong_together():
-    assert {path.stem for path in gallery.CAPTIONS.glob("*.md")} == set(gallery.GALLERY)
-    kept = {path.name for path in gallery.OUTPUT.iterdir()}
+def test_the_gallery_is_complete():
+    files = {path.name for path in gallery.OUTPUT.iterdir()}
     for name in gallery.GALLERY:
-        assert {f"{name}.png", f"{name}.csv", f"{name}.md"} <= kept
+        assert {f"{name}.png", f"{name}.csv", f"{name}.md"} <= files
 
 
 def _split(values):
@@ -277,7 +259,7 @@ def test_first_and_last_job_of_every_sweep_are_accepted(sweep):
         choices = {key: _split(str(values)) for key, values in config.hydra.sweeper.params.items()}
         for which in (0, -1):
             job = hydra.compose("config", [f"+sweep={sweep}", *(f"{key}={c[which]}" for key, c in choices.items())])
-            experiment.check(job)
+            task.check(job)
             if job.runtime is None:
                 job.trace.num_updates = min(job.trace.num_updates, 9600)
                 instantiate(job.trace)

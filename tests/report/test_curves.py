@@ -1,4 +1,4 @@
-"""``python -m asyncopt.curves``, from made run folders."""
+"""``python -m asyncopt.curves``, from run folders whose numbers are known."""
 
 import subprocess
 import sys
@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from omegaconf import OmegaConf
 
 from asyncopt import InputError
+from asyncopt.analysis.curves import interval
 from asyncopt.files import records
 from asyncopt.report import curves
 
@@ -17,22 +17,20 @@ STEPS = np.arange(0, 101, 10)
 
 def write(folder, max_delay, seeds, values, step=1.0, optimizer="asyncopt.apam"):
     """A run folder whose accuracy at every evaluation is ``values``, a row a seed."""
-    folder.mkdir(parents=True)
     config = {
         "problem": {"_target_": "asyncopt.problems.lenet5"},
         "optimizer": {"_target_": optimizer, "learning_rate": step},
         "trace": {"_target_": "asyncopt.traces.uniform", "max_delay": max_delay},
         "seeds": list(seeds),
     }
-    OmegaConf.save(OmegaConf.create(config), folder / records.CONFIG)
-    (folder / records.SUMMARY).write_text('{"trace": {}, "problem": {}}')
-    pd.DataFrame(
-        {
-            "seed": np.repeat(list(seeds), len(STEPS)),
-            "step": np.tile(STEPS, len(seeds)),
-            "test_accuracy": values.ravel(),
-        }
-    ).to_parquet(folder / records.METRICS)
+    labels = {"problem": "LeNet-5", "method": "APAM"}
+    columns = {
+        "seed": np.repeat(list(seeds), len(STEPS)),
+        "step": np.tile(STEPS, len(seeds)),
+        "test_accuracy": values.ravel(),
+    }
+    summary = {"trace": {}, "problem": {}, "labels": labels, "staleness": {}}
+    records.save(folder, records.Record(config, pd.DataFrame(columns), summary))
 
 
 @pytest.fixture
@@ -48,20 +46,20 @@ def sweep(tmp_path):
 
 
 def test_runs_of_other_seeds_are_one_curve(sweep):
-    found = curves.read(sweep)
-    assert found.settings == [0, 3, 9]
-    assert [values.shape for values in found.values] == [(4, len(STEPS))] * 3
-    header, rows = curves.table(found)
+    measured = curves.read(sweep)
+    assert measured.settings == [0, 3, 9]
+    assert [values.shape for values in measured.values] == [(4, len(STEPS))] * 3
+    _, header, rows = curves.table(measured)
     assert len(header) == len(rows[0]) == 6
     assert rows[1][2] == "-0.0950 [-0.0950, -0.0950]"  # 9½ of 10 intervals, by the trapezoidal rule
     assert [row[5] for row in rows] == ["yes", "yes", "no"]
 
 
 def test_intervals_are_students():
-    found = curves.intervals(np.array([[1.0], [2.0], [4.0], [5.0]]))[0]
+    estimate = interval(np.array([1.0, 2.0, 4.0, 5.0]))
     half = 3.1824463053 * np.sqrt(10 / 3) / 2  # t of 3 degrees of freedom, from a table
-    np.testing.assert_allclose(found, (3.0, 3.0 - half, 3.0 + half), rtol=1e-6)
-    assert np.isnan(curves.intervals(np.ones((1, 1)))[0].low)
+    np.testing.assert_allclose(estimate, (3.0, 3.0 - half, 3.0 + half), rtol=1e-6)
+    assert np.isnan(interval(np.ones(1)).low)
 
 
 def test_command_line(sweep):

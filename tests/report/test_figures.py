@@ -19,12 +19,12 @@ def study(**settings):
 
 
 def texts(figure):
-    found = []
+    shown = []
     for axes in figure.axes:
         legend = axes.get_legend()
-        found += [axes.get_xlabel(), axes.get_ylabel(), axes.get_title(), *(t.get_text() for t in axes.texts)]
-        found += [] if legend is None else [t.get_text() for t in legend.get_texts()]
-    return found + [t.get_text() for legend in figure.legends for t in legend.get_texts()]
+        shown += [axes.get_xlabel(), axes.get_ylabel(), axes.get_title(), *(t.get_text() for t in axes.texts)]
+        shown += [] if legend is None else [t.get_text() for t in legend.get_texts()]
+    return shown + [t.get_text() for legend in figure.legends for t in legend.get_texts()]
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,12 @@ def test_which_figures(drawn):
     ],
 )
 def test_figures_explain_themselves(drawn, name, expected):
-    found = texts(drawn[name])
+    figure, caption = drawn[name]
+    shown = texts(figure)
     for words in expected:
-        assert any(words in text for text in found), (words, found)
-    assert "16 seeds" in drawn[name].get_suptitle()
+        assert any(words in text for text in shown), (words, shown)
+    assert "16 seeds" in figure.get_suptitle()
+    assert caption.endswith(".")
 
 
 def test_lower_limits_and_divergence_are_marked():
@@ -61,9 +63,9 @@ def test_lower_limits_and_divergence_are_marked():
     values[0, -1] = np.inf
     values[:, -2] = 10.0  # worse than anything without delay
     figure = study_figures.phase(Measures(dataclasses.replace(some, values=values)))
-    found = texts(figure)
-    assert "diverged" in found
-    assert any(text.startswith("≥") for text in found)
+    shown = texts(figure)
+    assert "diverged" in shown
+    assert any(text.startswith("≥") for text in shown)
 
 
 @pytest.mark.parametrize(
@@ -79,13 +81,13 @@ def test_lower_limits_and_divergence_are_marked():
 def test_studies_with_little_in_them(settings):
     drawn = study_figures.all_figures(Measures(study(**settings)))
     assert "rate" in drawn
-    for figure in drawn.values():
+    for figure, _ in drawn.values():
         figure.canvas.draw()
 
 
 def test_speedup_needs_a_clock_and_shows_the_ideal():
     some = study()
     clock = dataclasses.replace(some, cells=some.cells.assign(throughput=some.cells["num_workers"] * 0.9))
-    found = texts(study_figures.speedup(Measures(clock)))
+    shown = texts(study_figures.speedup(Measures(clock)))
     for words in ("workers $p$", "speed-up in simulated time to the same accuracy", "ideal"):
-        assert words in found
+        assert words in shown
