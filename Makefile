@@ -21,9 +21,10 @@ demo: $(VENV)/installed  ## train under staleness on real data; results in outpu
 test: $(VENV)/installed lint  ## check style and types, then run the whole suite
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/installed  ## ruff and pyright
+lint: $(VENV)/installed  ## ruff, the layers of imports, and pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/pyright
 
 SCALE ?= laptop

@@ -4,10 +4,8 @@ import pathlib
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
-from asyncopt.checks import InputError
 from asyncopt.run import resolvers
 
 resolvers.register()
@@ -20,16 +18,14 @@ CONFIG_FOLDER = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / 
 def main(config: DictConfig) -> None:
     """Runs one configuration into Hydra's output folder."""
     # JAX takes a second to import, and neither --help nor a misspelt key needs it.
-    from asyncopt.run import experiment
+    from asyncopt.run import execute
 
+    folder = HydraConfig.get().runtime.output_dir
     try:
-        experiment.run(config, HydraConfig.get().runtime.output_dir)
-    except (InputError, OSError) as error:
-        # Hydra prints this kind without a traceback, and lets a sweep's other jobs run first.
-        raise CompactHydraException(f"asyncopt: {error}") from error
+        with execute.hydra_errors():
+            execute.run(config, folder)
     except KeyboardInterrupt:
-        folder = HydraConfig.get().runtime.output_dir
-        raise SystemExit(f"asyncopt: stopped; the same command with hydra.run.dir={folder} goes on") from None
+        raise SystemExit(f"asyncopt: stopped; the same command with hydra.run.dir={folder} resumes the run") from None
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ import optax
 from timing import microseconds_per_update
 
 import asyncopt
-from asyncopt.engine import loop, measure, plan
+from asyncopt.engine import ApamProbe, loop, measure, plan
+from asyncopt.engine.state import Schedule
 from asyncopt.problems import data
 
 MAX_DELAY = 20
@@ -52,18 +53,18 @@ def plain_loop(problem, optimizer, batch_keys, num_updates, measured):
     return lambda: run(params, optimizer_state)
 
 
-def replay_loop(problem, optimizer, batch_keys, trace, record_bounds):
+def replay_loop(problem, optimizer, batch_keys, trace, probes):
     """Returns the compiled replay loop, without the evaluations in between."""
     slots = plan(trace)
-    schedule = loop.Schedule(*(jnp.asarray(v, jnp.int32) for v in (slots.read_slot, slots.write_slot, trace.delay)))
-    state = loop.start(optimizer, problem.init(jax.random.key(0)), slots.capacity, None, record_bounds)
+    schedule = Schedule(*(jnp.asarray(v, jnp.int32) for v in (slots.read_slot, slots.write_slot, trace.delay)))
+    state = loop.start(optimizer, problem.init(jax.random.key(0)), slots.capacity, None, probes)
 
     @jax.jit
     def run(state):
         return jax.lax.fori_loop(
             0,
             trace.num_updates,
-            lambda k, s: loop.update(problem, optimizer, schedule, batch_keys, k, s),
+            lambda k, s: loop.update(problem, optimizer, schedule, batch_keys, probes, k, s),
             state,
         )
 
@@ -86,8 +87,8 @@ def compare(title, problem, num_updates):
     loops = {
         "plain": plain_loop(problem, optimizer, batch_keys, num_updates, measured=False),
         "measured": plain_loop(problem, optimizer, batch_keys, num_updates, measured=True),
-        "replay": replay_loop(problem, optimizer, batch_keys, trace, record_bounds=False),
-        "+ bounds": replay_loop(problem, optimizer, batch_keys, trace, record_bounds=True),
+        "replay": replay_loop(problem, optimizer, batch_keys, trace, ()),
+        "+ bounds": replay_loop(problem, optimizer, batch_keys, trace, (ApamProbe(),)),
     }
     median = microseconds_per_update(loops, num_updates)
     print(f"\n{title}, {num_updates:,} updates, {jnp.zeros(()).dtype}")

@@ -40,8 +40,10 @@ install_import_hook(
         "asyncopt.problems.problem",
         "asyncopt.problems.quadratic",
         "asyncopt.engine.loop",
+        "asyncopt.engine.apam_probe",
         "asyncopt.engine.measure",
         "asyncopt.engine.plan",
+        "asyncopt.engine.state",
     ],
     "beartype.beartype",
 )
@@ -63,7 +65,7 @@ def digits():
 # Imports everything once; each command line is then run by a child of its own, as a new process would.
 SERVER = """
 import json, os, runpy, sys
-import asyncopt.run.experiment
+import asyncopt.run.execute
 import hydra._internal.utils
 hydra._internal.utils.is_under_debugger = lambda: False  # it goes through all modules, which takes 0.25 s each time
 for line in sys.stdin:

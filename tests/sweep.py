@@ -2,14 +2,14 @@
 
 import itertools
 
+import jax
 import optax
-from omegaconf import OmegaConf
 
 import asyncopt
-from asyncopt.engine import Run, Settings, replay_batch
-from asyncopt.files import records
+from asyncopt.engine import ApamProbe, Run, Settings, replay_batch
 from asyncopt.optim import step_size
-from asyncopt.run import staleness
+from asyncopt.run import execute, staleness
+from asyncopt.run.task import Task
 
 LENGTHS = (30, 100, 600, 3000)
 # Not about the minimiser: an iterate thrown from side to side would still be right on average.
@@ -45,17 +45,25 @@ def run(
             asyncopt.optim.parametric(asyncopt.apam, learning_rate=alpha, **settings, constraint=made.constraint)
         )
         traces = [asyncopt.traces.constant(k, staleness.parse(rule)(k)) for rule in rules]
+        # By the method's name, as the command line chooses it: an optimizer that was spoilt in secret has bounds, too.
+        probes = (ApamProbe(apam_state),) if target == "asyncopt.apam" else ()
         # One batch for all rules, so that they share a compilation.
-        runs = [Run(made, optimizer, trace, range(seeds)) for trace in traces]
-        for rule, trace, result in zip(rules, traces, replay_batch(runs, Settings()), strict=True):
-            _save(rule, trace, result, folder / str(next(numbers)), made, target, learning_rate, schedule, settings)
+        runs = [Run(made, optimizer, trace, range(seeds), probes) for trace in traces]
+        for rule, one_run, result in zip(rules, runs, replay_batch(runs, Settings()), strict=True):
+            _save(rule, one_run, result, folder / str(next(numbers)), target, learning_rate, schedule, settings)
 
 
-def _save(rule, trace, result, folder, made, target, learning_rate, schedule, settings):
+def apam_state(state):
+    """The one ApamState in an optimizer's state."""
+    leaves = jax.tree.leaves(state, is_leaf=lambda leaf: isinstance(leaf, asyncopt.optim.ApamState))
+    return next(leaf for leaf in leaves if isinstance(leaf, asyncopt.optim.ApamState))
+
+
+def _save(rule, run, result, folder, target, learning_rate, schedule, settings):
     """Writes a run as the command line does."""
     config = {
         "staleness": rule,
-        "problem": {"_target_": f"asyncopt.problems.{type(made).__name__.lower()}"},
+        "problem": {"_target_": f"asyncopt.problems.{PROBLEMS[type(run.problem)]}"},
         "optimizer": {
             "_target_": target,
             "learning_rate": learning_rate,
@@ -63,10 +71,16 @@ def _save(rule, trace, result, folder, made, target, learning_rate, schedule, se
             "bias_correction": False,
             **settings,
         },
-        "trace": {"_target_": "asyncopt.traces.constant", "num_updates": trace.num_updates, "delay": trace.max_delay},
+        "trace": {
+            "_target_": "asyncopt.traces.constant",
+            "num_updates": run.trace.num_updates,
+            "delay": run.trace.max_delay,
+        },
         "precision": "float64",
+        "handling": None,
+        "runtime": None,
     }
-    records.save_run(folder, OmegaConf.create(config), made, trace, result)
+    execute.save(Task(config, run.seeds, run.trace), folder, run, result)
 
 
 def ascent(transform):

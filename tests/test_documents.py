@@ -71,7 +71,7 @@ def _check_overrides(overrides):
         typed = {word.partition("=")[0] for word in chosen}
         chosen += [f"{key}={value}" for key, value in swept.items() if key not in typed]
         config = hydra.compose("config", [word for word in chosen if not word.startswith("hydra")])
-    task.check(config)
+    task.checked(config)
 
 
 def _first(values):

@@ -1,11 +1,26 @@
 """The engine: a problem, an optimizer and a trace, put together in one compiled program."""
 
+from asyncopt.engine.apam_probe import ApamProbe
 from asyncopt.engine.batch import replay_batch
 from asyncopt.engine.checkpoint import Checkpoint
 from asyncopt.engine.loop import batch_key, init_key
 from asyncopt.engine.plan import Plan, plan
 from asyncopt.engine.prepare import Run, Settings
+from asyncopt.engine.probes import Probe
 from asyncopt.engine.result import Result
 from asyncopt.engine.runner import replay
 
-__all__ = ["Checkpoint", "Plan", "Result", "Run", "Settings", "batch_key", "init_key", "plan", "replay", "replay_batch"]
+__all__ = [
+    "ApamProbe",
+    "Checkpoint",
+    "Plan",
+    "Probe",
+    "Result",
+    "Run",
+    "Settings",
+    "batch_key",
+    "init_key",
+    "plan",
+    "replay",
+    "replay_batch",
+]

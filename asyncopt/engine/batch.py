@@ -17,7 +17,9 @@ from asyncopt.engine import loop, memory
 from asyncopt.engine.checkpoint import Checkpoint
 from asyncopt.engine.drive import drive
 from asyncopt.engine.prepare import Prepared, Run, Settings, param_shapes, prepare, state_shapes
+from asyncopt.engine.probes import Probe
 from asyncopt.engine.result import Result, result_of
+from asyncopt.engine.state import Inputs, Schedule
 
 
 def replay_batch(
@@ -69,7 +71,7 @@ def replay_prepared(
     first = prepared[0]
     compiled = program(first, settings)
     for other in prepared[1:]:
-        if not compiled.fits(program(other, settings)):
+        if not compiled.accepts(program(other, settings)):
             raise InputError("runs of a batch must have one program, expected them to differ in numbers only")
     capacity = max(capacity, *(run.slots.capacity for run in prepared))
     lanes = [(run, seed) for run in range(len(prepared)) for seed in range(len(prepared[run].seeds))]
@@ -78,9 +80,8 @@ def replay_prepared(
     devices = jax.local_devices()[:total]
     total += -total % len(devices)
     lanes += lanes[-1:] * (total - used)
-    how = (capacity, settings.history_dtype, settings.record_bounds)
     memory.check_fits(
-        state_shapes(first.optimizer, first.starts[0], capacity, settings),
+        state_shapes(first, first.starts[0], capacity, settings),
         max((run.slots for run in prepared), key=lambda slots: slots.capacity),
         total,
     )
@@ -89,8 +90,17 @@ def replay_prepared(
     starts = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(prepared[run].starts[seed] for run, seed in lanes))
     own, starts = jax.device_put((own, starts), NamedSharding(mesh, PartitionSpec(loop.RUNS)))
     snapshot = drive(
-        functools.partial(loop.start_many, mesh, shared.optimizer, own.optimizer, starts, *how),
-        functools.partial(loop.advance_many, mesh, shared, own),
+        functools.partial(
+            loop.start_many,
+            mesh,
+            shared.optimizer,
+            own.optimizer,
+            starts,
+            capacity,
+            settings.history_dtype,
+            first.probes,
+        ),
+        functools.partial(loop.advance_many, mesh, first.probes, shared, own),
         first.steps,
         report,
         checkpoint,
@@ -100,15 +110,15 @@ def replay_prepared(
     results, begin = [], 0
     for run in prepared:
         end = begin + len(run.seeds)
-        state, seen = jax.tree.map(lambda x, part=slice(begin, end): x[part], (final, evaluations))
-        results.append(result_of(run, state, seen, snapshot.seconds * len(run.seeds) / used))
+        state, evaluated = jax.tree.map(lambda x, lanes=slice(begin, end): x[lanes], (final, evaluations))
+        results.append(result_of(run, state, evaluated, snapshot.seconds * len(run.seeds) / used))
         begin = end
     return results
 
 
 def _inputs(
     prepared: Sequence[Prepared], lanes: Sequence[tuple[int, int]], varying: Sequence[bool]
-) -> tuple[loop.Inputs, loop.Inputs]:
+) -> tuple[Inputs, Inputs]:
     """Returns the loop's inputs as two trees: leaves that all runs share, and stacked ones of each lane."""
     runs = [(run.problem, run.optimizer, run.schedule) for run in prepared]
     leaves = [jax.tree.leaves(run) for run in runs]
@@ -119,8 +129,8 @@ def _inputs(
         own.append(jnp.stack([values[run] for run, _ in lanes]) if differ else None)
     batch_keys = jnp.stack([prepared[run].batch_keys[seed] for run, seed in lanes])
     return (
-        loop.Inputs(*jax.tree.unflatten(structure, shared), batch_keys=None),  # type: ignore[arg-type]
-        loop.Inputs(*jax.tree.unflatten(structure, own), batch_keys=batch_keys),
+        Inputs(*jax.tree.unflatten(structure, shared), batch_keys=None),  # type: ignore[arg-type]
+        Inputs(*jax.tree.unflatten(structure, own), batch_keys=batch_keys),
     )
 
 
@@ -129,7 +139,7 @@ def varying_leaves(runs: Sequence[Run]) -> tuple[bool, ...]:
     leaves = [jax.tree.leaves((run.problem, optax.with_extra_args_support(run.optimizer))) for run in runs]
     numbers = [eqx.is_array(values[0]) and not _all_equal(values) for values in zip(*leaves, strict=True)]
     schedules = len({run.trace.digest for run in runs}) > 1
-    return (*numbers, *[schedules] * len(loop.Schedule._fields))
+    return (*numbers, *[schedules] * len(Schedule._fields))
 
 
 def _all_equal(values: Sequence[Any]) -> bool:
@@ -149,13 +159,14 @@ class Program(NamedTuple):
     large: tuple[Any, ...]  # arrays larger than the parameters, of which a batch keeps one
     num_updates: int
     num_blocks: int  # of inconsistent reads; 0 where all are consistent
+    probes: tuple[Probe, ...]
     settings: Settings
 
-    def fits(self, other: "Program") -> bool:
+    def accepts(self, other: "Program") -> bool:
         """Whether runs of the two can be in one batch."""
         return (
             (self.num_updates, self.num_blocks) == (other.num_updates, other.num_blocks)
-            and self.settings == other.settings
+            and (self.probes, self.settings) == (other.probes, other.settings)
             and self.shapes == other.shapes
             and self.structure == other.structure
             and self.others == other.others
@@ -163,7 +174,7 @@ class Program(NamedTuple):
         )
 
 
-def program(run: Run | Prepared, settings: Settings) -> Program:
+def program(run: Run, settings: Settings) -> Program:
     """Returns what of a run is compiled."""
     arrays, others = eqx.partition((run.problem, run.optimizer), eqx.is_array)
     leaves, structure = jax.tree.flatten(arrays)
@@ -175,6 +186,7 @@ def program(run: Run | Prepared, settings: Settings) -> Program:
         tuple(leaf for leaf in leaves if leaf.size > size),
         run.trace.num_updates,
         run.trace.num_blocks,
+        run.probes,
         settings,
     )
 
@@ -186,5 +198,5 @@ def with_arrays_of(reference: PyTree, tree: PyTree) -> PyTree:
 
 def bytes_a_lane(run: Run, settings: Settings, capacity: int) -> int:
     """Returns how much memory one seed of a run takes in a batch whose histories have ``capacity`` slots."""
-    state = state_shapes(optax.with_extra_args_support(run.optimizer), param_shapes(run.problem), capacity, settings)
+    state = state_shapes(run, param_shapes(run.problem), capacity, settings)
     return memory.bytes_of_run(state, run.trace.num_updates, run.trace.num_blocks)

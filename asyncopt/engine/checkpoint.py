@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from asyncopt.checks import InputError
-from asyncopt.engine.loop import Evaluation, LoopState
+from asyncopt.engine.state import Evaluation, LoopState
 from asyncopt.files import npz
 
 _KIND = "checkpoint of asyncopt"

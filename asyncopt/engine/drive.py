@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from asyncopt.engine.checkpoint import Checkpoint, Snapshot
-from asyncopt.engine.loop import Evaluation, LoopState, Stops
+from asyncopt.engine.state import Evaluation, LoopState, Stops
 
 # A call of the compiled loop begins with a copy of the history, so it evaluates several times if there is time; and a
 # run is at most about so many calls.
@@ -78,7 +78,9 @@ def _next_stops(
     return (stops, [True] * len(stops)) if len(stops) else (np.array([horizon]), [False])
 
 
-def _call(advance: Advance, now: Snapshot, stops: Int[np.ndarray, " stops"], wanted: list[bool], per_call: int) -> Snapshot:
+def _call(
+    advance: Advance, now: Snapshot, stops: Int[np.ndarray, " stops"], wanted: list[bool], per_call: int
+) -> Snapshot:
     """Calls the loop once, and waits for it. Every call has the same shape, so that the loop is compiled once."""
     began = time.perf_counter()
     filling = per_call - len(stops)

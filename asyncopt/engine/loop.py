@@ -1,53 +1,20 @@
 """The compiled loop: one update after another, each with the gradient of the iterate that the trace names."""
 
-from typing import NamedTuple
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Bool, DTypeLike, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, DTypeLike, Int, Key, PyTree
 
 from asyncopt.engine import measure
 from asyncopt.engine.blocks import block_of
-from asyncopt.optim import ApamState
+from asyncopt.engine.probes import Probe
+from asyncopt.engine.state import Evaluation, Inputs, LoopState, Marks, Schedule, Stops
 from asyncopt.problems import Problem
 
 RUNS = "runs"  # the mesh axis over which seeds are spread
-
-
-class Schedule(NamedTuple):
-    """The trace and its plan as the loop takes them, int32."""
-
-    read_slot: Int[Array, " K"] | Int[Array, "K B"]  # with the slot of each block where reads are inconsistent
-    write_slot: Int[Array, " K"]
-    delay: Int[Array, " K"]
-
-
-class LoopState(NamedTuple):
-    """All that a run carries from one update to the next."""
-
-    params: PyTree  # x_k, iterate k
-    optimizer_state: PyTree
-    history: PyTree  # like params, each leaf with a leading axis of slots; of another dtype if asked for
-    average: PyTree  # mean of iterates 0..k - 1, float32 at least
-    drift_sum: Float[Array, ""]  # Σ ‖x_k - y_k‖² since the last evaluation
-    diverged_at: Int[Array, ""]  # first update that gave a non-finite iterate, or -1
-    bound_terms: measure.BoundTerms | None
-
-
-class Evaluation(NamedTuple):
-    """What is known of a run at one moment; a leading axis of moments once collected."""
-
-    objective: Float[Array, ""]  # F(x_k)
-    grad_norm_sq: Float[Array, ""]  # ‖∇F(x_k)‖²
-    average_objective: Float[Array, ""]  # F(x̄_k)
-    drift: Float[Array, ""]  # mean ‖x_k - y_k‖² over the updates since the evaluation before
-    metrics: dict[str, Array]
-    bound_terms: measure.BoundTerms | None
-    last_terms: measure.LastTerms | None
 
 
 @jax.jit
@@ -71,7 +38,7 @@ def start(
     params: PyTree,
     capacity: int,
     history_dtype: DTypeLike | None,
-    record_bounds: bool,
+    probes: tuple[Probe, ...],
 ) -> LoopState:
     """Returns the state before the first update: iterate 0 in slot 0 of an otherwise empty history.
 
@@ -79,8 +46,8 @@ def start(
       optimizer: how to step.
       params: iterate 0.
       capacity: slots of the history.
-      history_dtype: of the iterates in it; None for that of the parameters.
-      record_bounds: whether to keep what the bounds need.
+      history_dtype: dtype of the iterates in the history; None for that of the parameters.
+      probes: what to record besides.
     """
 
     def empty_but_for_the_first(x):
@@ -89,16 +56,14 @@ def start(
 
     optimizer_state = optimizer.init(params)
     average = jax.tree.map(measure.wide, params)
-    dtype = measure.drift(params, params).dtype
-    apam_state = measure.find_apam_state(optimizer_state, params) if record_bounds else None
     return LoopState(
         params=params,
         optimizer_state=optimizer_state,
         history=jax.tree.map(empty_but_for_the_first, params),
         average=average,
-        drift_sum=jnp.zeros((), dtype),
+        drift_sum=jnp.zeros((), measure.drift(params, params).dtype),
         diverged_at=jnp.full((), -1, jnp.int32),
-        bound_terms=None if apam_state is None else measure.no_terms(dtype),
+        probe_terms=tuple(probe.init(params, optimizer_state) for probe in probes),
     )
 
 
@@ -107,6 +72,7 @@ def update(
     optimizer: optax.GradientTransformationExtraArgs,
     schedule: Schedule,
     batch_keys: Key[Array, " K"],
+    probes: tuple[Probe, ...],
     k: Int[Array, ""],
     state: LoopState,
 ) -> LoopState:
@@ -114,17 +80,17 @@ def update(
     stale = read(state.history, schedule.read_slot[k], state.params)
     gradient = gradient_at(problem, stale, batch_keys[k])
     params, optimizer_state = step(optimizer, state.params, state.optimizer_state, gradient, schedule.delay[k], stale)
-    seen, never = measured(state, k, stale, gradient)
-    # XLA updates the history in place only if it can see that no read comes after the write; else it copies all of it
-    # in every update. Gradient and step come before, since what is written depends on them. What is measured, which
-    # is never negative, is made to come before too.
+    observed, never = measured(probes, state, k, stale, gradient)
+    # XLA updates the history in place only if it can see that no read comes after the write. Else it copies all of it
+    # in every update: the compiled program holds three copies of the history without `never`, and one with it. Gradient
+    # and step come before the write, which depends on them. `never` makes what is measured come before it, too.
     slot = schedule.write_slot[k] + never
     history = jax.tree.map(
         lambda slots, x: jax.lax.dynamic_update_index_in_dim(slots, x.astype(slots.dtype), slot, 0),
         state.history,
         params,
     )
-    return seen._replace(params=params, optimizer_state=optimizer_state, history=history)
+    return observed._replace(params=params, optimizer_state=optimizer_state, history=history)
 
 
 def read(history: PyTree, slot: Int[Array, ""] | Int[Array, " B"], like: PyTree) -> PyTree:
@@ -161,19 +127,19 @@ def step(
     return optax.apply_updates(params, steps), optimizer_state
 
 
-def measured(state: LoopState, k: Int[Array, ""], stale: PyTree, gradient: PyTree) -> tuple[LoopState, Bool[Array, ""]]:
+def measured(
+    probes: tuple[Probe, ...], state: LoopState, k: Int[Array, ""], stale: PyTree, gradient: PyTree
+) -> tuple[LoopState, Bool[Array, ""]]:
     """Returns the state before update k with what that update adds to the measurements.
 
-    Besides, a number that is never true and depends on all that was measured.
+    The second value is never true, and depends on everything that was measured.
     """
     drift = measure.drift(state.params, stale)
+    observe = zip(probes, state.probe_terms, strict=True)
+    probe_terms = tuple(probe.observe(terms, k, state, stale, gradient) for probe, terms in observe)
     never = drift < 0
-    bound_terms = state.bound_terms
-    if bound_terms is not None:
-        before = _apam_state(state)
-        bound_terms = measure.add_state(bound_terms, before)
-        bound_terms = measure.add_gradient(bound_terms, before, gradient)
-        never |= (bound_terms.gradient_max < 0) | (bound_terms.scaled_gradient_sum < 0)
+    for term in jax.tree.leaves(probe_terms):
+        never |= term < 0
     # NaN says that iterate k is not finite, so update k - 1 did it. That the last one is, `evaluate` checks.
     newly_diverged = (state.diverged_at < 0) & jnp.isnan(drift)
     weight = 1 / (k + 1).astype(drift.dtype)  # one division, not one a coordinate
@@ -183,18 +149,13 @@ def measured(state: LoopState, k: Int[Array, ""], stale: PyTree, gradient: PyTre
         ),
         drift_sum=state.drift_sum + drift,
         diverged_at=jnp.where(newly_diverged, jnp.maximum(k - 1, 0), state.diverged_at),
-        bound_terms=bound_terms,
+        probe_terms=probe_terms,
     ), never
 
 
-class Marks(NamedTuple):
-    """What an evaluation changes in the state of a run."""
-
-    drift_sum: Float[Array, ""]
-    diverged_at: Int[Array, ""]
-
-
-def evaluate(problem: Problem, state: LoopState, step: Array, previous_step: Array) -> tuple[Marks, Evaluation]:
+def evaluate(
+    problem: Problem, probes: tuple[Probe, ...], state: LoopState, step: Array, previous_step: Array
+) -> tuple[Marks, Evaluation]:
     """Evaluates the iterate and the average after ``step`` updates; a diverged run evaluates to infinity."""
     objective, gradient = jax.value_and_grad(problem.objective)(state.params)
     grad_norm_sq = measure.norm_sq(gradient)
@@ -206,47 +167,19 @@ def evaluate(problem: Problem, state: LoopState, step: Array, previous_step: Arr
         return jnp.where((diverged_at < 0) & ~jnp.isnan(value), value, jnp.inf)
 
     metrics = getattr(problem, "metrics", lambda params: {})(state.params)
-    bound_terms, last_terms = state.bound_terms, None
-    if bound_terms is not None:
-        bound_terms = measure.add_state(bound_terms, _apam_state(state))
-        last_terms = measure.last_terms(_apam_state(state))
+    probed = tuple(probe.evaluate(terms, state) for probe, terms in zip(probes, state.probe_terms, strict=True))
     evaluation = Evaluation(
         objective=finite_or_inf(objective),
         grad_norm_sq=finite_or_inf(grad_norm_sq),
         average_objective=finite_or_inf(average_objective),
         drift=finite_or_inf(state.drift_sum / jnp.maximum(step - previous_step, 1)),
         metrics=metrics,
-        bound_terms=jax.tree.map(finite_or_inf, bound_terms),
-        last_terms=jax.tree.map(finite_or_inf, last_terms),
+        probed=jax.tree.map(finite_or_inf, probed),
     )
     return Marks(jnp.zeros_like(state.drift_sum), diverged_at), evaluation
 
 
-def _apam_state(state: LoopState) -> ApamState:
-    found = measure.find_apam_state(state.optimizer_state, state.params)
-    assert found is not None, "bound_terms are kept only where `start` found the state"
-    return found
-
-
-class Inputs(NamedTuple):
-    """All that the loop is given and does not change."""
-
-    problem: Problem
-    optimizer: optax.GradientTransformationExtraArgs
-    schedule: Schedule
-    batch_keys: Key[Array, " K"]  # of the mini-batch of each update
-
-
-class Stops(NamedTuple):
-    """How far to go, and where to evaluate on the way."""
-
-    made: Int[Array, ""]  # int32, updates made before
-    evaluated: Int[Array, ""]  # int32, updates made when the run was last evaluated
-    stops: Int[Array, " E"]  # int32, non-decreasing
-    wanted: Bool[Array, " E"]  # whether to evaluate there; else the evaluation is all zeros
-
-
-def advance(inputs: Inputs, state: LoopState, stops: Stops) -> tuple[LoopState, Evaluation]:
+def advance(probes: tuple[Probe, ...], inputs: Inputs, state: LoopState, stops: Stops) -> tuple[LoopState, Evaluation]:
     """Runs to each of the stops in turn, and evaluates where that is wanted.
 
     Returns:
@@ -255,20 +188,20 @@ def advance(inputs: Inputs, state: LoopState, stops: Stops) -> tuple[LoopState, 
     problem, optimizer, schedule, batch_keys = inputs
 
     def one_update(k, state):
-        return update(problem, optimizer, schedule, batch_keys, k, state)
+        return update(problem, optimizer, schedule, batch_keys, probes, k, state)
 
     def to_stop(carry, goal):
         (state, made, evaluated), (stop, wanted) = carry, goal
         state = jax.lax.fori_loop(made, stop, one_update, state)
         # The history stays outside: what goes through a condition may be copied.
-        seen = state._replace(history=None)
+        without_history = state._replace(history=None)
         nothing = jax.tree.map(
             lambda x: jnp.zeros(x.shape, x.dtype),
-            jax.eval_shape(lambda seen: evaluate(problem, seen, stop, stop), seen),
+            jax.eval_shape(lambda state: evaluate(problem, probes, state, stop, stop), without_history),
         )
         marks, evaluation = jax.lax.cond(
             wanted,
-            lambda: evaluate(problem, seen, stop, evaluated),
+            lambda: evaluate(problem, probes, without_history, stop, evaluated),
             lambda: (Marks(state.drift_sum, state.diverged_at), nothing[1]),
         )
         return (state._replace(**marks._asdict()), stop, jnp.where(wanted, stop, evaluated)), evaluation
@@ -279,27 +212,27 @@ def advance(inputs: Inputs, state: LoopState, stops: Stops) -> tuple[LoopState, 
 
 
 @eqx.filter_jit
-def start_one(optimizer, params, capacity, history_dtype, record_bounds):
+def start_one(optimizer, params, capacity, history_dtype, probes):
     """Compiled `start` of a single run."""
-    return _strongly_typed(start(optimizer, params, capacity, history_dtype, record_bounds))
+    return _strongly_typed(start(optimizer, params, capacity, history_dtype, probes))
 
 
 @eqx.filter_jit
-def start_many(mesh: Mesh, shared, own, params, capacity, history_dtype, record_bounds):
+def start_many(mesh: Mesh, shared, own, params, capacity, history_dtype, probes):
     """Compiled `start` of a batch of runs, made where they will be run: on the devices of ``mesh``.
 
     Args:
-      mesh: of the devices.
+      mesh: the devices.
       shared: the leaves of the optimizer that all runs have in common, others None.
       own: the other leaves, with a leading axis of runs.
       params: iterate 0 of each run.
       capacity: as for `start`.
       history_dtype: as for `start`.
-      record_bounds: as for `start`.
+      probes: as for `start`.
     """
 
     def start_it(own, params):
-        return start(eqx.combine(own, shared), params, capacity, history_dtype, record_bounds)
+        return start(eqx.combine(own, shared), params, capacity, history_dtype, probes)
 
     states = jax.vmap(start_it)(own, params)
     return _strongly_typed(jax.lax.with_sharding_constraint(states, NamedSharding(mesh, PartitionSpec(RUNS))))
@@ -316,29 +249,30 @@ def _strongly_typed(state: LoopState) -> LoopState:
 
 
 @eqx.filter_jit
-def advance_one(inputs: Inputs, state: LoopState, stops: Stops):
+def advance_one(probes: tuple[Probe, ...], inputs: Inputs, state: LoopState, stops: Stops):
     """Compiled `advance` of a single run."""
-    return advance(inputs, state, stops)
+    return advance(probes, inputs, state, stops)
 
 
 @eqx.filter_jit
-def advance_many(mesh: Mesh, shared: Inputs, own: Inputs, states: LoopState, stops: Stops):
+def advance_many(mesh: Mesh, probes: tuple[Probe, ...], shared: Inputs, own: Inputs, states: LoopState, stops: Stops):
     """Compiled `advance` of a batch of runs, spread over the devices of ``mesh``.
 
     Args:
-      mesh: of the devices.
+      mesh: the devices.
+      probes: as for `advance`.
       shared: the leaves of the inputs that all runs have in common, others None. Seeds of one trace share the
         schedule, and their histories are read and written by one plain index.
       own: the other leaves, with a leading axis of runs.
       states: with a leading axis of runs.
-      stops: of all runs.
+      stops: where to evaluate, the same for all runs.
     """
     arrays, static = eqx.partition(shared, eqx.is_array)
     many, one = PartitionSpec(RUNS), PartitionSpec()
 
     def on_one_device(arrays, own, states, stops):
         def run(own, state):
-            return advance(eqx.combine(own, arrays, static), state, stops)
+            return advance(probes, eqx.combine(own, arrays, static), state, stops)
 
         if len(states.drift_sum) > 1:
             return jax.vmap(run)(own, states)

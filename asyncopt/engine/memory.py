@@ -7,8 +7,8 @@ from typing import Any
 import jax
 
 from asyncopt.checks import InputError
-from asyncopt.engine.loop import LoopState
 from asyncopt.engine.plan import Plan
+from asyncopt.engine.state import LoopState
 
 # A call of the compiled loop returns a new state while the one it began with is still there.
 _COPIES = 2

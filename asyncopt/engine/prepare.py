@@ -1,4 +1,4 @@
-"""What one run needs before it starts: checked input, plan, keys, starts."""
+"""What a run is, and what it needs before it starts: checked input, a plan, keys, starts."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,74 +14,77 @@ from jaxtyping import Array, DTypeLike, Int, Key, PyTree
 from asyncopt.checks import InputError, check_integer
 from asyncopt.engine import loop
 from asyncopt.engine.plan import Plan, plan
+from asyncopt.engine.probes import Probe
+from asyncopt.engine.state import LoopState, Schedule
 from asyncopt.problems import Problem
 from asyncopt.traces import Trace
 
 # Evaluations of a run when the caller does not say how often: this many evenly spaced, and before the first of them
-# these many each time the number of updates doubles, so that what is quick at the start is seen.
+# these many each time the number of updates doubles, so that fast changes at the start are recorded.
 _DEFAULT_EVALUATIONS = 100
 _EARLY_EVALUATIONS_A_DOUBLING = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What is run: a problem, an optimizer, a trace, and seeds of starts and mini-batches."""
+    """A run: what is minimised, how it steps, when each gradient comes, and what is recorded for theorems.
+
+    Args:
+      problem: what is minimised.
+      optimizer: how to step.
+      trace: when each gradient comes, and from which iterate.
+      seeds: seeds of the starts and the mini-batches, at least one.
+      probes: what to record besides; whoever builds the optimizer chooses them.
+    """
 
     problem: Problem
     optimizer: optax.GradientTransformation
     trace: Trace
     seeds: Sequence[int]
+    probes: tuple[Probe, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How it is run and measured; see `asyncopt.replay.replay`."""
+    """How a run is measured, and in which precision; see `asyncopt.replay`."""
 
     eval_every: int | None = None
-    record_bounds: bool = True
     param_dtype: DTypeLike | None = None
     history_dtype: DTypeLike | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Prepared:
-    """A run that is ready to start.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prepared(Run):
+    """A run that is ready to start: its input is checked, and its optimizer takes extra arguments.
 
     Args:
-      problem: of the run.
-      optimizer: that takes extra arguments.
-      trace: of the run.
-      seeds: as integers.
       slots: the plan of the history.
-      steps: updates made at each evaluation.
+      steps: the number of updates made at each evaluation.
       starts: iterate 0 of each seed.
-      batch_keys: of the mini-batches of each seed.
+      batch_keys: for each seed, the keys of its mini-batches.
     """
 
-    problem: Problem
     optimizer: optax.GradientTransformationExtraArgs
-    trace: Trace
-    seeds: tuple[int, ...]
     slots: Plan
     steps: Int[np.ndarray, " E"]
     starts: list[PyTree]
     batch_keys: list[Key[Array, " K"]]
 
     @property
-    def schedule(self) -> loop.Schedule:
+    def schedule(self) -> Schedule:
         """The trace and its plan as the loop takes them."""
         columns = (self.slots.read_slot, self.slots.write_slot, self.trace.delay)
-        return loop.Schedule(*(jnp.asarray(values, jnp.int32) for values in columns))
+        return Schedule(*(jnp.asarray(values, jnp.int32) for values in columns))
 
 
 def prepare(run: Run, settings: Settings) -> Prepared:
-    """Checks what is to be run, and makes what it starts from.
+    """Checks a run, and makes what it starts from.
 
     Raises:
       InputError: if something is out of range, or the start is outside a constraint.
       TypeError: if problem, optimizer or trace is something else.
     """
-    _check_types(run.problem, run.optimizer, run.trace)
+    _check_types(run.problem, run.optimizer, run.trace, run.probes)
     seeds = tuple(_check_seed(seed) for seed in run.seeds)
     if not seeds:
         raise InputError("seeds is empty, expected at least one seed")
@@ -96,27 +99,45 @@ def prepare(run: Run, settings: Settings) -> Prepared:
         _check_dtype("history_dtype", settings.history_dtype)
     _check_starts(run.problem, starts)
     for params in starts:
-        optimizer.init(params)  # which may refuse it; compiled, it could not
+        # Both may refuse their input. Compiled, they could not.
+        optimizer_state = optimizer.init(params)
+        for probe in run.probes:
+            probe.init(params, optimizer_state)
     samples = jnp.asarray(run.trace.sample, jnp.int32)
     batch_keys = [loop.batch_keys(key, samples) for key in keys]
-    return Prepared(run.problem, optimizer, run.trace, seeds, plan(run.trace), steps, starts, batch_keys)
+    return Prepared(
+        problem=run.problem,
+        optimizer=optimizer,
+        trace=run.trace,
+        seeds=seeds,
+        probes=run.probes,
+        slots=plan(run.trace),
+        steps=steps,
+        starts=starts,
+        batch_keys=batch_keys,
+    )
 
 
 def param_shapes(problem: Problem) -> PyTree:
-    """Returns shapes and dtypes of what `Problem.init` gives."""
+    """Returns shapes and dtypes of the start that `Problem.init` gives."""
     return jax.eval_shape(problem.init, jax.random.key(0))
 
 
-def state_shapes(
-    optimizer: optax.GradientTransformationExtraArgs, params: PyTree, capacity: int, settings: Settings
-) -> loop.LoopState:
-    """Returns shapes and dtypes of all that a run carries; of ``params``, too, they are enough."""
-    # Of the compiled function, which need not be traced again if it has been, or is to be, called.
-    how = (capacity, settings.history_dtype, settings.record_bounds)
-    return eqx.filter_eval_shape(loop.start_one, optimizer, params, *how)
+def state_shapes(run: Run, params: PyTree, capacity: int, settings: Settings) -> LoopState:
+    """Returns shapes and dtypes of everything that a run carries from update to update.
+
+    Args:
+      run: the run.
+      params: iterate 0, or its shapes and dtypes.
+      capacity: slots of the history.
+      settings: the precision of the history.
+    """
+    # The shapes of the compiled function, which is not traced again if it has been called, or will be.
+    optimizer = optax.with_extra_args_support(run.optimizer)
+    return eqx.filter_eval_shape(loop.start_one, optimizer, params, capacity, settings.history_dtype, run.probes)
 
 
-def _check_types(problem: Any, optimizer: Any, trace: Any) -> None:
+def _check_types(problem: Any, optimizer: Any, trace: Any, probes: Any) -> None:
     missing = [n for n in ("init", "sample", "loss", "objective", "optimum") if not hasattr(problem, n)]
     if missing:
         raise TypeError(f"problem is {problem!r}, expected an asyncopt.problems.Problem; it has no {missing}")
@@ -124,6 +145,9 @@ def _check_types(problem: Any, optimizer: Any, trace: Any) -> None:
         raise TypeError(f"optimizer is {optimizer!r}, expected an optax.GradientTransformation")
     if not isinstance(trace, Trace):
         raise TypeError(f"trace is {trace!r}, expected an asyncopt.traces.Trace")
+    for probe in probes:
+        if isinstance(probe, type) or not isinstance(probe, Probe):
+            raise TypeError(f"probes has {probe!r}, expected objects with the methods of asyncopt.engine.Probe")
 
 
 def _check_seed(seed: int) -> int:
@@ -144,12 +168,12 @@ def _check_starts(problem: Problem, starts: list[PyTree]) -> None:
 def _check_dtype(name: str, dtype: DTypeLike) -> np.dtype:
     known = ["bfloat16", "float32"] + (["float64"] if jax.config.read("jax_enable_x64") else [])
     try:
-        found = jnp.dtype(dtype)
+        parsed = jnp.dtype(dtype)
     except TypeError:
-        found = None
-    if found is None or found.name not in known:
+        parsed = None
+    if parsed is None or parsed.name not in known:
         raise InputError(f"{name} is {dtype!r}, expected one of {known}")
-    return found
+    return parsed
 
 
 def evaluation_steps(num_updates: int, eval_every: int | None) -> Int[np.ndarray, " E"]:

@@ -1,14 +1,15 @@
 """What a replay returns."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, PyTree
 
-from asyncopt.engine import measure
-from asyncopt.engine.loop import Evaluation, LoopState
+from asyncopt.checks import InputError
 from asyncopt.engine.prepare import Prepared
+from asyncopt.engine.state import Evaluation, LoopState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Result:
       drift: [S] float[E], mean of ‖x_k - y_k‖² (iterate against the stale one) over the updates since the
         evaluation before; 0 at step 0.
       metrics: the problem's own, [S] float[E] each.
-      bound_terms: what the a-posteriori bounds need, over all updates up to each evaluation, [S] float[E] each
-        (see `asyncopt.replay.measure`); None if the optimizer is not one APAM on all parameters.
+      bound_terms: what the probes recorded, over all updates up to each evaluation, [S] float[E] each; for APAM, see
+        `asyncopt.engine.apam_probe.ApamColumns`. None without a probe.
       diverged_at: [S] int, the update that first gave an iterate, or F there, that is not finite; -1 if none.
       seeds: the seeds, in the order of the leading axis.
       num_slots: iterates that the plan kept at once.
@@ -86,7 +87,7 @@ def result_of(run: Prepared, state: LoopState, evaluations: Evaluation, seconds:
         average_gap=None if optimum is None else average_objective - optimum,
         drift=np.asarray(evaluations.drift),
         metrics={name: np.asarray(values) for name, values in evaluations.metrics.items()},
-        bound_terms=_named(evaluations.bound_terms, evaluations.last_terms),
+        bound_terms=_columns(evaluations.probed),
         diverged_at=np.asarray(state.diverged_at),
         seeds=run.seeds,
         num_slots=run.slots.num_slots,
@@ -95,6 +96,13 @@ def result_of(run: Prepared, state: LoopState, evaluations: Evaluation, seconds:
     )
 
 
-def _named(*terms: measure.BoundTerms | measure.LastTerms | None) -> dict[str, np.ndarray] | None:
-    present = [part._asdict() for part in terms if part is not None]
-    return {name: values for part in present for name, values in part.items()} or None
+def _columns(probed: Sequence[Any]) -> dict[str, np.ndarray] | None:
+    """Returns the columns of all probes, in their order.
+
+    Raises:
+      InputError: if two probes have a column of one name.
+    """
+    names = [name for columns in probed for name in columns._fields]
+    if len(set(names)) < len(names):
+        raise InputError(f"probes record the columns {names}, expected each name once")
+    return {name: np.asarray(value) for columns in probed for name, value in columns._asdict().items()} or None

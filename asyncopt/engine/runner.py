@@ -8,12 +8,15 @@ from jaxtyping import DTypeLike
 
 from asyncopt.checks import InputError
 from asyncopt.engine import loop, memory
+from asyncopt.engine import probes as probing
 from asyncopt.engine import progress as progress_bar
 from asyncopt.engine.batch import replay_prepared, varying_leaves
 from asyncopt.engine.checkpoint import Checkpoint
 from asyncopt.engine.drive import drive
 from asyncopt.engine.prepare import Prepared, Run, Settings, prepare, state_shapes
+from asyncopt.engine.probes import Probe
 from asyncopt.engine.result import Result, result_of
+from asyncopt.engine.state import Inputs
 from asyncopt.engine.stepwise import replay_exactly
 from asyncopt.problems import Problem
 from asyncopt.traces import Trace
@@ -28,6 +31,7 @@ def replay(
     seeds: Iterable[int] | None = None,
     eval_every: int | None = None,
     record_bounds: bool = True,
+    probes: Iterable[Probe] = (),
     param_dtype: DTypeLike | None = None,
     history_dtype: DTypeLike | None = None,
     progress: bool = False,
@@ -48,36 +52,39 @@ def replay(
       problem: what is minimised.
       optimizer: any Optax transform. It is given ``delay`` (int32) and ``stale_params`` as extra arguments.
       trace: when each gradient came, and from which iterate; its reads may be inconsistent.
-      seed: of the start and the mini-batches, 0 to 2³² - 1.
+      seed: seed of the start and the mini-batches, 0 to 2³² - 1.
       seeds: several seeds, run as one program and spread over all local devices; in place of ``seed``.
       eval_every: evaluate F after so many updates, and at the end. Default: about 100 times evenly spaced, and
         closer together at the start.
-      record_bounds: measure what the convergence bounds need, if the optimizer is `asyncopt.apam`.
-      param_dtype: of the parameters, bfloat16, float32 or float64 (if JAX has it enabled). Default: what
+      record_bounds: record what the convergence bounds of APAM need, if ``optimizer`` is what `asyncopt.apam` returned.
+      probes: what else to record; see `asyncopt.engine.Probe`. An APAM inside another transform needs an
+        `asyncopt.engine.ApamProbe` that is told where its state is.
+      param_dtype: dtype of the parameters, bfloat16, float32 or float64 (if JAX has it enabled). Default: what
         ``problem.init`` gives.
-      history_dtype: of the iterates kept for stale reads, likewise; a gradient is then taken at the rounded iterate.
-        Default: that of the parameters.
+      history_dtype: dtype of the iterates kept for stale reads; a gradient is then taken at the rounded iterate.
+        Default: the dtype of the parameters.
       progress: show a progress bar on the standard error.
-      checkpoint: keep the run in this file while it runs, also when it is interrupted, and go on from there.
+      checkpoint: keep the run in this file while it runs, also when it is interrupted, and resume it from there.
       exact: make one update at a time, with the compiled functions of `asyncopt.runtime`, so that the replay of a
-        recorded run has its very bits; slower, for one ``seed``. Otherwise the replay agrees with it to rounding.
+        recorded run is bit-identical; slower, for one ``seed``. Otherwise the replay agrees with the run to rounding.
 
     Returns:
       The run; with ``seeds``, its arrays have a leading axis of seeds.
 
     Raises:
       InputError: if an argument is out of range, the start is outside the optimizer's or the problem's
-        constraint, or the history would not fit into memory.
+        constraint, a probe cannot observe the optimizer, or memory is too small for the history.
       TypeError: if ``problem``, ``optimizer`` or ``trace`` is something else.
     """
-    settings = Settings(eval_every, record_bounds, param_dtype, history_dtype)
-    run = Run(problem, optimizer, trace, [seed] if seeds is None else list(seeds))
+    settings = Settings(eval_every, param_dtype, history_dtype)
+    chosen = probing.chosen(optimizer, record_bounds, probes)
+    run = Run(problem, optimizer, trace, [seed] if seeds is None else list(seeds), chosen)
     prepared = prepare(run, settings)
     if exact:
         if seeds is not None or history_dtype is not None or checkpoint is not None:
             raise InputError("exact is for one seed, without history_dtype and checkpoint; expected seed=...")
         with progress_bar.reporter(trace.num_updates, 1, progress) as report:
-            return replay_exactly(prepared, settings, report)
+            return replay_exactly(prepared, report)
     with progress_bar.reporter(trace.num_updates, len(prepared.seeds), progress) as report:
         if seeds is None:
             return _replay_one(prepared, settings, report, checkpoint)
@@ -88,14 +95,14 @@ def _replay_one(
     prepared: Prepared, settings: Settings, report: Callable[[int], object], checkpoint: Checkpoint | None
 ) -> Result:
     """Runs the only seed of a run; nothing has an axis of runs."""
-    how = (prepared.slots.capacity, settings.history_dtype, settings.record_bounds)
+    capacity, probes = prepared.slots.capacity, prepared.probes
     (start,), (batch_keys,) = prepared.starts, prepared.batch_keys
-    shapes = state_shapes(prepared.optimizer, start, prepared.slots.capacity, settings)
+    shapes = state_shapes(prepared, start, capacity, settings)
     memory.check_fits(shapes, prepared.slots, 1)
-    inputs = loop.Inputs(prepared.problem, prepared.optimizer, prepared.schedule, batch_keys)
+    inputs = Inputs(prepared.problem, prepared.optimizer, prepared.schedule, batch_keys)
     snapshot = drive(
-        functools.partial(loop.start_one, prepared.optimizer, start, *how),
-        functools.partial(loop.advance_one, inputs),
+        functools.partial(loop.start_one, prepared.optimizer, start, capacity, settings.history_dtype, probes),
+        functools.partial(loop.advance_one, probes, inputs),
         prepared.steps,
         report,
         checkpoint,

@@ -17,10 +17,11 @@ from jaxtyping import Array, Int, Key, PyTree
 from asyncopt.engine import loop
 from asyncopt.engine.blocks import slices
 from asyncopt.engine.checkpoint import Snapshot, plain
-from asyncopt.engine.loop import Evaluation, LoopState
 from asyncopt.engine.plan import done_after_each
-from asyncopt.engine.prepare import Prepared, Settings
+from asyncopt.engine.prepare import Prepared
+from asyncopt.engine.probes import Probe
 from asyncopt.engine.result import Result, result_of
+from asyncopt.engine.state import Evaluation, LoopState
 from asyncopt.problems import Problem
 
 # The history is the caller's affair: one slot is the least that `loop.start` makes.
@@ -44,22 +45,23 @@ _evaluate = eqx.filter_jit(loop.evaluate)
 
 
 @eqx.filter_jit
-def _measured(state: LoopState, k: Int[Array, ""], stale: PyTree, gradient: PyTree) -> LoopState:
-    return loop.measured(state, k, stale, gradient)[0]
+def _measured(
+    probes: tuple[Probe, ...], state: LoopState, k: Int[Array, ""], stale: PyTree, gradient: PyTree
+) -> LoopState:
+    return loop.measured(probes, state, k, stale, gradient)[0]
 
 
 class Stepwise:
     """The state of one run, which goes on by one update for each gradient that it is given.
 
     Args:
-      prepared: the run; of its trace only the number of updates matters here.
-      settings: how it is measured.
+      prepared: the run, of one seed. Only the length of its trace matters before `result`.
     """
 
-    def __init__(self, prepared: Prepared, settings: Settings) -> None:
+    def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
         (start,) = prepared.starts
-        state = loop.start_one(prepared.optimizer, start, _NO_HISTORY, None, settings.record_bounds)
+        state = loop.start_one(prepared.optimizer, start, _NO_HISTORY, None, prepared.probes)
         self.state = state._replace(history=None)
         self.made = 0
         self._evaluations: list[Evaluation] = []
@@ -76,7 +78,7 @@ class Stepwise:
         """Compiles what `update` calls, so that the first takes no longer than the others; then the clock starts."""
         zero = jax.tree.map(jnp.zeros_like, self.state.params)
         _step(self.prepared.optimizer, self.state.params, self.state.optimizer_state, zero, jnp.int32(0), zero)
-        _measured(self.state, jnp.int32(0), zero, zero)
+        _measured(self.prepared.probes, self.state, jnp.int32(0), zero, zero)
         self._began = time.perf_counter()
 
     def update(self, gradient: PyTree, delay: int, stale: PyTree) -> None:
@@ -96,8 +98,8 @@ class Stepwise:
             jnp.asarray(delay, jnp.int32),
             stale,
         )
-        seen = _measured(self.state, k, stale, gradient)
-        after = seen._replace(params=params, optimizer_state=optimizer_state)
+        observed = _measured(self.prepared.probes, self.state, k, stale, gradient)
+        after = observed._replace(params=params, optimizer_state=optimizer_state)
         self.state, self.made = after, self.made + 1  # together: Ctrl-C comes between statements
         self._evaluate_if_due()
 
@@ -135,14 +137,13 @@ class Stepwise:
         if len(self._evaluations) == len(steps) or self.made != steps[len(self._evaluations)]:
             return
         now, before = (jnp.asarray(step, jnp.int32) for step in (self.made, self._evaluated))
-        marks, evaluation = _evaluate(self.prepared.problem, self.state, now, before)
+        marks, evaluation = _evaluate(self.prepared.problem, self.prepared.probes, self.state, now, before)
         state, seen = self.state._replace(**marks._asdict()), jax.tree.map(np.asarray, evaluation)
         self.state, self._evaluations = state, [*self._evaluations, seen]  # together, as in `update`
 
 
 def replay_exactly(
     prepared: Prepared,
-    settings: Settings,
     report: Callable[[int], object],
     after_update: Callable[[int, PyTree], object] = lambda k, params: None,
 ) -> Result:
@@ -150,11 +151,10 @@ def replay_exactly(
 
     Args:
       prepared: the run, of one seed.
-      settings: how it is measured.
       report: called with the number of updates made since it was last called.
       after_update: called with k and the parameters after update k.
     """
-    run = Stepwise(prepared, settings)
+    run = Stepwise(prepared)
     run.warm_up()
     trace = prepared.trace
     seed_key = jax.random.key(prepared.seeds[0])

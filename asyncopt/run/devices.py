@@ -1,4 +1,4 @@
-"""How JAX is set up for a configuration: precision, devices of some cores each, the folder of compiled programs."""
+"""Sets JAX up for a configuration: precision, devices of some cores each, the folder of compiled programs."""
 
 import contextlib
 import functools
@@ -7,38 +7,39 @@ import os
 import pathlib
 import platform
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
-from omegaconf import DictConfig
 
 from asyncopt.checks import InputError, check_integer
 
 
-def prepare_jax(config: DictConfig, num_runs: int) -> None:
-    """Sets JAX up for a configuration's runs.
+def prepare_jax(settings: Mapping[str, Any], num_runs: int) -> None:
+    """Sets JAX up for runs of one configuration.
 
     Args:
-      config: as in ``conf/config.yaml``.
-      num_runs: how many run side by side.
+      settings: the configuration, as in ``conf/config.yaml``; precision, compilation_cache and threads are read.
+      num_runs: the number of runs side by side.
 
     Raises:
       InputError: if a setting is out of range.
     """
-    precision = config.precision
+    precision = settings["precision"]
     if precision not in ("float32", "float64"):
         raise InputError(f"precision is {precision!r}, expected float32 or float64")
     jax.config.update("jax_enable_x64", precision == "float64")
-    _keep_compiled_programs(config.compilation_cache)
+    _keep_compiled_programs(settings["compilation_cache"])
     num_cores = len(os.sched_getaffinity(0))
-    threads = config.threads
+    threads = settings["threads"]
     if threads is None:
         threads = max(1, num_cores // max(1, num_runs))  # no seeds at all are refused later
     _share_out_cores(min(check_integer("threads", threads, at_least=1), num_cores), num_cores)
 
 
 def _share_out_cores(threads: int, num_cores: int) -> None:
-    """Makes devices of ``threads`` cores each, so that seeds run side by side; once, before JAX starts.
+    """Makes devices of ``threads`` cores each, so that seeds run side by side. This works once, before JAX starts.
 
     An update of a small model is a row of kernels of a few microseconds, and handing them from thread to thread costs
     more than it gains (`benchmarks/sparse_logistic.py` shows both); a network has work enough for several.
@@ -50,7 +51,7 @@ def _share_out_cores(threads: int, num_cores: int) -> None:
 
 
 def _keep_compiled_programs(cache: bool | str) -> None:
-    """Lets JAX keep what it compiles in a folder, for the next process; whoever set JAX's own variables is obeyed."""
+    """Lets JAX keep compiled programs in a folder for the next process. JAX's own variables take precedence."""
     if not isinstance(cache, bool | str):
         raise InputError(f"compilation_cache is {cache!r}, expected true, false or a folder")
     if cache is True and "JAX_COMPILATION_CACHE_DIR" in os.environ:
@@ -75,7 +76,7 @@ def _user_cache() -> pathlib.Path:
 
 @functools.cache
 def _kind_of_machine() -> str:
-    """Names what a compiled program may run on: on a cluster, machines of several kinds can share a home folder."""
+    """Returns a name for this kind of machine: on a cluster, machines of several kinds can share a home folder."""
     facts = [platform.system(), platform.machine()]
     cpu = pathlib.Path("/proc/cpuinfo")
     if cpu.is_file():  # the first processor's instruction sets stand for all
@@ -84,7 +85,7 @@ def _kind_of_machine() -> str:
 
 
 def _usable(folder: pathlib.Path) -> str | None:
-    """Returns the folder, made if need be, or None with a warning: a run goes well without it, only later."""
+    """Returns the folder, made if need be, or None with a warning: without it, a run only starts later."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,6 +1,6 @@
 """Staleness as a rule in the number of updates: ``0``, ``20``, ``K**0.25``, ``2*K**0.5``.
 
-``experiment`` puts the delay that a rule gives into the trace's configuration; reports group runs by their rule.
+The resolvers put the delay that a rule gives into the trace's configuration; reports group runs by their rule.
 """
 
 import dataclasses

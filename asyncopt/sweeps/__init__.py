@@ -1,1 +1,1 @@
-"""Sweeps: jobs that differ only in numbers run as one program, here or elsewhere."""
+"""Sweeps: jobs that differ only in numbers run as one program (`plan`, `batches`), here or elsewhere (`engines`)."""

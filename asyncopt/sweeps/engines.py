@@ -1,4 +1,4 @@
-"""What sends batches to other processes or machines: joblib, submitit (Slurm), Ray."""
+"""Engines: they send batches to other processes or machines, by joblib, submitit (Slurm) or Ray."""
 
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +15,8 @@ class Engine(Protocol):
         """Calls each function somewhere, and yields (index, what it returned or raised) as they end.
 
         Args:
-          functions: that can be sent to another process.
-          folder: of the sweep.
+          functions: functions that can be sent to another process.
+          folder: the folder of the sweep.
         """
         ...
 
@@ -25,7 +25,7 @@ class Joblib:
     """Worker processes on this machine.
 
     Args:
-      workers: how many; -1 for one a core.
+      workers: number of processes; -1 for one a core.
     """
 
     def __init__(self, workers: int) -> None:
@@ -51,7 +51,7 @@ class Submitit:
 
     Args:
       cluster: "slurm"; or "local" or "debug", to try things on.
-      **parameters: of submitit's executor: ``timeout_min``, ``slurm_partition``, ``slurm_array_parallelism``, ...
+      **parameters: parameters of submitit's executor: ``timeout_min``, ``slurm_partition`` and so on.
     """
 
     def __init__(self, cluster: str, **parameters: Any) -> None:
@@ -83,9 +83,9 @@ class Ray:
     """Tasks of a Ray cluster.
 
     Args:
-      address: of a running cluster, or "auto"; None starts one on this machine, for this machine only.
-      num_cpus: that a batch occupies.
-      num_gpus: likewise.
+      address: address of a running cluster, or "auto"; None starts one on this machine, for this machine only.
+      num_cpus: CPUs that a batch occupies.
+      num_gpus: GPUs that a batch occupies.
     """
 
     def __init__(self, address: str | None, num_cpus: float, num_gpus: float) -> None:
@@ -112,7 +112,7 @@ class Ray:
 
 
 def _call(index: int, function: Callable[[], Any]) -> tuple[int, Any]:
-    """Calls, and hands what is raised over as a value: one batch that fails must not take the others with it."""
+    """Calls a function, and returns an error as a value: a batch that fails must not end the others."""
     try:
         return index, function()
     except Exception as error:

@@ -1,11 +1,10 @@
-"""Hydra's loader of configurations, asked once for what the jobs of a sweep have in common."""
+"""Composes once what the configurations of a sweep's jobs have in common."""
 
 import copy
 import functools
 from collections.abc import Sequence
 from typing import Any
 
-from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -31,7 +30,7 @@ class ComposedOnce:
         self._master: DictConfig | None = None
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """Returns the configuration of a job; every second time the one of the time before."""
+        """Returns the configuration of a job. Hydra's sweeper asks first, and the launcher gets the same one."""
         if master_config is not self._master:
             self._master = master_config
             self._template.cache_clear()
@@ -85,13 +84,10 @@ def _depends_on_its_place(override: Override) -> bool:
 
 
 def _note(overrides: Sequence[Override], config: DictConfig) -> None:
-    """Writes into a configuration what has been overridden, as Hydra does."""
+    """Writes into a configuration which overrides it has, as Hydra does."""
     ours = [override for override in overrides if not override.is_hydra_override()]
     job = config.hydra.job
     config.hydra.overrides.task = [override.input_line for override in ours]
-    job.override_dirname = get_overrides_dirname(
-        overrides=ours,
-        kv_sep=job.config.override_dirname.kv_sep,
-        item_sep=job.config.override_dirname.item_sep,
-        exclude_keys=job.config.override_dirname.exclude_keys,
-    )
+    naming = job.config.override_dirname
+    named = sorted(override.input_line for override in ours if override.key_or_group not in naming.exclude_keys)
+    job.override_dirname = naming.item_sep.join(named).replace("=", naming.kv_sep)

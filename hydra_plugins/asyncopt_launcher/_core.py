@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -19,24 +20,25 @@ from asyncopt.checks import InputError
 from hydra_plugins.asyncopt_launcher._composed import ComposedOnce
 
 if TYPE_CHECKING:
-    from asyncopt.engine.progress import SweepLine
-    from asyncopt.sweeps.batching import Job, Part, Sweep
+    from asyncopt.engine import Result, Run
     from asyncopt.sweeps.engines import Engine
+    from asyncopt.sweeps.plan import Batch, Job, SweepPlan
+    from asyncopt.sweeps.progress import SweepLine
 
 log = logging.getLogger("asyncopt.launcher")
 
 
 @dataclasses.dataclass
-class Sweeping:
+class Launch:
     """One call of the launcher.
 
     Args:
-      hydra_context: as Hydra gives it.
-      loader: of the jobs' configurations.
-      task_function: as Hydra gives it.
-      config: of the sweep.
+      hydra_context: Hydra's own.
+      loader: composes the jobs' configurations.
+      task_function: what Hydra runs a job with.
+      config: the configuration of the sweep.
       runs_per_device: see `launcher.VectorizedLauncherConf`.
-      engine: likewise.
+      engine: see `launcher.VectorizedLauncherConf`.
     """
 
     hydra_context: HydraContext
@@ -51,25 +53,26 @@ class Sweeping:
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         folder = pathlib.Path(str(self.config.hydra.sweep.dir))
-        numbered = dict(enumerate(job_overrides, start=initial_job_idx))
-        log.info(f"Launching {len(numbered)} jobs")
-        for number, overrides in numbered.items():
-            log.info(f"\t#{number} : {' '.join(filter_overrides(overrides))}")
+        overrides = dict(enumerate(job_overrides, start=initial_job_idx))
+        log.info(f"Launching {len(overrides)} jobs")
+        for number, own in overrides.items():
+            log.info(f"\t#{number} : {' '.join(filter_overrides(own))}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            configs = {number: self._compose(number, overrides) for number, overrides in numbered.items()}
+            configs = {number: self.compose(number, own) for number, own in overrides.items()}
             if not any(_is_ours(config) for config in configs.values()):
                 return [self._run_job(config) for config in configs.values()]
-            found = self._launch_ours(configs, numbered)
+            returned = self._launch_ours(configs, overrides)
         except InputError as error:
             raise CompactHydraException(f"asyncopt: {error}") from error
         except OSError as error:
             raise CompactHydraException(f"asyncopt: {error}; jobs that are done are kept in {folder}") from error
         except KeyboardInterrupt:
-            raise SystemExit(f"asyncopt: stopped; hydra.sweep.dir={folder} goes on with the rest") from None
-        return [found[number] for number in numbered]
+            raise SystemExit(f"asyncopt: stopped; hydra.sweep.dir={folder} resumes the sweep") from None
+        return [returned[number] for number in overrides]
 
-    def _compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
+    def compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
+        """Returns the configuration of a job, Hydra's own part included."""
         config = self.loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
             config.hydra.job.id = number
@@ -77,92 +80,89 @@ class Sweeping:
         return config
 
     def _launch_ours(self, configs: dict[int, DictConfig], overrides: dict[int, Sequence[str]]) -> dict[int, JobReturn]:
-        from asyncopt.engine.progress import SweepLine
-        from asyncopt.sweeps import batching
+        from asyncopt.sweeps.plan import plan
+        from asyncopt.sweeps.progress import SweepLine
 
-        jobs = {number: _job(number, config) for number, config in configs.items()}
-        with_others = [job for job in jobs.values() if not _needs_its_own(configs[job.number])]
-        sweep = batching.look(with_others, self.runs_per_device)
-        alone = [number for number in jobs if number not in sweep.ahead]
+        together = [job(number, config) for number, config in configs.items() if not _needs_its_own(config)]
+        sweep = plan(together, self.runs_per_device)
+        alone = [number for number in configs if number not in sweep.tasks]
         for note in (_summary(sweep, len(alone)), *sweep.notes):
             log.info(note)
         shown = any(_is_ours(config) and config.progress for config in configs.values())
-        with SweepLine(len(jobs), len(sweep.ahead) - len(sweep.unfinished), sweep.num_updates, shown) as line:
-            if self.engine is None:
-                found = {}
-                for part in sweep.parts:
-                    found |= self._run_part(part, jobs, configs, sweep, line)
+        returned = {}
+        with SweepLine(len(configs), len(sweep.finished), sweep.num_updates, shown) as line:
+            if self.engine is not None:
+                returned = self._send(self.engine, sweep, overrides, line)
             else:
-                found = self._send(self.engine, sweep, overrides, line)
+                for batch in sweep.batches:
+                    returned |= self.run_batch(batch, configs, sweep, line)
             for number in alone:
                 line.begin(1)
                 with line.set_aside():
-                    found[number] = self._run_job(configs[number])
-                line.end(found[number].status is JobStatus.COMPLETED)
-        return found
+                    returned[number] = self._run_job(configs[number])
+                line.end(returned[number].status is JobStatus.COMPLETED)
+        return returned
 
-    def _run_part(
-        self, part: "Part", jobs: dict[int, "Job"], configs: dict[int, DictConfig], sweep: "Sweep", line: "SweepLine"
+    def run_batch(
+        self, batch: "Batch", configs: dict[int, DictConfig], sweep: "SweepPlan", line: "SweepLine"
     ) -> dict[int, JobReturn]:
-        """Makes a batch, and then lets each of its jobs run, which finds its results there."""
-        from asyncopt.run import experiment
-        from asyncopt.sweeps import batching
+        """Makes the runs of a batch; then each of its jobs runs, with a task function that has the results."""
+        from asyncopt.sweeps import batches
 
-        waiting = [number for number in part.numbers if sweep.ahead[number].record is None]
+        waiting = [number for number in batch.numbers if number not in sweep.finished]
         line.begin(len(waiting))
         try:
-            ahead = batching.run_part(part, jobs, sweep.ahead, sweep.built, line.update)
+            results = batches.run_batch(batch, sweep, line.update)
         except Exception as error:  # whatever it is, each job gets the chance to fail or succeed by itself
-            log.warning(f"jobs {', '.join(map(str, part.numbers))} could not be run together: {error}")
-            ahead = {number: sweep.ahead[number] if number not in waiting else None for number in part.numbers}
-        found = {}
-        for number in part.numbers:
-            with line.set_aside(), experiment.made_ahead(ahead[number]):
-                found[number] = self._run_job(configs[number])
+            log.warning(f"jobs {', '.join(map(str, batch.numbers))} could not be run together: {error}")
+            results = {}
+        returned = {}
+        for number in batch.numbers:
+            task_function = self.task_function
+            if number in results or number in sweep.finished:
+                task_function = functools.partial(_conclude, sweep, number, results.get(number))
+            with line.set_aside():
+                returned[number] = self._run_job(configs[number], task_function)
             if number in waiting:
-                line.end(found[number].status is JobStatus.COMPLETED)
-            sweep.built.pop(number, None)
-        kept = batching.checkpoint(part, jobs, sweep.ahead)
-        if kept is not None and all(job.status is JobStatus.COMPLETED for job in found.values()):
-            kept.remove()
-        return found
+                line.end(returned[number].status is JobStatus.COMPLETED)
+            sweep.runs.pop(number, None)
+        checkpoint = batches.checkpoint(batch, sweep)
+        if checkpoint is not None and all(job.status is JobStatus.COMPLETED for job in returned.values()):
+            checkpoint.remove()
+        return returned
 
     def _send(
-        self, engine: "Engine", sweep: "Sweep", overrides: dict[int, Sequence[str]], line: "SweepLine"
+        self, engine: "Engine", sweep: "SweepPlan", overrides: dict[int, Sequence[str]], line: "SweepLine"
     ) -> dict[int, JobReturn]:
-        """Sends batches to where the engine has them run, and collects what comes back."""
-        sweep.built.clear()
-        there = dataclasses.replace(self, engine=None, loader=self.hydra_context.config_loader)
+        """Sends batches to where the engine runs them, and collects what comes back."""
+        from asyncopt.sweeps.plan import num_updates
+
+        sweep.runs.clear()
+        remote = dataclasses.replace(self, engine=None, loader=self.hydra_context.config_loader)
         state = Singleton.get_state()
         sent = [
-            _Shipment(
-                there,
-                state,
-                part,
-                {number: list(overrides[number]) for number in part.numbers},
-            )
-            for part in sweep.parts
+            _RemoteBatch(remote, state, batch, {number: list(overrides[number]) for number in batch.numbers})
+            for batch in sweep.batches
         ]
         line.begin(len(sweep.unfinished))
-        found = {}
-        for index, came in engine.run(sent, str(self.config.hydra.sweep.dir)):
-            part = sweep.parts[index]
-            if isinstance(came, BaseException):
-                log.error(f"jobs {', '.join(map(str, part.numbers))} failed where they were sent: {came}")
-                came = {number: _failed(came) for number in part.numbers}
-            found |= came
-            for number in part.numbers:
-                if sweep.ahead[number].record is None:
-                    done = came[number].status is JobStatus.COMPLETED
-                    task = sweep.ahead[number].task
-                    line.update(task.trace.num_updates * len(task.seeds) if done else 0)
+        returned = {}
+        for index, answer in engine.run(sent, str(self.config.hydra.sweep.dir)):
+            numbers = sweep.batches[index].numbers
+            if isinstance(answer, BaseException):
+                log.error(f"jobs {', '.join(map(str, numbers))} failed where they were sent: {answer}")
+                answer = {number: _failed(answer) for number in numbers}
+            returned |= answer
+            for number in numbers:
+                if number not in sweep.finished:
+                    done = answer[number].status is JobStatus.COMPLETED
+                    line.update(num_updates(sweep.tasks[number]) if done else 0)
                     line.end(done)
-        return found
+        return returned
 
-    def _run_job(self, config: DictConfig) -> JobReturn:
+    def _run_job(self, config: DictConfig, task_function: TaskFunction | None = None) -> JobReturn:
         result = run_job(
             hydra_context=self.hydra_context,
-            task_function=self.task_function,
+            task_function=task_function or self.task_function,
             config=config,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
@@ -172,38 +172,50 @@ class Sweeping:
 
 
 @dataclasses.dataclass
-class _Shipment:
-    """A batch on its way to another process: all that is needed to make it there."""
+class _RemoteBatch:
+    """A batch on its way to another process: all that is needed to run it there."""
 
-    sweeping: Sweeping
+    launch: Launch
     state: Any  # Hydra's own
-    part: "Part"
+    batch: "Batch"
     overrides: dict[int, list[str]]  # of each job
 
     def __call__(self) -> dict[int, JobReturn]:
         """Runs the batch, and returns what its jobs return."""
-        from asyncopt.engine.progress import SweepLine
-        from asyncopt.sweeps import batching
+        from asyncopt.sweeps.plan import plan_of
+        from asyncopt.sweeps.progress import SweepLine
 
         Singleton.set_state(self.state)
         setup_globals()
-        sweeping = dataclasses.replace(self.sweeping, loader=cast(ConfigLoader, ComposedOnce(self.sweeping.loader)))
-        configs = {number: sweeping._compose(number, given) for number, given in self.overrides.items()}
-        jobs = {number: _job(number, config) for number, config in configs.items()}
-        sweep = batching.take(self.part, jobs)
-        with SweepLine(len(jobs), len(jobs) - len(sweep.unfinished), sweep.num_updates, show=False) as line:
-            return sweeping._run_part(self.part, jobs, configs, sweep, line)
+        launch = dataclasses.replace(self.launch, loader=cast(ConfigLoader, ComposedOnce(self.launch.loader)))
+        configs = {number: launch.compose(number, own) for number, own in self.overrides.items()}
+        sweep = plan_of(self.batch, {number: job(number, config) for number, config in configs.items()})
+        with SweepLine(len(configs), len(sweep.finished), sweep.num_updates, show=False) as line:
+            return launch.run_batch(self.batch, configs, sweep, line)
 
     def checkpoint(self) -> Any:
-        """Is what submitit asks for when the cluster takes the machine away: the batch begins again elsewhere."""
+        """Returns the same batch: submitit calls this when the cluster takes the machine away, and resubmits it."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
 
 
-def _job(number: int, config: DictConfig) -> "Job":
-    """Returns a job as the planning takes it."""
-    from asyncopt.sweeps.batching import Job
+def _conclude(sweep: "SweepPlan", number: int, result: "tuple[Run, Result] | None", config: DictConfig) -> None:
+    """Is the task function of a job whose results are there: writes them, if they are new, and shows them."""
+    from asyncopt.run import execute
+
+    del config  # the job's task was made of it
+    task, folder = sweep.tasks[number], sweep.jobs[number].folder
+    with execute.hydra_errors():
+        if result is None:
+            execute.conclude_finished(task, folder, sweep.finished[number])
+        else:
+            execute.conclude(task, folder, execute.save(task, folder, *result))
+
+
+def job(number: int, config: DictConfig) -> "Job":
+    """Returns a job as the plan takes it."""
+    from asyncopt.sweeps.plan import Job
 
     task_config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     with _hydra_config(config):
@@ -213,7 +225,7 @@ def _job(number: int, config: DictConfig) -> "Job":
 
 @contextlib.contextmanager
 def _hydra_config(config: DictConfig) -> Iterator[None]:
-    """Lets ``${hydra:...}`` mean this job's."""
+    """Makes ``${hydra:...}`` refer to this job."""
     hydra = HydraConfig.instance()
     before = hydra.cfg
     hydra.cfg = cast(Any, config)  # a copy, as by `set_config`, is not needed
@@ -229,17 +241,16 @@ def _is_ours(config: DictConfig) -> bool:
 
 
 def _needs_its_own(config: DictConfig) -> bool:
-    """Whether a job is none of ours, a real run, or to run in a folder or an environment that a batch does not have."""
+    """Whether a job cannot be in a batch: another application's, a real run, or one with a directory or environment."""
     if not _is_ours(config):
         return True
     return config.runtime is not None or bool(config.hydra.job.chdir) or bool(config.hydra.job.env_set)
 
 
-def _summary(sweep: "Sweep", num_alone: int) -> str:
-    finished = len(sweep.ahead) - len(sweep.unfinished)
-    parts = [f"{finished} finished before", f"{len(sweep.unfinished)} to run together", f"{num_alone} alone"]
+def _summary(sweep: "SweepPlan", num_alone: int) -> str:
+    counts = [f"{len(sweep.finished)} finished before", f"{len(sweep.unfinished)} to run together"]
     reasons = "".join(f"\n\t#{number} alone: {reason}" for number, reason in sweep.alone.items())
-    return f"Plan: {', '.join(parts)}{reasons}"
+    return f"Plan: {', '.join(counts)}, {num_alone} alone{reasons}"
 
 
 def _failed(error: BaseException) -> JobReturn:

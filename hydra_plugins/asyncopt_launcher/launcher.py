@@ -1,4 +1,4 @@
-"""What Hydra finds. It executes this module to see what is offered, so nothing heavy is imported here."""
+"""The launcher as Hydra knows it. Hydra executes this module to see what it offers: nothing heavy is imported here."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from omegaconf import DictConfig
 
 @dataclasses.dataclass
 class VectorizedLauncherConf:
-    """What ``hydra.launcher`` holds.
+    """The settings of ``hydra.launcher``.
 
     Args:
-      runs_per_device: seeds of jobs side by side on one device; null for what suits the size of the model.
-      engine: what sends batches to other processes or machines, see `asyncopt.engines`; null: they run here.
+      runs_per_device: seeds of jobs side by side on one device; null for a number that suits the size of the model.
+      engine: sends batches to other processes or machines, see `asyncopt.sweeps.engines`; null: they run here.
     """
 
     _target_: str = "hydra_plugins.asyncopt_launcher.launcher.VectorizedLauncher"
@@ -34,8 +34,8 @@ ConfigStore.instance().store(
 class VectorizedLauncher(Launcher):
     """Runs jobs that differ only in numbers as one program, and jobs of another application one by one.
 
-    A batch is made first; then each of its jobs begins and ends as under Hydra's basic launcher, with its own folder,
-    configuration, log and callbacks, and finds that its results are there.
+    A batch runs first. Then each of its jobs begins and ends as under Hydra's basic launcher, with its own folder,
+    configuration, log and callbacks, and a task function that has the job's results.
     """
 
     def __init__(self, runs_per_device: int | None = None, engine: Any = None) -> None:
@@ -43,26 +43,26 @@ class VectorizedLauncher(Launcher):
         self.engine = engine
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Is called by Hydra before the sweeper looks at the jobs."""
+        """Keeps what Hydra hands over, before its sweeper reads the jobs."""
         self.hydra_context = dataclasses.replace(hydra_context)  # as it is now
         self.task_function = task_function
         self.config = config
         self.sweepers_context = hydra_context
-        self._keep_what_is_composed()
+        self._compose_once()
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs one job for each list of overrides, and returns what each returned."""
         from hydra_plugins.asyncopt_launcher import _core
 
-        sweep = _core.Sweeping(
+        launch = _core.Launch(
             self.hydra_context, self.loader, self.task_function, self.config, self.runs_per_device, self.engine
         )
         try:
-            return sweep.launch(job_overrides, initial_job_idx)
+            return launch.launch(job_overrides, initial_job_idx)
         finally:
-            self._keep_what_is_composed()  # anew for the next batch
+            self._compose_once()  # anew for the next batch
 
-    def _keep_what_is_composed(self) -> None:
+    def _compose_once(self) -> None:
         from hydra_plugins.asyncopt_launcher._composed import ComposedOnce
 
         self.loader = cast(ConfigLoader, ComposedOnce(self.hydra_context.config_loader))

@@ -1,7 +1,9 @@
 import collections
+import dataclasses
 import re
 import subprocess
 import sys
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -14,7 +16,8 @@ from jaxtyping import Array, PyTree
 
 import asyncopt
 from asyncopt import InputError, traces
-from asyncopt.engine import loop
+from asyncopt.engine import ApamProbe, loop
+from asyncopt.engine.state import Inputs, Schedule, Stops
 from asyncopt.problems import data
 from asyncopt.traces import Trace
 
@@ -209,19 +212,23 @@ def test_one_compilation_serves_all_traces_of_one_length(digits):
     assert traced["loss"] == 2
 
 
-@pytest.mark.parametrize("record_bounds", [True, False])
-@pytest.mark.parametrize("optimizer", [asyncopt.apam(0.02), optax.adam(0.01)], ids=["apam", "adam"])
-def test_the_history_is_updated_in_place(digits, optimizer, record_bounds):
+@pytest.mark.parametrize(
+    ("optimizer", "probes"),
+    [(asyncopt.apam(0.02), (ApamProbe(),)), (asyncopt.apam(0.02), ()), (optax.adam(0.01), ())],
+    ids=["apam and its bounds", "apam", "adam"],
+)
+def test_the_history_is_updated_in_place(digits, optimizer, probes):
     """XLA copies a buffer that is read after it is written; a copy of the history in each update would be slow."""
     slots = asyncopt.engine.plan(traces.uniform(100, 20))
     batch_keys = loop.batch_keys(jax.random.key(0), jnp.arange(100))
-    schedule = loop.Schedule(*(jnp.asarray(x, jnp.int32) for x in (slots.read_slot, slots.write_slot, slots.read_slot)))
-    state = loop.start(optimizer, jnp.zeros((65, 10)), slots.capacity, None, record_bounds)
+    schedule = Schedule(*(jnp.asarray(x, jnp.int32) for x in (slots.read_slot, slots.write_slot, slots.read_slot)))
+    state = loop.start(optimizer, jnp.zeros((65, 10)), slots.capacity, None, probes)
     zero = jnp.asarray(0, jnp.int32)
     lowered = loop.advance_one.lower(
-        loop.Inputs(digits, optimizer, schedule, batch_keys),
+        probes,
+        Inputs(digits, optimizer, schedule, batch_keys),
         state,
-        loop.Stops(zero, zero, jnp.array([100], jnp.int32), jnp.array([True])),
+        Stops(zero, zero, jnp.array([100], jnp.int32), jnp.array([True])),
     )
     program = lowered.compile().compiled.as_text()
     shape = re.escape(f"f64[{slots.capacity},65,10]")
@@ -332,9 +339,82 @@ def test_bound_terms_against_their_definitions(digits):
     assert (np.diff(result.bound_terms["scaled_momentum_sum"]) > 0).all()
 
 
-@pytest.mark.parametrize("optimizer", [optax.sgd(0.1), optax.adam(0.1), asyncopt.scale_by_apam()])
-def test_no_bound_terms_without_apam(digits, optimizer):
-    assert asyncopt.replay(digits, optimizer, traces.synchronous(2)).bound_terms is None
+def halved(inner):
+    """A wrapper as in the documentation: its state is that of the optimizer inside, its steps are not."""
+
+    def update(gradients, state, params=None, **extra):
+        updates, state = inner.update(gradients, state, params, **extra)
+        return jax.tree.map(lambda u: u / 2, updates), state
+
+    return optax.GradientTransformationExtraArgs(inner.init, update)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.sgd(0.1),
+        optax.adam(0.1),
+        asyncopt.scale_by_apam(),
+        optax.chain(asyncopt.apam(0.1), optax.scale(0.1)),
+        halved(asyncopt.apam(0.1)),
+        asyncopt.optim.drop_stale(asyncopt.apam(0.1), 3),
+    ],
+    ids=["sgd", "adam", "scale_by_apam", "chain", "halved", "drop_stale"],
+)
+def test_no_bound_terms_where_the_steps_may_not_be_those_of_apam(digits, optimizer):
+    assert asyncopt.replay(digits, optimizer, traces.synchronous(2), record_bounds=True).bound_terms is None
+
+
+def test_a_probe_is_told_where_the_state_of_apam_is(digits):
+    """A chain that does not change the steps; whoever builds it knows."""
+    chain = optax.chain(optax.identity(), asyncopt.apam(0.1))
+    probe = ApamProbe(lambda state: state[1])
+    terms = asyncopt.replay(digits, chain, traces.uniform(50, 3), probes=[probe]).bound_terms
+    expected = asyncopt.replay(digits, asyncopt.apam(0.1), traces.uniform(50, 3)).bound_terms
+    assert list(terms) == list(expected)
+    for name, values in terms.items():
+        np.testing.assert_allclose(values, expected[name], rtol=1e-12)
+    with pytest.raises(InputError, match="need an ApamState, found the state tuple"):
+        asyncopt.replay(digits, chain, traces.synchronous(2), probes=[ApamProbe()])
+
+
+class DriftColumns(NamedTuple):
+    largest_drift: jax.Array
+    updates: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class LargestDrift:
+    """A probe of one's own: the largest distance of a read from the newest iterate, and the number of updates."""
+
+    def init(self, params, optimizer_state):
+        del params, optimizer_state
+        return DriftColumns(jnp.zeros(()), jnp.zeros(()))
+
+    def observe(self, terms, k, before, stale, gradient):
+        del gradient
+        distance = optax.tree.norm(jax.tree.map(lambda x, y: x - y, before.params, stale))
+        return DriftColumns(jnp.maximum(terms.largest_drift, distance), terms.updates + (k >= 0))
+
+    def evaluate(self, terms, state):
+        del state
+        return terms
+
+
+@pytest.mark.parametrize("how", ["one", "seeds", "exact"])
+def test_a_probe_of_ones_own_records_beside_that_of_apam(digits, how):
+    trace = traces.uniform(60, 6)
+    arguments = {"one": {}, "seeds": {"seeds": [0, 1]}, "exact": {"exact": True}}[how]
+    result = asyncopt.replay(digits, asyncopt.apam(0.1), trace, probes=[LargestDrift()], eval_every=1, **arguments)
+    drift, largest = result.drift, result.bound_terms["largest_drift"]
+    np.testing.assert_allclose(largest, np.sqrt(np.maximum.accumulate(drift, axis=-1)), rtol=1e-12)
+    np.testing.assert_array_equal(result.bound_terms["updates"][..., -1], 60)
+    assert "scale_l1" in result.bound_terms
+
+
+def test_two_probes_cannot_record_one_column(digits):
+    with pytest.raises(InputError, match="expected each name once"):
+        asyncopt.replay(digits, optax.sgd(0.1), traces.synchronous(2), probes=[LargestDrift(), LargestDrift()])
 
 
 def test_optimizer_is_told_delay_and_stale_params():

@@ -1,26 +1,30 @@
+import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
-from omegaconf import OmegaConf
 
 import asyncopt
 from asyncopt import InputError
 from asyncopt.files import atomic, records
 
 
+FACTS = {"trace": {"mean_square_delay": 1.5}, "problem": {"optimum": None}, "labels": {"method": "APAM"}}
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "a"
-    problem = asyncopt.problems.quadratic(3)
-    trace = asyncopt.traces.cluster(20, 3)
-    result = asyncopt.replay(problem, asyncopt.apam(0.1), trace, seeds=[4, 2], eval_every=5)
-    config = OmegaConf.create({"trace": {"kind": "cluster", "means": [1, 2]}, "optimizer": {"rate": 0.1}})
-    return folder, records.save_run(folder, config, problem, trace, result), trace
+    config = {"trace": {"kind": "cluster", "means": [1, 2]}, "optimizer": {"rate": 0.1}}
+    metrics = pd.DataFrame({"seed": [4, 4, 2, 2], "step": [0, 5, 0, 5], "gap": [1.0, 0.5, 1.0, np.inf]})
+    record = records.Record(config, metrics, {**FACTS, "staleness": {"label": "0", "settings": ["num_workers"]}})
+    records.save(folder, record)
+    return folder, record
 
 
 def test_what_is_saved_is_what_is_loaded(saved):
-    folder, record, _ = saved
+    folder, record = saved
     loaded = records.load_run(folder)
     pd.testing.assert_frame_equal(loaded.metrics, record.metrics)
     assert loaded.summary == record.summary
@@ -29,14 +33,24 @@ def test_what_is_saved_is_what_is_loaded(saved):
 
 
 def test_one_table_of_all_runs(saved):
-    folder, record, trace = saved
+    folder, record = saved
     table = asyncopt.load_runs(folder.parent)
     assert len(table) == len(record.metrics)
     assert set(table["run"]) == {"a"}
     assert set(table["optimizer.rate"]) == {0.1}
     assert set(table["trace.means"]) == {"[1, 2]"}
-    assert set(table["summary.trace.mean_square_delay"]) == {trace.mean_square_delay}
-    assert table["time"].max() == trace.time[-1]
+    assert set(table["summary.trace.mean_square_delay"]) == {1.5}
+    assert set(table["summary.labels.method"]) == {"APAM"}
+    assert set(table["summary.staleness.settings"]) == {'["num_workers"]'}
+
+
+def test_a_run_of_an_earlier_version_is_left_out_with_what_to_do(saved, tmp_path):
+    shutil.copytree(saved[0], tmp_path / "run")
+    facts = json.loads((tmp_path / "run" / records.SUMMARY).read_text())
+    del facts["labels"]
+    (tmp_path / "run" / records.SUMMARY).write_text(json.dumps(facts))
+    with pytest.raises(InputError, match="summary.json: no labels, expected a run of this version; run it again"):
+        records.load_run(tmp_path / "run")
 
 
 @pytest.mark.parametrize("name", [records.CONFIG, records.METRICS, records.SUMMARY])

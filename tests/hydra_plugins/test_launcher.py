@@ -21,8 +21,8 @@ import asyncopt
 from asyncopt import __main__ as main_module
 from asyncopt.__main__ import CONFIG_FOLDER
 from asyncopt.engine import loop
-from asyncopt.run import experiment
-from asyncopt.sweeps import batching
+from asyncopt.run import execute
+from asyncopt.sweeps import batches, plan
 from hydra_plugins.asyncopt_launcher import _core
 from hydra_plugins.asyncopt_launcher._composed import ComposedOnce
 from tests.hydra_plugins import seen
@@ -173,7 +173,7 @@ def jobs_of(folder, settings):
         values = [override for override in overrides if "." in override]
         config = copy.deepcopy(configured(*(override for override in overrides if override not in values)))
         config.merge_with_dotlist(values)
-        jobs[number] = batching.Job(number, config, folder / str(number))
+        jobs[number] = plan.Job(number, config, folder / str(number))
     return jobs
 
 
@@ -201,7 +201,7 @@ def test_a_batch_that_fails_leaves_its_jobs_to_themselves(sweep_in_process, monk
 
     warned = []
     monkeypatch.setattr(_core.log, "warning", warned.append)
-    monkeypatch.setattr(batching, "replay_batch", no_memory)
+    monkeypatch.setattr(batches, "replay_batch", no_memory)
     with sweep_in_process("trace.num_updates=60", "trace.max_delay=2,3") as sweep:
         assert [job.status for job in sweep.returns[0]] == [JobStatus.COMPLETED] * 2
         assert len(asyncopt.load_runs(sweep.temp_dir)["run"].unique()) == 2
@@ -229,7 +229,7 @@ def test_refuses_no_runs_at_all_on_a_device(tmp_path, command_lines):
 def test_one_compilation_for_delays_steps_and_seeds(tmp_path, monkeypatch):
     traced = []
     advance = loop.advance
-    monkeypatch.setattr(engine, "advance", lambda *arguments: traced.append(True) or advance(*arguments))
+    monkeypatch.setattr(loop, "advance", lambda *arguments: traced.append(True) or advance(*arguments))
     jax.clear_caches()
     settings = [
         ("trace.num_updates=40", "seeds=8", f"trace.max_delay={delay}", f"optimizer.learning_rate={step}")
@@ -237,39 +237,35 @@ def test_one_compilation_for_delays_steps_and_seeds(tmp_path, monkeypatch):
         for step in (0.1, 0.2, 0.4, 0.8)
     ]
     jobs = jobs_of(tmp_path, settings)
-    sweep = batching.look(list(jobs.values()))
-    assert len(sweep.parts) > 4
-    for part in sweep.parts:
-        made = batching.run_part(part, jobs, sweep.ahead, sweep.built, lambda updates: None)
-        assert all(ahead.made is not None for ahead in made.values())
+    sweep = plan.plan(list(jobs.values()))
+    assert len(sweep.batches) > 4
+    for batch in sweep.batches:
+        assert set(batches.run_batch(batch, sweep, lambda updates: None)) == set(batch.numbers)
     assert 1 <= len(traced) <= 2
 
 
-def test_parts_do_not_depend_on_what_is_finished(tmp_path):
+def test_batches_do_not_depend_on_what_is_finished(tmp_path):
     settings = [(f"trace.max_delay={delay}", "trace.num_updates=50") for delay in range(20)]
     jobs = jobs_of(tmp_path, settings)
-    before = batching.look(list(jobs.values()))
+    before = plan.plan(list(jobs.values()))
     for number in (0, 7, 19):
-        experiment.run(jobs[number].config, jobs[number].folder)
-    after = batching.look(list(jobs.values()))
-    assert after.parts == before.parts
+        execute.run(jobs[number].config, jobs[number].folder)
+    after = plan.plan(list(jobs.values()))
+    assert after.batches == before.batches
     assert set(before.unfinished) - set(after.unfinished) == {0, 7, 19}
 
 
-def test_parts_are_cut_to_memory_and_the_plan_says_so(tmp_path, monkeypatch):
+def test_batches_are_cut_to_memory_and_the_plan_says_so(tmp_path, monkeypatch):
     jobs = jobs_of(tmp_path, [(f"trace.max_delay={delay}", "trace.num_updates=50") for delay in range(20)])
-    roomy = batching.look(list(jobs.values()))
+    roomy = plan.plan(list(jobs.values()))
     assert not any("memory" in note for note in roomy.notes)
-    experiment_ = roomy.built[0]
-    size = batching.batch.bytes_a_lane(
-        batching.run_of(experiment_), roomy.ahead[0].task.replay_settings, roomy.parts[0].capacity
-    )
-    monkeypatch.setattr(batching.memory, "available_bytes", lambda device: 13 * size)
-    tight = batching.look(list(jobs.values()))
+    size = plan.batch.bytes_a_lane(roomy.runs[0], roomy.tasks[0].measured, roomy.batches[0].capacity)
+    monkeypatch.setattr(plan.memory, "available_bytes", lambda device: 13 * size)
+    tight = plan.plan(list(jobs.values()))
     assert tight.notes == [
         "20 jobs, 40 runs of 50 updates: one program, 7 batches of up to 6 runs, as many as memory takes"
     ]
-    assert [len(part.numbers) for part in tight.parts] == [3, 3, 3, 3, 3, 3, 2]
+    assert [len(batch.numbers) for batch in tight.batches] == [3, 3, 3, 3, 3, 3, 2]
 
 
 def test_regularisation_is_an_input_and_shapes_are_not(tmp_path):
@@ -282,13 +278,13 @@ def test_regularisation_is_an_input_and_shapes_are_not(tmp_path):
         ("problem=logistic", "data=breast_cancer", "problem.l2=0.1", "optimizer.bias_correction=true"),
     ]
     jobs = jobs_of(tmp_path, [(*setting, "trace.num_updates=60") for setting in settings])
-    sweep = batching.look(list(jobs.values()))
+    sweep = plan.plan(list(jobs.values()))
     jax.config.update("jax_enable_x64", True)
-    assert [part.numbers for part in sweep.parts] == [(0, 1), (2,), (3,), (4,), (5,), (6,)]
+    assert [batch.numbers for batch in sweep.batches] == [(0, 1), (2,), (3,), (4,), (5,), (6,)]
     for number in (0, 1):
-        experiment.run(jobs[number].config, jobs[number].folder)
-    made = batching.run_part(sweep.parts[0], jobs, sweep.ahead, sweep.built, lambda updates: None)
+        execute.run(jobs[number].config, jobs[number].folder)
+    results = batches.run_batch(sweep.batches[0], sweep, lambda updates: None)
     for number in (0, 1):
         alone = pd.read_parquet(jobs[number].folder / "metrics.parquet")
-        together = made[number].made[1]
+        _, together = results[number]
         np.testing.assert_allclose(np.ravel(together.gap), alone["gap"], rtol=1e-10, atol=1e-14)

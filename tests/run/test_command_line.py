@@ -261,11 +261,11 @@ def test_bad_input_gets_a_line_not_a_traceback(overrides, message, tmp_path, com
 @pytest.mark.parametrize("trace", ["constant", "uniform", "pareto", "geometric", "cyclic", "cluster"])
 def test_one_rule_of_staleness_for_all_kinds_of_trace(trace):
     from asyncopt.__main__ import CONFIG_FOLDER
-    from asyncopt.run import experiment
+    from asyncopt.run import task
 
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         config = hydra.compose("config", [f"trace={trace}", "staleness=K**0.5", "trace.num_updates=10000"])
-    made = experiment.build(config).trace
+    made = task.prepare(config).trace
     assert made.mean_delay == pytest.approx(50 if trace == "uniform" else 100, rel=0.05 if trace != "pareto" else 0.3)
     assert (made.max_delay == 100) == (trace in ("constant", "uniform", "cyclic"))
 
@@ -304,11 +304,11 @@ def test_a_comparison_and_its_report(tmp_path, quickly, capsys):
 def test_rounds_step_once_with_the_mean_of_all_workers():
     """Synchronous AMSGrad as configured is AMSGrad with mini-batches that many times as large, on the digits."""
     from asyncopt.__main__ import CONFIG_FOLDER
-    from asyncopt.run import experiment
+    from asyncopt.run import build, task
 
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         config = hydra.compose("config", ["+method=synchronous_amsgrad", "trace.num_workers=4", "trace.num_updates=40"])
-    made = experiment.build(config)
+    made = build.build(task.prepare(config))
     result = asyncopt.replay(made.problem, made.optimizer, made.trace, seed=3, eval_every=1)
     problem, key = made.problem, jax.random.key(3)
     optimizer = asyncopt.apam(0.5 / np.sqrt(40))

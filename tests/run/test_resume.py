@@ -10,7 +10,7 @@ import pytest
 
 from asyncopt.__main__ import CONFIG_FOLDER
 from asyncopt.files import atomic, records
-from asyncopt.run import experiment
+from asyncopt.run import execute
 
 
 def configured(*overrides):
@@ -28,22 +28,22 @@ def same_environment(monkeypatch):
 @pytest.fixture
 def replays(monkeypatch):
     """The runs that were made and not found."""
-    made, replay = [], experiment.replay
-    monkeypatch.setattr(experiment, "replay", lambda *a, **k: made.append(a) or replay(*a, **k))
+    made, replay = [], execute.replay
+    monkeypatch.setattr(execute, "replay", lambda *a, **k: made.append(a) or replay(*a, **k))
     return made
 
 
 def test_the_same_run_is_not_made_again(tmp_path, replays, capsys):
-    experiment.run(configured(), tmp_path)
+    execute.run(configured(), tmp_path)
     first = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()}
     table = capsys.readouterr().out
-    experiment.run(configured("trace.num_updates=60", "progress=true"), tmp_path)
+    execute.run(configured("trace.num_updates=60", "progress=true"), tmp_path)
     assert len(replays) == 1
     assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()} == first
     said = capsys.readouterr().out
     assert "finished before, and not run again (force=true runs it)" in said
     assert table in said
-    experiment.run(configured("trace.num_updates=60", "plot=true"), tmp_path)
+    execute.run(configured("trace.num_updates=60", "plot=true"), tmp_path)
     assert len(replays) == 1
     assert (tmp_path / "curve.png").exists()
 
@@ -53,18 +53,18 @@ def test_the_same_run_is_not_made_again(tmp_path, replays, capsys):
     ["optimizer.learning_rate=0.25", "trace.max_delay=3", "seeds=[0,2]", "eval_every=10", "force=true"],
 )
 def test_another_run_is_made(tmp_path, replays, override):
-    experiment.run(configured(), tmp_path)
-    experiment.run(configured("trace.num_updates=60", override), tmp_path)
+    execute.run(configured(), tmp_path)
+    execute.run(configured("trace.num_updates=60", override), tmp_path)
     assert len(replays) == 2
 
 
 @pytest.mark.parametrize("name", ["metrics.parquet", "summary.json", "config.yaml"])
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:50])])
 def test_a_damaged_run_is_made_again(tmp_path, replays, name, damage):
-    experiment.run(configured(), tmp_path)
+    execute.run(configured(), tmp_path)
     whole = (tmp_path / "metrics.parquet").read_bytes()
     damage(tmp_path / name)
-    experiment.run(configured(), tmp_path)
+    execute.run(configured(), tmp_path)
     assert len(replays) == 2
     assert (tmp_path / "metrics.parquet").read_bytes() == whole
 
@@ -73,11 +73,11 @@ def test_files_and_code_count(tmp_path, replays, monkeypatch):
     delays = tmp_path / "delays.csv"
     delays.write_text("0\n1\n0\n")
     config = configured("trace=file", f"trace.path={delays}", "problem.noise=0.5")
-    experiment.run(config, tmp_path / "run")
+    execute.run(config, tmp_path / "run")
     delays.write_text("0\n1\n2\n")
-    experiment.run(config, tmp_path / "run")
+    execute.run(config, tmp_path / "run")
     monkeypatch.setattr(resume, "source", lambda: "edited")
-    experiment.run(config, tmp_path / "run")
+    execute.run(config, tmp_path / "run")
     assert len(replays) == 3
 
 

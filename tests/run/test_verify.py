@@ -9,7 +9,7 @@ import pytest
 from asyncopt import InputError, traces
 from asyncopt.__main__ import CONFIG_FOLDER
 from asyncopt.files import npz, records
-from asyncopt.run import experiment, verification
+from asyncopt.run import execute, verification
 from asyncopt.runtime import recording
 
 
@@ -33,7 +33,7 @@ def recorded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recorded")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PJRT_NPROC", "1")
-        experiment.run(configured("runtime.reads=blocks", "runtime.num_blocks=3", "seeds=[5]"), folder)
+        execute.run(configured("runtime.reads=blocks", "runtime.num_blocks=3", "seeds=[5]"), folder)
     return folder
 
 
@@ -54,7 +54,7 @@ def test_its_replay_is_the_run(recorded, capsys):
 
 def test_the_replay_of_its_trace_file_agrees(recorded, tmp_path):
     config = composed("trace=file", f"trace.path={recorded / 'trace.npz'}", "seeds=[5]")
-    experiment.run(config, tmp_path)
+    execute.run(config, tmp_path)
     replayed, real = (records.load_run(folder).metrics for folder in (tmp_path, recorded))
     for column in ("objective", "average_objective", "drift", "time"):
         np.testing.assert_allclose(replayed[column], real[column], rtol=1e-9, atol=1e-12)
@@ -137,16 +137,16 @@ def test_refuses_what_is_no_recorded_run(recorded, tmp_path, capsys):
 )
 def test_bad_input(overrides, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        experiment.run(configured(*overrides), tmp_path)
+        execute.run(configured(*overrides), tmp_path)
 
 
 def test_a_recorded_trace_is_not_replayed_out_of_nothing(tmp_path):
     with pytest.raises(InputError, match="trace: trace=recorded is of real runs, expected runtime=threads"):
-        experiment.run(composed("trace=recorded"), tmp_path)
+        execute.run(composed("trace=recorded"), tmp_path)
 
 
 def test_rounds_from_the_command_line(tmp_path):
     rounds = ["+handling=buffer_updates", "handling.size=3", "handling.exponent=0.0", "trace.num_updates=81"]
-    experiment.run(configured("runtime.synchronous=true", *rounds), tmp_path)
+    execute.run(configured("runtime.synchronous=true", *rounds), tmp_path)
     assert records.load_run(tmp_path).summary["trace"]["max_delay"] == 0
     assert verification.verify(tmp_path).differs_at is None

@@ -1,0 +1,120 @@
+"""What the convergence bounds of APAM need to know of a run."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from asyncopt.checks import InputError
+from asyncopt.engine import measure
+from asyncopt.engine.state import LoopState
+from asyncopt.optim import ApamState
+
+
+class ApamTerms(NamedTuple):
+    """Sums and maxima over the updates so far.
+
+    m, v̂, V = √v̂ + ε, α as in `asyncopt.optim.apam`; g the (stale) gradient.
+    """
+
+    scaled_momentum_sum: Float[Array, ""]  # Σ_k α_k Σ_i m_{k,i}² / V_{k,i}
+    scaled_gradient_sum: Float[Array, ""]  # Σ_k ‖g_k / V_{k-1}‖², inf while ε = 0 and a V is zero
+    scaled_momentum_max: Float[Array, ""]  # max_k ‖m_k / V_k‖
+    gradient_max: Float[Array, ""]  # max_k ‖g_k‖_∞
+
+
+class ApamColumns(NamedTuple):
+    """What is recorded at an evaluation after K updates: `ApamTerms`, and what depends on the last update alone."""
+
+    scaled_momentum_sum: Float[Array, ""]
+    scaled_gradient_sum: Float[Array, ""]
+    scaled_momentum_max: Float[Array, ""]
+    gradient_max: Float[Array, ""]
+    scale_l1: Float[Array, ""]  # Σ_i V_{K,i}
+    momentum_l1: Float[Array, ""]  # ‖m_K‖_1
+    step_size: Float[Array, ""]  # α_K
+
+
+def _itself(state: Any) -> Any:
+    return state
+
+
+@dataclasses.dataclass(frozen=True)
+class ApamProbe:
+    """Records what the bounds in ``docs/theory.md`` need.
+
+    Args:
+      state_of: returns the `ApamState` in the optimizer's state; default: the optimizer's state is one. The bounds hold
+        for the update that this state describes: what comes after APAM must not change its steps.
+    """
+
+    state_of: Callable[[PyTree], ApamState] = _itself
+
+    def init(self, params: PyTree, optimizer_state: PyTree) -> ApamTerms:
+        """See `asyncopt.engine.probes.Probe`."""
+        state = self.state_of(optimizer_state)
+        if not isinstance(state, ApamState):
+            raise InputError(f"the bounds of APAM need an ApamState, found the state {type(state).__name__}")
+        if jax.tree.structure(state.amsgrad.mu) != jax.tree.structure(params):
+            raise InputError("the bounds of APAM need one ApamState for all parameters, found one for part of them")
+        dtype = measure.drift(params, params).dtype
+        return ApamTerms(*(jnp.zeros((), dtype) for _ in ApamTerms._fields))
+
+    def observe(
+        self, terms: ApamTerms, k: Int[Array, ""], before: LoopState, stale: PyTree, gradient: PyTree
+    ) -> ApamTerms:
+        """See `asyncopt.engine.probes.Probe`."""
+        del k, stale
+        state = self.state_of(before.optimizer_state)
+        terms = _add_step(terms, state)
+        dtype = terms.gradient_max.dtype
+        scaled = _sum(lambda g, v: _ratio(g, v) ** 2, gradient, _scale(state)).astype(dtype)
+        largest = jax.tree.reduce(jnp.maximum, jax.tree.map(lambda g: jnp.max(jnp.abs(g)), gradient))
+        return terms._replace(
+            scaled_gradient_sum=terms.scaled_gradient_sum + scaled,
+            gradient_max=jnp.maximum(terms.gradient_max, largest.astype(dtype)),
+        )
+
+    def evaluate(self, terms: ApamTerms, state: LoopState) -> ApamColumns:
+        """See `asyncopt.engine.probes.Probe`."""
+        last = self.state_of(state.optimizer_state)
+        return ApamColumns(
+            *_add_step(terms, last),
+            optax.tree.sum(_scale(last)),
+            optax.tree.sum(jax.tree.map(jnp.abs, last.amsgrad.mu)),
+            last.step_size,
+        )
+
+
+def _add_step(terms: ApamTerms, state: ApamState) -> ApamTerms:
+    """Returns the terms with what the update that left ``state`` adds through its step; before the first, nothing.
+
+    The loop calls this one update late, on the state that it carries. Were it to look at moments in the update
+    that makes them, XLA would fuse and round that update differently, and measuring would change the run.
+    """
+    momentum, scale = state.amsgrad.mu, _scale(state)
+    dtype = terms.gradient_max.dtype
+    square_sum = _sum(lambda m, v: m * _ratio(m, v), momentum, scale).astype(dtype)
+    size = jnp.sqrt(_sum(lambda m, v: _ratio(m, v) ** 2, momentum, scale)).astype(dtype)
+    return terms._replace(
+        scaled_momentum_sum=terms.scaled_momentum_sum + state.step_size.astype(dtype) * square_sum,
+        scaled_momentum_max=jnp.maximum(terms.scaled_momentum_max, size),
+    )
+
+
+def _scale(state: ApamState) -> PyTree:
+    return jax.tree.map(lambda v: jnp.sqrt(v) + state.eps.astype(v.dtype), state.amsgrad.nu_max)
+
+
+def _sum(term: Callable[..., Array], *trees: PyTree) -> Float[Array, ""]:
+    """Returns the sum of ``term`` over all coordinates."""
+    return optax.tree.sum(jax.tree.map(lambda *leaves: jnp.sum(term(*leaves)), *trees))
+
+
+def _ratio(numerator: Array, scale: Array) -> Array:
+    """Returns numerator / scale with 0 / 0 := 0."""
+    return jnp.where(numerator == 0, 0, numerator / scale)

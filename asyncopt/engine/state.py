@@ -1,0 +1,64 @@
+"""What the compiled loop is given, what it carries from update to update, and what it returns: all as pytrees."""
+
+from typing import Any, NamedTuple
+
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+
+from asyncopt.problems import Problem
+
+
+class Schedule(NamedTuple):
+    """The trace and its plan as the loop takes them, int32."""
+
+    read_slot: Int[Array, " K"] | Int[Array, "K B"]  # with the slot of each block where reads are inconsistent
+    write_slot: Int[Array, " K"]
+    delay: Int[Array, " K"]
+
+
+class Inputs(NamedTuple):
+    """All that the loop is given and does not change."""
+
+    problem: Problem
+    optimizer: optax.GradientTransformationExtraArgs
+    schedule: Schedule
+    batch_keys: Key[Array, " K"]  # of the mini-batch of each update
+
+
+class Stops(NamedTuple):
+    """How far to go, and where to evaluate on the way."""
+
+    made: Int[Array, ""]  # int32, updates made before
+    evaluated: Int[Array, ""]  # int32, updates made when the run was last evaluated
+    stops: Int[Array, " E"]  # int32, non-decreasing
+    wanted: Bool[Array, " E"]  # whether to evaluate there; else the evaluation is all zeros
+
+
+class LoopState(NamedTuple):
+    """All that a run carries from one update to the next."""
+
+    params: PyTree  # x_k, iterate k
+    optimizer_state: PyTree
+    history: PyTree  # like params, each leaf with a leading axis of slots; of another dtype if asked for
+    average: PyTree  # mean of iterates 0..k - 1, float32 at least
+    drift_sum: Float[Array, ""]  # Σ ‖x_k - y_k‖² since the last evaluation
+    diverged_at: Int[Array, ""]  # first update that gave a non-finite iterate, or -1
+    probe_terms: tuple[PyTree, ...]  # of each probe, non-negative scalars
+
+
+class Evaluation(NamedTuple):
+    """What is known of a run at one evaluation; once collected, there is a leading axis of evaluations."""
+
+    objective: Float[Array, ""]  # F(x_k)
+    grad_norm_sq: Float[Array, ""]  # ‖∇F(x_k)‖²
+    average_objective: Float[Array, ""]  # F(x̄_k)
+    drift: Float[Array, ""]  # mean ‖x_k - y_k‖² over the updates since the evaluation before
+    metrics: dict[str, Array]
+    probed: tuple[Any, ...]  # a NamedTuple of scalars for each probe
+
+
+class Marks(NamedTuple):
+    """What an evaluation changes in the state of a run."""
+
+    drift_sum: Float[Array, ""]
+    diverged_at: Int[Array, ""]

@@ -1,0 +1,74 @@
+"""From a task to a run: the objects that a configuration names."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import optax
+
+from asyncopt.checks import InputError
+from asyncopt.engine import Run
+from asyncopt.engine.probes import chosen
+from asyncopt.optim import parametric, step_size
+from asyncopt.problems import Problem
+from asyncopt.run.task import Task, constructor, errors_of
+
+
+def build(task: Task) -> Run:
+    """Makes the problem, the optimizer and the probes of a task.
+
+    Raises:
+      InputError: if one of them refuses its settings; the message starts with the config group.
+    """
+    settings = task.settings
+    if settings["constraint"] is not None and "constraint" not in settings["problem"]:
+        raise InputError(f"problem: {settings['problem']['_target_']} takes no constraint, expected constraint=null")
+    problem = _problem(json.dumps(settings["problem"]), settings["precision"])
+    given = dict(settings["optimizer"])
+    objects: dict[str, Any] = {}
+    if "constraint" in given:
+        # The problem's own object: F* and the steps must be about the same set.
+        objects["constraint"] = getattr(problem, "constraint", None)
+        del given["constraint"]
+    elif settings["constraint"] is not None:
+        raise InputError(f"optimizer: {given['_target_']} keeps no constraint, expected optimizer=apam")
+    with errors_of("optimizer"):
+        alpha, schedule = given.pop("learning_rate"), given.pop("schedule")
+        objects["learning_rate"] = step_size(schedule, alpha, task.trace.num_updates)
+        make = constructor("optimizer", given)
+        optimizer = parametric(make.func, **make.keywords, **objects)
+    if settings["handling"] is not None:
+        wrap = constructor("handling", settings["handling"])
+        with errors_of("handling"):
+            wrap(optimizer)  # for its checks, so that what it refuses is not blamed on the optimizer
+        handled = _Handled(make.func, wrap.func, tuple(sorted(wrap.keywords.items())))
+        optimizer = parametric(handled, **make.keywords, **objects)
+    return Run(problem, optimizer, task.trace, task.seeds, chosen(optimizer, settings["record_bounds"], ()))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Handled:
+    """A constructor of an optimizer in a wrapper; equal ones share a compilation."""
+
+    base: Callable[..., optax.GradientTransformation]
+    wrapper: Callable[..., optax.GradientTransformation]
+    settings: tuple[tuple[str, Any], ...]  # of the wrapper
+
+    def __call__(self, **base_settings: Any) -> optax.GradientTransformation:
+        return self.wrapper(self.base(**base_settings), **dict(self.settings))
+
+
+@functools.lru_cache(maxsize=1)
+def _problem(settings: str, precision: str) -> Problem:
+    """Makes a problem from its configuration in JSON. A sweep's next job with the same one need not read data again.
+
+    Args:
+      settings: the settings of the problem, data included.
+      precision: precision of its arrays. JAX is set to it already; here it is a part of the cache's key.
+    """
+    del precision
+    make = constructor("problem", json.loads(settings))
+    with errors_of("problem"):
+        return make()

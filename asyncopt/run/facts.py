@@ -1,0 +1,150 @@
+"""What is written of a run: the measurements, the facts about it, and the labels that reports show.
+
+Reports read the labels. They never look at the names of classes and functions in a configuration.
+"""
+
+import dataclasses
+import platform
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from hydra.utils import get_object
+
+from asyncopt import traces
+from asyncopt.engine import Result, Run
+from asyncopt.files import fingerprints
+from asyncopt.run import staleness
+from asyncopt.run.task import Task
+from asyncopt.traces import Trace
+
+
+def metrics(result: Result) -> pd.DataFrame:
+    """Returns the measurements of a run, one row for each seed and evaluation."""
+    columns = {
+        "objective": result.objective,
+        "gap": result.gap,
+        "grad_norm_sq": result.grad_norm_sq,
+        "average_objective": result.average_objective,
+        "average_gap": result.average_gap,
+        "drift": result.drift,
+        **result.metrics,
+        **(result.bound_terms or {}),
+    }
+    num_seeds, num_steps = len(result.seeds), len(result.step)
+    frame = {"seed": np.repeat(result.seeds, num_steps), "step": np.tile(result.step, num_seeds)}
+    if result.time is not None:
+        frame["time"] = np.tile(result.time, num_seeds)
+    frame |= {name: np.ravel(values) for name, values in columns.items() if values is not None}
+    return pd.DataFrame(frame)
+
+
+def summary(task: Task, run: Run, trace: Trace, result: Result) -> dict[str, Any]:
+    """Returns the facts of a run that are not measurements over time, ready for JSON.
+
+    Args:
+      task: the configuration.
+      run: the objects that were made of it.
+      trace: the trace that was replayed or recorded.
+      result: the results.
+    """
+    return {
+        "fingerprint": task.fingerprint,
+        "trace": {
+            "digest": trace.digest,
+            "num_updates": trace.num_updates,
+            "num_workers": trace.num_workers,
+            "max_delay": trace.max_delay,
+            "mean_delay": trace.mean_delay,
+            "mean_square_delay": trace.mean_square_delay,
+            "live_versions": trace.live_versions,
+        },
+        "problem": _problem_facts(run.problem),
+        "labels": _labels(task.settings, run.problem),
+        "staleness": _staleness(task.settings, trace),
+        "diverged_at": dict(zip(map(str, result.seeds), np.ravel(result.diverged_at).tolist(), strict=True)),
+        "timing": {"seconds": result.seconds, "updates_per_second": result.updates_per_second},
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, Any]:
+    """Returns the versions of Python and of the packages that compute, and the devices."""
+    devices = [str(device) for device in jax.local_devices()]
+    return {"python": platform.python_version(), "devices": devices, **fingerprints.package_versions()}
+
+
+def _problem_facts(problem: Any) -> dict[str, Any]:
+    constants = getattr(problem, "constants", None)
+    known = {} if constants is None else {f.name: getattr(constants, f.name) for f in dataclasses.fields(constants)}
+    return {
+        "optimum": None if problem.optimum is None else float(problem.optimum),
+        **{name: value if value is None or isinstance(value, bool) else float(value) for name, value in known.items()},
+        "rows": getattr(problem, "num_rows", None),
+        "classes": getattr(problem, "num_classes", None),
+        "attains_rate": getattr(problem, "attains_rate", False),
+    }
+
+
+def _labels(settings: Mapping[str, Any], problem: Any) -> dict[str, str | None]:
+    """Returns what the parts of a run are called in titles and tables."""
+    trace, optimizer = settings["trace"], settings["optimizer"]
+    constraint = getattr(problem, "constraint", None)
+    title = getattr(problem, "title", None) or _words(type(problem).__name__)
+    data = _name_of(settings["problem"].get("data"))
+    transform = get_object(optimizer["_target_"]).__name__.upper()
+    handling = _name_of(settings["handling"])
+    method = transform + (" with momentum" if optimizer.get("momentum") else "")
+    in_rounds = get_object(trace["_target_"]) is traces.rounds or (settings["runtime"] or {}).get("synchronous", False)
+    if in_rounds:
+        method = f"synchronous {'AMSGrad' if method == 'APAM' else method}"
+    elif handling:
+        method = f"{method}, {handling}"
+    clock = None
+    if {"compute", "num_workers"} <= trace.keys():
+        given = {key: trace[key] for key in ("num_workers", "compute", "stragglers", "slowdown") if key in trace}
+        clock = traces.WorkerTimes(**given).label
+    return {
+        "problem": f"{title} on {data}" if data else title,
+        "data": data,
+        "constraint": None if constraint is None else getattr(constraint, "title", _words(type(constraint).__name__)),
+        "optimizer": transform,
+        "handling": handling,
+        "method": method,
+        "trace": _name_of(trace),
+        "clock": clock,
+    }
+
+
+def _name_of(settings: Mapping[str, Any] | None) -> str | None:
+    """Returns ``breast cancer`` for the settings of `asyncopt.problems.data.breast_cancer`."""
+    return None if settings is None else get_object(settings["_target_"]).__name__.replace("_", " ")
+
+
+def _words(class_name: str) -> str:
+    """Returns ``hard instance`` for ``HardInstance``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", class_name).lower()
+
+
+def _staleness(settings: Mapping[str, Any], trace: Trace) -> dict[str, Any]:
+    """Returns the rule τ(K) that the delays follow, and which settings of the trace it decides.
+
+    Without a configured rule, those settings are the label, and their mean delay, as the factor, puts them in order.
+    """
+    own = settings["trace"]
+    marked = getattr(get_object(own["_target_"]), "staleness_setting", None)
+    # A trace that says nothing: all its numbers but K and the seed.
+    numbers = [k for k, v in own.items() if isinstance(v, int | float) and not isinstance(v, bool)]
+    names = [marked] if marked else [name for name in numbers if name not in ("num_updates", "seed")]
+    if settings["staleness"] is not None:
+        rule = staleness.parse(settings["staleness"])
+        label, factor, exponent = rule.label, rule.factor, rule.exponent
+    elif trace.max_delay == 0:
+        label, factor, exponent = "0", 0.0, 0.0
+    else:
+        label = ", ".join(f"{name} = {own[name]:g}" for name in names) or "the trace"
+        factor, exponent = trace.mean_delay, 0.0
+    return {"label": label, "factor": float(factor), "exponent": float(exponent), "settings": names}

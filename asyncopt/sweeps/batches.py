@@ -1,0 +1,63 @@
+"""Runs one batch of a sweep."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+
+from asyncopt.checks import InputError
+from asyncopt.engine import Checkpoint, Result, Run, replay_batch
+from asyncopt.run import devices, execute
+from asyncopt.sweeps.plan import Batch, SweepPlan, build_all
+
+
+def run_batch(batch: Batch, plan: SweepPlan, report: Callable[[int], object]) -> dict[int, tuple[Run, Result]]:
+    """Makes the runs of a batch that are not finished, and returns them with their results, by number.
+
+    Args:
+      batch: a batch of the plan.
+      plan: the plan of the sweep.
+      report: called with the updates made, of all unfinished runs together, since it was last called.
+
+    Raises:
+      InputError: if the runs cannot be made.
+    """
+    waiting = [number for number in batch.numbers if number not in plan.finished]
+    if not waiting:
+        return {}
+    tasks = plan.tasks
+    lanes = sum(len(tasks[number].seeds) for number in waiting)
+    devices.prepare_jax(tasks[waiting[0]].settings, lanes)
+    missing = {number: tasks[number] for number in waiting if number not in plan.runs}
+    if missing:
+        runs, refused = build_all(missing)
+        if refused:
+            raise InputError("; ".join(refused.values()))
+        plan.runs.update(runs)
+    # A job that is finished leaves its lanes to another's run, whose results there nobody reads.
+    filler = plan.runs[waiting[0]]
+    results = replay_batch(
+        [
+            plan.runs[number] if number in waiting else dataclasses.replace(filler, seeds=tasks[number].seeds)
+            for number in batch.numbers
+        ],
+        tasks[waiting[0]].measured,
+        num_lanes=batch.num_lanes,
+        capacity=batch.capacity,
+        varying=batch.varying,
+        report=lambda updates: report(updates * lanes),
+        checkpoint=checkpoint(batch, plan),
+    )
+    return {
+        number: (plan.runs[number], result)
+        for number, result in zip(batch.numbers, results, strict=True)
+        if number in waiting
+    }
+
+
+def checkpoint(batch: Batch, plan: SweepPlan) -> Checkpoint | None:
+    """Returns where a batch is kept while it runs, if it is kept: in its first job's folder, named by its lanes."""
+    tasks = [plan.tasks[number] for number in batch.numbers]
+    lanes = json.dumps([[task.fingerprint for task in tasks], batch.num_lanes, batch.capacity, batch.varying])
+    tag = hashlib.sha256(lanes.encode()).hexdigest()
+    return execute.checkpoint_of(tasks[0], plan.jobs[batch.numbers[0]].folder, tag)
