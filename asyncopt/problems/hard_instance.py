@@ -1,6 +1,7 @@
-"""The problem on which the rate K^-1/2 of the convex bound is attained: a slope that shrinks as the run grows."""
+"""The problem on which the rate K^-1/2 of the convex bound is attained: the longer the run, the smaller the slope."""
 
 import math
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -16,6 +17,8 @@ from asyncopt.problems.problem import Constants
 class HardInstance(eqx.Module):
     """F(x) = δ x on [-1, 1], with f(x; ξ) = (δ + σ ξ) x and ξ = ±1 with equal odds; δ = c/√K."""
 
+    title: ClassVar[str] = "hard instance"
+    attains_rate: ClassVar[bool] = True
     slope: Float[Array, ""]
     noise: Float[Array, ""]
     constants: Constants
@@ -41,17 +44,17 @@ class HardInstance(eqx.Module):
 
 
 def hard_instance(num_updates: int, slope_scale: float = 1.0, noise: float = 1.0) -> HardInstance:
-    r"""A linear function of one variable that K updates cannot tell from its mirror image.
+    r"""Returns a linear function of one variable that K updates cannot tell from its mirror image.
 
     .. math::
       f(x; \xi) = (\delta + \sigma \xi)\, x, \quad x \in [-1, 1], \quad \xi = \pm 1, \quad \delta = c / \sqrt K
 
-    Over K gradients the noise adds up to σ√K, and so does the slope, up to a factor c/σ: whatever the method, it
-    is wrong about the sign with a probability that does not depend on K, and then its gap is of order δ, that is
-    K^-1/2. The gradient does not depend on x, so no delay makes any difference.
+    Over K gradients the noise adds up to σ√K, and so does the slope, up to a factor c/σ. So any method takes the
+    wrong sign with a probability that does not depend on K, and then its gap is of order δ, that is K^-1/2. The
+    gradient does not depend on x, so delays make no difference.
 
     Args:
-      num_updates: K of the run that it is made for, at least 1.
+      num_updates: K, the length of the run, at least 1.
       slope_scale: c, above 0.
       noise: σ, at least 0.
 

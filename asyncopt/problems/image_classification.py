@@ -1,4 +1,4 @@
-"""Classification of images by a network: the non-convex problems that people train."""
+"""Classification of images by a network: the non-convex problems of deep learning."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,16 +15,16 @@ from asyncopt.problems import networks
 from asyncopt.problems.data import ImageData
 from asyncopt.problems.problem import Constants
 
-# Images evaluated at once: few enough for the memory of any machine. Batch statistics are of these images, too.
+# Images evaluated at once: few enough for the memory of any machine. Batch statistics are over these images, too.
 _EVALUATED_AT_ONCE = 500
-# Zeros on each side of an image before it is cropped to its size again.
+# Zeros added on each side of an image before it is cropped to its old size.
 _MARGIN = 4
 
 
 class Architecture(NamedTuple):
-    """What is needed to make a network; equal ones share a compilation."""
+    """A network's class and its arguments; problems with equal ones share a compilation."""
 
-    network: Callable[..., eqx.Module]
+    network: type[Any]  # an Equinox module with a ``title``, constructed from the other three and a key
     image_shape: tuple[int, int, int]  # C, H, W
     num_classes: int
     width: float
@@ -50,13 +50,28 @@ class ImageClassification(eqx.Module):
     batch_size: int = eqx.field(static=True)
     augment: bool = eqx.field(static=True)
 
+    @property
+    def title(self) -> str:
+        """The network's name."""
+        return self.architecture.network.title
+
+    @property
+    def num_rows(self) -> int:
+        """N, the number of training images."""
+        return self.labels.shape[0]
+
+    @property
+    def num_classes(self) -> int:
+        """C, the number of classes."""
+        return self.architecture.num_classes
+
     def init(self, key: Key[Array, ""]) -> Any:
         """Returns a network with random weights."""
         network, *settings = self.architecture
         return network(*settings, key=key)
 
     def sample(self, key: Key[Array, ""]) -> tuple[Float[Array, "C H W B"], Int[Array, " B"]]:
-        """Draws ``batch_size`` training images, with replacement, and crops and flips them if asked to."""
+        """Draws ``batch_size`` training images, with replacement, and crops and flips them if ``augment`` is set."""
         row_key, crop_key, flip_key = jax.random.split(key, 3)
         rows = jax.random.randint(row_key, (self.batch_size,), 0, len(self.labels))
         images = self.images[rows]
@@ -74,7 +89,7 @@ class ImageClassification(eqx.Module):
         return self._means(params, self.measured_images, self.measured_labels)[0]
 
     def metrics(self, params: Any) -> dict[str, Float[Array, ""]]:
-        """Returns accuracy on the images F is measured on, and loss and accuracy on those held out if there are any."""
+        """Returns the accuracy on the images that F is measured on, and loss and accuracy on held-out ones, if any."""
         _, train_accuracy = self._means(params, self.measured_images, self.measured_labels)
         if not len(self.test_labels):
             return {"train_accuracy": train_accuracy}
@@ -86,15 +101,15 @@ class ImageClassification(eqx.Module):
         return ((pixels - self.mean) / self.deviation).transpose(3, 1, 2, 0)
 
     def _means(self, params: Any, images: UInt8[Array, "M H W C"], labels: Int[Array, " M"]) -> Float[Array, "2"]:
-        """Returns mean cross-entropy and accuracy over all images, taken in parts."""
+        """Returns mean cross-entropy and accuracy over all images, computed in parts."""
 
-        # Nothing is kept of a part for the gradient: it is computed again.
+        # For a gradient, a part is computed again: its activations would take too much memory.
         @jax.checkpoint
         def part_sums(images, labels):
             scores = _scores(params, self._normalised(images))
             losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
-            right = jnp.argmax(scores, axis=1) == labels
-            return jnp.stack([jnp.sum(losses), jnp.sum(right, dtype=losses.dtype)])
+            correct = jnp.argmax(scores, axis=1) == labels
+            return jnp.stack([jnp.sum(losses), jnp.sum(correct, dtype=losses.dtype)])
 
         number = len(labels)
         size = min(_EVALUATED_AT_ONCE, number)
@@ -107,14 +122,14 @@ class ImageClassification(eqx.Module):
 
 
 def _scores(network: Any, images: Float[Array, "C H W B"]) -> Float[Array, "B classes"]:
-    """Returns what a network says, computed in the dtype of its parameters; float32 at least."""
+    """Returns a network's scores as float32 at least, computed in the dtype of its parameters."""
     dtype = jax.tree.leaves(network)[0].dtype
     scores = network(images.astype(dtype)).T
     return scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
 
 
 def _crop(images: UInt8[Array, "B H W C"], key: Key[Array, ""]) -> UInt8[Array, "B H W C"]:
-    """Returns each image moved by up to `_MARGIN` pixels in each direction, black where it leaves a gap."""
+    """Returns each image shifted by up to `_MARGIN` pixels in each direction; gaps are black."""
     number, *shape = images.shape
     margins = ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0))
     corners = jax.random.randint(key, (number, 2), 0, 2 * _MARGIN + 1)
@@ -131,86 +146,83 @@ def _flip(images: UInt8[Array, "B H W C"], key: Key[Array, ""]) -> UInt8[Array, 
     return jnp.where(mirrored, images[:, :, ::-1], images)
 
 
-def perceptron(
-    data: ImageData, batch_size: int = 40, width: float = 1.0, augment: bool = False, objective_images: int = 5_000
-) -> ImageClassification:
-    """A perceptron with one hidden layer of 100 · ``width`` units; see `lenet5` for the arguments."""
-    return _problem(networks.Perceptron, data, batch_size, width, augment, objective_images)
+def _constructor(
+    name: str, network: type[Any], description: str, *, batch_size: int, augment: bool
+) -> Callable[..., ImageClassification]:
+    """Returns the public constructor for one network; the constructors differ in two defaults only."""
+    default_batch_size, default_augment = batch_size, augment
 
+    def construct(
+        data: ImageData,
+        batch_size: int = default_batch_size,
+        width: float = 1.0,
+        augment: bool = default_augment,
+        objective_images: int = 5_000,
+    ) -> ImageClassification:
+        if not isinstance(data, ImageData):
+            raise InputError(f"data is {type(data).__name__}, expected images (data=fashion_mnist, say)")
+        batch_size = check_integer("batch_size", batch_size, at_least=1)
+        width = check_number("width", width, above=0)
+        num_measured = min(check_integer("objective_images", objective_images, at_least=1), len(data.images))
+        if not isinstance(augment, bool):
+            raise InputError(f"augment is {augment!r}, expected true or false")
+        rows, columns, channels = data.images.shape[1:]
+        architecture = Architecture(network, (channels, rows, columns), data.num_classes, width)
+        shapes = jax.eval_shape(lambda: network(*architecture[1:], key=jax.random.key(0)))
+        measured = np.linspace(0, len(data.images), num_measured, endpoint=False).astype(int)
+        dtype = jnp.zeros(()).dtype
+        return ImageClassification(
+            images=jnp.asarray(data.images),
+            labels=jnp.asarray(data.labels, jnp.int32),
+            measured_images=jnp.asarray(data.images[measured]),
+            measured_labels=jnp.asarray(data.labels[measured], jnp.int32),
+            test_images=jnp.asarray(data.test_images),
+            test_labels=jnp.asarray(data.test_labels, jnp.int32),
+            mean=jnp.asarray(data.mean, dtype),
+            deviation=jnp.asarray(data.deviation, dtype),
+            constants=Constants(dimension=sum(leaf.size for leaf in jax.tree.leaves(shapes)), lower_bound=0.0),
+            optimum=None,
+            architecture=architecture,
+            batch_size=batch_size,
+            augment=augment,
+        )
 
-def lenet5(
-    data: ImageData, batch_size: int = 40, width: float = 1.0, augment: bool = False, objective_images: int = 5_000
-) -> ImageClassification:
-    """LeNet-5 on images of at least 16 × 16 pixels. All networks take the same arguments.
+    construct.__name__ = construct.__qualname__ = name  # so that it is pickled by reference and documented
+    construct.__doc__ = f"""Returns the classification of images by {description}.
 
     Parameters have JAX's default float dtype.
 
     Args:
-      data: images, as the loaders of `asyncopt.problems.data` give them.
+      data: images, as the loaders of `asyncopt.problems.data` return them.
       batch_size: images drawn for a gradient, at least 1.
-      width: multiplies all numbers of channels and hidden units; small ones make quick tests.
-      augment: crop and flip the images of a mini-batch at random, keyed by the number of the sample.
-      objective_images: on how many of the training images F is measured, evenly spaced among them.
+      width: factor of all numbers of channels and hidden units; small ones make quick tests.
+      augment: whether to crop and flip the images of a mini-batch at random, keyed by the number of the sample.
+      objective_images: how many of the training images F is measured on, evenly spaced among them.
 
     Raises:
       InputError: if ``data`` is something else, or a number is out of range.
     """
-    return _problem(networks.LeNet5, data, batch_size, width, augment, objective_images)
+    return construct
 
 
-def all_cnn(
-    data: ImageData, batch_size: int = 100, width: float = 1.0, augment: bool = True, objective_images: int = 5_000
-) -> ImageClassification:
-    """The all-convolutional network of the paper's artificial-delay experiment; see `lenet5` for the arguments."""
-    return _problem(networks.AllCNN, data, batch_size, width, augment, objective_images)
-
-
-def resnet18(
-    data: ImageData, batch_size: int = 80, width: float = 1.0, augment: bool = True, objective_images: int = 5_000
-) -> ImageClassification:
-    """ResNet-18 with a stem of 3 × 3; see `lenet5` for the arguments."""
-    return _problem(networks.ResNet18, data, batch_size, width, augment, objective_images)
-
-
-def wrn_28_5(
-    data: ImageData, batch_size: int = 100, width: float = 1.0, augment: bool = True, objective_images: int = 5_000
-) -> ImageClassification:
-    """The wide residual network WRN-28-5; see `lenet5` for the arguments."""
-    return _problem(networks.WideResNet, data, batch_size, width, augment, objective_images)
-
-
-def _problem(
-    network: Callable[..., eqx.Module],
-    data: Any,
-    batch_size: int,
-    width: float,
-    augment: bool,
-    objective_images: int,
-) -> ImageClassification:
-    if not isinstance(data, ImageData):
-        raise InputError(f"data is {type(data).__name__}, expected images (data=fashion_mnist, say)")
-    batch_size = check_integer("batch_size", batch_size, at_least=1)
-    width = check_number("width", width, above=0)
-    number = min(check_integer("objective_images", objective_images, at_least=1), len(data.images))
-    if not isinstance(augment, bool):
-        raise InputError(f"augment is {augment!r}, expected true or false")
-    rows, columns, channels = data.images.shape[1:]
-    architecture = Architecture(network, (channels, rows, columns), data.num_classes, width)
-    made = jax.eval_shape(lambda: network(*architecture[1:], key=jax.random.key(0)))
-    measured = np.linspace(0, len(data.images), number, endpoint=False).astype(int)
-    dtype = jnp.zeros(()).dtype
-    return ImageClassification(
-        images=jnp.asarray(data.images),
-        labels=jnp.asarray(data.labels, jnp.int32),
-        measured_images=jnp.asarray(data.images[measured]),
-        measured_labels=jnp.asarray(data.labels[measured], jnp.int32),
-        test_images=jnp.asarray(data.test_images),
-        test_labels=jnp.asarray(data.test_labels, jnp.int32),
-        mean=jnp.asarray(data.mean, dtype),
-        deviation=jnp.asarray(data.deviation, dtype),
-        constants=Constants(dimension=sum(leaf.size for leaf in jax.tree.leaves(made)), lower_bound=0.0),
-        optimum=None,
-        architecture=architecture,
-        batch_size=batch_size,
-        augment=augment,
-    )
+perceptron = _constructor(
+    "perceptron",
+    networks.Perceptron,
+    "a perceptron with one hidden layer of 100 · ``width`` units",
+    batch_size=40,
+    augment=False,
+)
+lenet5 = _constructor(
+    "lenet5", networks.LeNet5, "LeNet-5, which needs at least 16 × 16 pixels", batch_size=40, augment=False
+)
+all_cnn = _constructor(
+    "all_cnn",
+    networks.AllCNN,
+    "the all-convolutional network of the paper's artificial-delay experiment",
+    batch_size=100,
+    augment=True,
+)
+resnet18 = _constructor("resnet18", networks.ResNet18, "ResNet-18 with a stem of 3 × 3", batch_size=80, augment=True)
+wrn_28_5 = _constructor(
+    "wrn_28_5", networks.WideResNet, "the wide residual network WRN-28-5", batch_size=100, augment=True
+)

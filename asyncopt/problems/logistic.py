@@ -1,6 +1,6 @@
 """Logistic regression, binary and multinomial, on dense and on sparse rows."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -49,11 +49,12 @@ class Logistic(eqx.Module):
     Parameters are float[d] for two classes, float[d, C] for more, d counting the intercept's column.
     """
 
+    title: ClassVar[str] = "logistic regression"
     rows: DenseRows | PaddedRows
     labels: Int[Array, " N"]
     test_rows: DenseRows | PaddedRows
     test_labels: Int[Array, " M"]
-    l2: Float[Array, ""] | None  # None without, so that no pass over all coordinates is spent on it
+    l2: Float[Array, ""] | None  # None for no regulariser: it would cost a pass over all coordinates
     init_scale: Float[Array, ""]
     constants: Constants
     optimum: float | None
@@ -62,6 +63,11 @@ class Logistic(eqx.Module):
     num_features: int = eqx.field(static=True)
     num_classes: int = eqx.field(static=True)
     batch_size: int = eqx.field(static=True)
+
+    @property
+    def num_rows(self) -> int:
+        """N, the number of training rows."""
+        return self.labels.shape[0]
 
     def init(self, key: Key[Array, ""]) -> Float[Array, "d *C"]:
         """Returns normal draws of standard deviation ``init_scale``."""
@@ -113,10 +119,10 @@ def logistic(
     init_scale: float = 0.0,
     constraint: Constraint | None = None,
 ) -> Logistic:
-    """Logistic regression on real data, with its optimum from an independent solver.
+    """Returns logistic regression on real data, with its optimum from an independent solver.
 
-    Arrays have JAX's default float dtype; the optimum is found in float64 in any case. Sparse rows are padded to
-    the longest one; no dense copy is made.
+    Arrays have JAX's default float dtype; the optimum is computed in float64 in any case. Sparse rows are padded to
+    the longest one, without a dense copy.
 
     Args:
       data: "digits", "breast_cancer", or a `Dataset` (from `asyncopt.problems.data.libsvm`, say).
@@ -183,7 +189,7 @@ def _rows(features: Matrix, dtype: Any) -> DenseRows | PaddedRows:
 
 
 def _constants(loss: LogisticLoss, constraint: Constraint | None, lower_bound: float) -> Constants:
-    """L from the largest singular value; G from the largest feature, and the box for the part of l2.
+    """Returns the constants: L from the largest singular value, G from the largest feature, and with l2 the box.
 
     The cross-entropy's Hessian in the scores has norm at most 1/4 (two classes) or 1/2 (more), and its gradient
     is at most 1 in each score (Böhning, Multinomial logistic regression algorithm, 1992).

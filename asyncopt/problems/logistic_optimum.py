@@ -1,6 +1,6 @@
 """The minimum of regularised logistic regression, by SciPy in float64, with a certificate of its accuracy.
 
-Nothing here shares code with the JAX loss, so that an agreement of the two means something.
+It shares no code with the JAX loss: their agreement is an independent check.
 """
 
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from asyncopt.problems.data import Matrix
 
 Vector = Float[np.ndarray, " n"]
 
-# The largest error of F* that is accepted, as a part of F*.
+# The largest relative error of F* that is accepted.
 ACCURACY = 1e-10
 _MAX_NEWTON_STEPS = 200
 
@@ -44,7 +44,7 @@ class LogisticLoss:
         self.features, self.labels, self.num_classes, self.l2 = features, labels, num_classes, l2
         self.num_scores = 1 if num_classes == 2 else num_classes
         self.size = features.shape[1] * self.num_scores
-        # With two classes the other score is 0, so both cases are a softmax.
+        # With two classes, the score of class 0 is 0: then both cases are a softmax.
         self._targets = np.eye(num_classes)[labels][:, num_classes - self.num_scores :]
 
     def _scores(self, point: Vector) -> np.ndarray:
@@ -127,7 +127,7 @@ def minimise(loss: LogisticLoss, constraint: Constraint | None) -> Minimum | Non
 
 
 def _unconstrained(loss: LogisticLoss, start: Vector) -> Vector:
-    """Newton's method in a trust region. It stops where rounding hides any further decrease.
+    """Returns the minimiser by Newton's method in a trust region, to where rounding hides any further decrease.
 
     Without l2 it also stops at a point that separates the classes: F then has no minimum.
     """
@@ -149,13 +149,13 @@ def _unconstrained(loss: LogisticLoss, start: Vector) -> Vector:
 
 
 def _newton_decrement(loss: LogisticLoss, point: Vector) -> float:
-    """Half of gᵀH⁻¹g, which near a minimum is F(x) - F* to first order."""
+    """Returns ½ gᵀH⁻¹g, which near a minimum is F(x) - F* to first order."""
     _, gradient = loss.value_and_gradient(point)
     return float(0.5 * gradient @ _newton_direction(loss, point, gradient, np.ones(loss.size, bool)))
 
 
 def _within_box(loss: LogisticLoss, low: float, high: float) -> Vector:
-    """L-BFGS-B to find which bounds hold, then Newton steps on the coordinates that are free."""
+    """Returns the minimiser: L-BFGS-B finds which bounds hold, Newton steps refine the coordinates that are free."""
     bounds = scipy.optimize.Bounds(np.full(loss.size, low), np.full(loss.size, high))
     start = np.clip(np.zeros(loss.size), low, high)
     options = {"ftol": 1e-9, "gtol": 1e-9, "maxiter": 2000, "maxfun": 10_000, "maxcor": 30}
@@ -172,7 +172,7 @@ def _within_box(loss: LogisticLoss, low: float, high: float) -> Vector:
         for halving in range(30):
             trial = np.clip(point - step / 2.0**halving, low, high)
             trial_value, trial_gradient = loss.value_and_gradient(trial)
-            # Close to the minimum F no longer shows progress, to rounding; the gap does.
+            # Close to the minimum, rounding hides progress in F, but not in the gap.
             if trial_value < value or _box_gap(trial_gradient, trial, low, high) < gap:
                 point = trial
                 break
@@ -182,7 +182,7 @@ def _within_box(loss: LogisticLoss, low: float, high: float) -> Vector:
 
 
 def _newton_direction(loss: LogisticLoss, point: Vector, gradient: Vector, free: np.ndarray) -> Vector:
-    """Solves the Newton system on the free coordinates by conjugate gradients; 0 on the others."""
+    """Returns H⁻¹g on the free coordinates, by conjugate gradients, and 0 on the others."""
 
     def hessian_on_free(v: Vector) -> Vector:
         return np.where(free, loss.hessian_times(point, np.where(free, v, 0.0)), v)
@@ -192,18 +192,18 @@ def _newton_direction(loss: LogisticLoss, point: Vector, gradient: Vector, free:
 
 
 def _box_gap(gradient: Vector, point: Vector, low: float, high: float) -> float:
-    """The Frank-Wolfe gap, max over z in X of ⟨∇F(x), x - z⟩, which by convexity bounds F(x) - F*."""
+    """Returns the Frank-Wolfe gap, max over z in X of ⟨∇F(x), x - z⟩, which by convexity bounds F(x) - F*."""
     worst = np.where(gradient > 0, low, high)
     return float(np.sum((gradient * (point - worst))[gradient != 0]))
 
 
 def _ball_gap(gradient: Vector, point: Vector, ball: L2Ball) -> float:
-    """The Frank-Wolfe gap over a ball."""
+    """Returns the Frank-Wolfe gap over a ball."""
     return float(gradient @ (point - ball.center) + ball.radius * np.linalg.norm(gradient))
 
 
 def _within_ball(loss: LogisticLoss, ball: L2Ball) -> Vector:
-    """The minimum of F + λ/2 ‖x - c‖² for the λ >= 0 at which it lies on the sphere."""
+    """Returns the minimiser of F + λ/2 ‖x - c‖² for the λ >= 0 at which it lies on the sphere."""
     center = np.full(loss.size, float(ball.center))
     solution = center
 
@@ -222,7 +222,7 @@ def _within_ball(loss: LogisticLoss, ball: L2Ball) -> Vector:
         inside += 1.0
     scipy.optimize.brentq(excess, outside, inside, xtol=1e-15)
     offset = solution - center
-    # On the sphere to the last bit: what is left of the error in λ then enters F to second order only.
+    # Rescaled onto the sphere: the remaining error in λ then enters F to second order only.
     return center + offset * (ball.radius / np.linalg.norm(offset))
 
 
@@ -242,4 +242,4 @@ class _Anchored(LogisticLoss):
         return super().hessian_times(point, direction) + self._multiplier * direction
 
     def separates(self, point: Vector) -> bool:
-        return False  # with the added term there is a minimum, separable or not
+        return False  # with the added term, separable data have a minimum, too

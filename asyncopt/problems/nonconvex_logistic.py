@@ -1,7 +1,7 @@
 """Logistic regression with a bounded, non-convex regulariser."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -18,13 +18,24 @@ _LARGEST_CURVATURE = 2.0
 
 
 class NonconvexLogistic(eqx.Module):
-    """Mean cross-entropy plus λ Σ w_i²/(1 + w_i²), which leaves large weights alone and pulls small ones to zero."""
+    """Mean cross-entropy plus λ Σ w_i²/(1 + w_i²), which pulls small weights to zero and hardly affects large ones."""
 
+    title: ClassVar[str] = "non-convex logistic regression"
     logistic: Logistic  # without a regulariser of its own
     penalty: Float[Array, ""]
     constants: Constants
     optimum: None
     constraint: None
+
+    @property
+    def num_rows(self) -> int:
+        """N, the number of training rows."""
+        return self.logistic.num_rows
+
+    @property
+    def num_classes(self) -> int:
+        """C, the number of classes."""
+        return self.logistic.num_classes
 
     def init(self, key: Key[Array, ""]) -> Float[Array, "d *C"]:
         """Returns normal draws of standard deviation ``init_scale``."""
@@ -59,9 +70,9 @@ def nonconvex_logistic(
     intercept: bool = True,
     init_scale: float = 0.0,
 ) -> NonconvexLogistic:
-    """Logistic regression on real data with the non-convex regulariser λ Σ w²/(1 + w²).
+    """Returns logistic regression on real data with the non-convex regulariser λ Σ w²/(1 + w²).
 
-    F is smooth, its gradients are bounded everywhere, and it is bounded below: all that the non-convex bound asks.
+    F is smooth, with bounded gradients, and bounded below: all that the non-convex bound asks.
     F* is unknown; ``constants.lower_bound`` is the minimum of the cross-entropy alone, certified, or else 0.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a problem must offer to be replayed, and the constants that the theorems ask of it."""
+"""What a problem must have to be replayed, and the constants that enter the theorems."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -31,8 +31,15 @@ class Problem(Protocol):
     """Minimise F(x) = E f(x; ξ) over x in X, x a pytree of arrays.
 
     A problem that is a pytree with its arrays as leaves (an `equinox.Module`) is an input of the compiled loop;
-    anything else is compiled in. Two optional attributes are used where they exist: ``constraint``, the set X
-    (an `asyncopt.constraints.Constraint` or None), and ``metrics(params)``, a dict of further scalars to record.
+    anything else is compiled in.
+
+    Optional attributes are used where they exist:
+
+    - ``constraint``: the set X, an `asyncopt.optim.Constraint` or None;
+    - ``metrics(params)``: a method that returns a dict of further scalars to record;
+    - ``title``: str, what titles and tables call the problem;
+    - ``num_rows``: int, the training rows or images, and ``num_classes``: int, the classes, both recorded with a run;
+    - ``attains_rate``: bool, whether the rate of the convex theorem is attained on it.
     """
 
     optimum: float | None  # F*, the minimum of F over X, or None if unknown

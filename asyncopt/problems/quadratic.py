@@ -1,5 +1,7 @@
 """A quadratic with bounded noise: every constant is known, and the optimum is the origin."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,7 @@ from asyncopt.problems.problem import Constants
 class Quadratic(eqx.Module):
     """F(x) = ½ Σ h_i x_i², with f(x; ξ) = F(x) + ⟨ξ, x⟩ and ξ_i = ±σ with equal odds."""
 
+    title: ClassVar[str] = "quadratic"
     eigenvalues: Float[Array, " n"]
     noise: Float[Array, ""]
     init_scale: Float[Array, ""]
@@ -49,16 +52,16 @@ def quadratic(
     init_scale: float = 1.0,
     constraint: Constraint | None = None,
 ) -> Quadratic:
-    """A convex quadratic whose Hessian is diagonal, with noise of known size on each coordinate of the gradient.
+    """Returns a convex quadratic with a diagonal Hessian, and noise of known size on each coordinate of the gradient.
 
-    The noise is ±σ rather than normal, so that within a box the gradient bound G of the theorems is finite.
+    The noise is ±σ rather than normal, so that the gradient bound G of the theorems is finite within a box.
     Arrays have JAX's default float dtype.
 
     Args:
       dimension: n, at least 1.
-      condition_number: largest eigenvalue (1) over the smallest, at least 1; the others are log-spaced.
+      condition_number: largest eigenvalue, 1, over the smallest, at least 1; the others are log-spaced.
       noise: σ, standard deviation of each coordinate of the gradient, at least 0.
-      eigenvalues: h, n positive numbers, in place of ``dimension`` and ``condition_number``.
+      eigenvalues: h, n positive numbers, instead of ``dimension`` and ``condition_number``.
       init_scale: standard deviation of each coordinate of the start, at least 0.
       constraint: X; it must contain the origin, so that F* = 0.
 

@@ -1,6 +1,7 @@
-"""Regression under the Geman-McClure loss, which stops counting rows that are far off."""
+"""Regression under the Geman-McClure loss, in which rows far off hardly count."""
 
 import math
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -20,6 +21,7 @@ _LARGEST_CURVATURE = 1.0
 class RobustRegression(eqx.Module):
     """Mean over the rows of s² ρ(r/s), ρ(r) = ½ r²/(1 + r²), r the residual of a linear model."""
 
+    title: ClassVar[str] = "robust regression"
     features: Float[Array, "N d"]
     targets: Float[Array, " N"]
     scale: Float[Array, ""]
@@ -28,6 +30,11 @@ class RobustRegression(eqx.Module):
     optimum: None
     constraint: None
     batch_size: int = eqx.field(static=True)
+
+    @property
+    def num_rows(self) -> int:
+        """N, the number of rows."""
+        return self.targets.shape[0]
 
     def init(self, key: Key[Array, ""]) -> Float[Array, " d"]:
         """Returns normal draws of standard deviation ``init_scale``."""
@@ -58,7 +65,9 @@ def robust_regression(
     intercept: bool = True,
     init_scale: float = 0.0,
 ) -> RobustRegression:
-    """Linear regression under the Geman-McClure loss: non-convex, smooth, with bounded gradients, and at least 0.
+    """Returns linear regression under the Geman-McClure loss.
+
+    F is non-convex, smooth, and at least 0; its gradients are bounded.
 
     Args:
       data: "diabetes", or `RegressionData`.

@@ -1,9 +1,9 @@
 """Data sets: `digits`, `breast_cancer` and `diabetes` come with scikit-learn, and `libsvm` reads a file.
 
-Sparse: `rcv1` is the file of the paper, and `rcv1_like` generates rows of its shape.
+Sparse rows: `rcv1` reads the paper's file, and `rcv1_like` generates rows like it.
 
-Images: `digits_images` comes with scikit-learn, too; `fashion_mnist`, `mnist`, `cifar10`, `cinic10`
-and `imagenet32` read published files.
+Images: `digits_images` comes with scikit-learn, too; `fashion_mnist`, `mnist`, `cifar10`, `cinic10` and `imagenet32`
+read published files.
 """
 
 from collections.abc import Callable, Mapping

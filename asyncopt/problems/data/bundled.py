@@ -1,4 +1,4 @@
-"""Real data sets that come with scikit-learn: nothing to download."""
+"""Real data sets that come with scikit-learn, without a download."""
 
 import numpy as np
 import sklearn.datasets
@@ -11,8 +11,8 @@ def digits(test_fraction: float = 0.2, split_seed: int = 0) -> Dataset:
     """1,797 images of handwritten digits, 8 × 8 pixels scaled to [0, 1], 10 classes.
 
     Args:
-      test_fraction: part of the rows held out, in [0, 1).
-      split_seed: which rows those are.
+      test_fraction: fraction of the rows held out, in [0, 1).
+      split_seed: seed of the choice of these rows.
 
     References:
       Alpaydin and Kaynak, `Optical recognition of handwritten digits <https://doi.org/10.24432/C50P49>`_, 1998.
@@ -25,8 +25,8 @@ def digits_images(test_fraction: float = 0.2, split_seed: int = 0) -> ImageData:
     """The images of `digits` for networks: 8 × 8 pixels, as bytes.
 
     Args:
-      test_fraction: part of the images held out, in [0, 1).
-      split_seed: which ones those are; the same as in `digits`.
+      test_fraction: fraction of the images held out, in [0, 1).
+      split_seed: seed of the choice of these images, the same as in `digits`.
     """
     rows = digits(test_fraction, split_seed)
 
@@ -34,13 +34,13 @@ def digits_images(test_fraction: float = 0.2, split_seed: int = 0) -> ImageData:
         return np.round(features * 255).astype(np.uint8).reshape(-1, 8, 8, 1)
 
     return ImageData(
-        name="digits",
+        name="digits_images",
         images=pixels(rows.features),
         labels=rows.labels,
         num_classes=10,
         test_images=pixels(rows.test_features),
         test_labels=rows.test_labels,
-        mean=np.array([0.3053]),  # of all pixels
+        mean=np.array([0.3053]),  # over all pixels
         deviation=np.array([0.3760]),
     )
 
@@ -49,8 +49,8 @@ def breast_cancer(test_fraction: float = 0.2, split_seed: int = 0) -> Dataset:
     """569 tumours, 30 measurements each, standardised over all rows; class 1 is benign.
 
     Args:
-      test_fraction: part of the rows held out, in [0, 1).
-      split_seed: which rows those are.
+      test_fraction: fraction of the rows held out, in [0, 1).
+      split_seed: seed of the choice of these rows.
 
     References:
       Wolberg et al., `Breast cancer Wisconsin (diagnostic) <https://doi.org/10.24432/C5DW2B>`_, 1995.
@@ -60,7 +60,7 @@ def breast_cancer(test_fraction: float = 0.2, split_seed: int = 0) -> Dataset:
 
 
 def diabetes() -> RegressionData:
-    """442 patients, 10 measurements each, and how far the disease had come a year later; all standardised.
+    """442 patients, 10 measurements each, and the progression of the disease a year later; all standardised.
 
     References:
       Efron, Hastie, Johnstone and Tibshirani, `Least angle regression

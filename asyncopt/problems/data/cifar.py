@@ -21,10 +21,10 @@ def cifar10(root: str | os.PathLike[str] | None = None, mirror: str | None = Non
     """60,000 colour images, 32 × 32 pixels, 10 classes; 10,000 of them are held out.
 
     Args:
-      root: folder with the six files of the binary version, or with the folder ``cifar-10-batches-bin`` of them.
+      root: folder with the six files of the binary version, or with a folder ``cifar-10-batches-bin`` that holds them.
         Default: the environment variable ASYNCOPT_DATA.
-      mirror: address of a folder with cifar-10-binary.tar.gz, to fetch and unpack it if it is missing; None to fetch
-        nothing.
+      mirror: address of a folder with cifar-10-binary.tar.gz, from which a missing file is fetched and unpacked; None
+        to fetch nothing.
 
     Raises:
       InputError: if a file is missing or damaged; the message names it.

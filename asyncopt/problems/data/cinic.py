@@ -21,13 +21,13 @@ _SIZE = (32, 32)
 def cinic10(root: str | os.PathLike[str] | None = None, mirror: str | None = None) -> ImageData:
     """90,000 colour images to train on, 32 × 32 pixels, 10 classes, and as many held out.
 
-    The third part, for validation, is not used. Images are in the order of the classes and of their files' names.
+    The third part, for validation, is not used. Images are in the order of the classes, then of their files' names.
 
     Args:
-      root: folder with ``train`` and ``test``, each with ten folders of PNG files, or with a folder ``CINIC-10`` of
-        them. Default: the environment variable ASYNCOPT_DATA.
-      mirror: address of a folder with CINIC-10.tar.gz, to fetch and unpack it (into ``CINIC-10``) if it is missing;
-        None to fetch nothing.
+      root: folder with ``train`` and ``test``, each with ten folders of PNG files, or with a folder ``CINIC-10`` that
+        holds these two. Default: the environment variable ASYNCOPT_DATA.
+      mirror: address of a folder with CINIC-10.tar.gz, from which missing images are fetched and unpacked (into
+        ``CINIC-10``); None to fetch nothing.
 
     Raises:
       InputError: if a folder or file is missing or damaged; the message names it.
@@ -48,7 +48,7 @@ def cinic10(root: str | os.PathLike[str] | None = None, mirror: str | None = Non
         num_classes=len(CLASSES),
         test_images=test_images,
         test_labels=test_labels,
-        # As its authors give them.
+        # As its authors publish them.
         mean=np.array([0.47889522, 0.47227842, 0.43047404]),
         deviation=np.array([0.24205776, 0.23828046, 0.25874835]),
     )
@@ -57,9 +57,9 @@ def cinic10(root: str | os.PathLike[str] | None = None, mirror: str | None = Non
 def _read(folder: pathlib.Path) -> tuple[UInt8[np.ndarray, "N 32 32 3"], Int[np.ndarray, " N"]]:
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder with one folder a class")
-    found = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    if found != list(CLASSES):
-        raise InputError(f"{folder}: has the folders {found}, expected {list(CLASSES)}")
+    class_folders = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    if class_folders != list(CLASSES):
+        raise InputError(f"{folder}: has the folders {class_folders}, expected {list(CLASSES)}")
     images, labels = [], []
     for label, name in enumerate(CLASSES):
         paths = sorted((folder / name).glob("*.png"))
@@ -72,7 +72,7 @@ def _read(folder: pathlib.Path) -> tuple[UInt8[np.ndarray, "N 32 32 3"], Int[np.
 
 def _read_png(path: pathlib.Path) -> UInt8[np.ndarray, "32 32 3"]:
     try:
-        # One format only: the others' decoders need not see a file from outside.
+        # One format only: a file from outside should not reach the decoders of the others.
         with PIL.Image.open(path, formats=["PNG"]) as image:
             if image.size != _SIZE:
                 raise InputError(f"{path}: {image.size[0]} × {image.size[1]} pixels, expected 32 × 32")

@@ -12,15 +12,15 @@ Matrix = np.ndarray | scipy.sparse.csr_array
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Rows and their classes, with some rows held out to measure accuracy on.
+    """Rows and their classes, some of them held out to measure accuracy.
 
     Args:
-      name: for titles and messages.
+      name: the data set's name in titles and messages.
       features: float64[N, d], dense or in compressed sparse rows.
       labels: int64[N], classes 0..num_classes - 1.
       num_classes: at least 2.
-      test_features: float64[M, d], held out; M may be 0.
-      test_labels: int64[M].
+      test_features: float64[M, d], rows held out; M may be 0.
+      test_labels: int64[M], their classes.
     """
 
     name: str
@@ -36,9 +36,9 @@ class RegressionData:
     """Rows and their targets.
 
     Args:
-      name: for titles and messages.
+      name: the data set's name in titles and messages.
       features: float64[N, d].
-      targets: float64[N].
+      targets: float64[N], a real number for each row.
     """
 
     name: str
@@ -52,12 +52,12 @@ def split(
     """Returns a data set with a random ``test_fraction`` of the rows held out.
 
     Args:
-      name: for titles and messages.
+      name: the data set's name in titles and messages.
       features: float64[N, d].
       labels: int64[N], classes 0..num_classes - 1.
       num_classes: at least 2.
-      test_fraction: in [0, 1); rounded to whole rows.
-      seed: of the split.
+      test_fraction: fraction of the rows held out, in [0, 1), rounded to whole rows.
+      seed: seed of the choice of these rows, at least 0.
 
     Raises:
       InputError: if the fraction is out of range, or leaves no row to train on.

@@ -1,4 +1,4 @@
-"""Published files, fetched from a mirror that the user names, and used only if their checksum is right."""
+"""Fetches published files from a mirror that the user names, and uses them only if their checksum is right."""
 
 import dataclasses
 import os
@@ -16,8 +16,8 @@ class Published:
     """A file as its authors published it.
 
     Args:
-      name: of the file; ``.tar.gz`` is unpacked.
-      md5: its checksum, as published.
+      name: the file's name; ``.tar.gz`` is unpacked.
+      md5: the file's checksum, as published.
     """
 
     name: str
@@ -28,12 +28,12 @@ def fetch(mirror: str, published: Published, folder: pathlib.Path) -> None:
     """Fetches a file into a folder, whole or not at all, and unpacks it there if it is an archive.
 
     Args:
-      mirror: address of the folder it is in, http or https.
-      published: which file.
-      folder: made if need be.
+      mirror: address of the folder that the file is in, http or https.
+      published: the file.
+      folder: the folder to put it in; it is created if it is missing.
 
     Raises:
-      InputError: if pooch is not installed, or the file cannot be fetched, or it is another one than was published.
+      InputError: if pooch is not installed, the file cannot be fetched, or its checksum is another one.
     """
     try:
         import pooch
@@ -48,14 +48,14 @@ def fetch(mirror: str, published: Published, folder: pathlib.Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
         try:
-            path = pooch.retrieve(
+            fetched = pooch.retrieve(
                 address, f"md5:{published.md5}", published.name, partial, progressbar=sys.stderr.isatty()
             )
             if is_archive:
-                with tarfile.open(path) as archive:
+                with tarfile.open(fetched) as archive:
                     archive.extractall(partial, filter="data")
-                os.remove(path)
+                os.remove(fetched)
         except (OSError, ValueError, EOFError, zlib.error, tarfile.TarError) as error:  # requests' errors are OSErrors
             raise InputError(f"{address}: cannot be fetched: {error}") from error
-        for made in pathlib.Path(partial).iterdir():
-            os.replace(made, folder / made.name)
+        for path in pathlib.Path(partial).iterdir():
+            os.replace(path, folder / path.name)

@@ -17,7 +17,7 @@ from asyncopt.problems.data.source import find
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTE = 0x08
-# As their authors published them.
+# Checksums as the files' authors published them.
 _FASHION_MNIST_MD5 = {
     "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
     "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
@@ -36,9 +36,9 @@ def fashion_mnist(root: str | os.PathLike[str] | None = None, mirror: str | None
     """70,000 grey images of clothes, 28 × 28 pixels, 10 classes; 10,000 of them are held out.
 
     Args:
-      root: folder with the four IDX files, or with a folder ``fashion-mnist`` of them. Default: the environment
-        variable ASYNCOPT_DATA, then where Debian's package dataset-fashion-mnist puts them.
-      mirror: address of a folder with the published files, to fetch those that are missing from; None to fetch nothing.
+      root: folder with the four IDX files, or with a folder ``fashion-mnist`` that holds them. Default: the environment
+        variable ASYNCOPT_DATA, then the folder of Debian's package dataset-fashion-mnist.
+      mirror: address of a folder with the published files, from which missing ones are fetched; None to fetch nothing.
 
     Raises:
       InputError: if a file is missing or damaged; the message names it.
@@ -50,16 +50,16 @@ def fashion_mnist(root: str | os.PathLike[str] | None = None, mirror: str | None
         "Debian has them in the package dataset-fashion-mnist; elsewhere, see github.com/zalandoresearch/fashion-mnist"
     )
     usual = "/usr/share/datasets/fashion-mnist"
-    return _mnist_like("fashion-mnist", root, mirror, _FASHION_MNIST_MD5, hint, usual)
+    return _mnist_like("fashion_mnist", root, mirror, _FASHION_MNIST_MD5, hint, usual)
 
 
 def mnist(root: str | os.PathLike[str] | None = None, mirror: str | None = None) -> ImageData:
     """70,000 grey images of handwritten digits, 28 × 28 pixels; 10,000 of them are held out.
 
     Args:
-      root: folder with the four IDX files, or with a folder ``mnist`` of them. Default: the environment variable
-        ASYNCOPT_DATA.
-      mirror: address of a folder with the published files, to fetch those that are missing from; None to fetch nothing.
+      root: folder with the four IDX files, or with a folder ``mnist`` that holds them. Default: the environment
+        variable ASYNCOPT_DATA.
+      mirror: address of a folder with the published files, from which missing ones are fetched; None to fetch nothing.
 
     Raises:
       InputError: if a file is missing or damaged; the message names it.
@@ -85,7 +85,7 @@ def _mnist_like(
         for content, dimensions in (("images-idx3", 3), ("labels-idx1", 1)):
             stem = f"{part}-{content}-ubyte"
             published = Published(f"{stem}.gz", checksums[stem])
-            path = find(root, name, (f"{stem}.gz", stem), hint, usual, mirror, published)
+            path = find(root, name.replace("_", "-"), (f"{stem}.gz", stem), hint, usual, mirror, published)
             arrays.append(read_idx(path, dimensions))
             if dimensions == 1:
                 check_labels(str(path), arrays[-1], 10)
@@ -99,7 +99,7 @@ def _mnist_like(
         num_classes=10,
         test_images=test_images[..., None],
         test_labels=test_labels.astype(np.int64),
-        # MNIST's own, which the paper's code uses for both.
+        # MNIST's own numbers, which the paper's code uses for both sets.
         mean=np.array([0.1307]),
         deviation=np.array([0.3081]),
     )
@@ -110,7 +110,7 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> UInt8[np.ndarray,
 
     Args:
       path: the file.
-      dimensions: how many it must have.
+      dimensions: the number of dimensions that it must have.
 
     Raises:
       InputError: if it is not exactly such a file: wrong magic number, a length of zero, too short, too long, or a
@@ -127,11 +127,11 @@ def read_idx(path: str | os.PathLike[str], dimensions: int) -> UInt8[np.ndarray,
     header = 4 + 4 * dimensions
     if len(content) < header:
         raise InputError(f"{path}: {len(content)} bytes, expected a header of {header} at least")
-    zeros, kind, found = struct.unpack(">HBB", content[:4])
+    zeros, kind, num_dimensions = struct.unpack(">HBB", content[:4])
     if zeros != 0 or kind != _UNSIGNED_BYTE:
         raise InputError(f"{path}: magic number {content[:4].hex()}, expected 00000803 or 00000801, unsigned bytes")
-    if found != dimensions:
-        raise InputError(f"{path}: {found} dimensions, expected {dimensions}")
+    if num_dimensions != dimensions:
+        raise InputError(f"{path}: {num_dimensions} dimensions, expected {dimensions}")
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     if 0 in shape:
         raise InputError(f"{path}: dimensions {list(shape)}, expected at least 1 each")

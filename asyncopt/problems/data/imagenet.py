@@ -21,11 +21,11 @@ def imagenet32(root: str | os.PathLike[str] | None = None) -> ImageData:
     """1,281,167 colour images to train on, 32 × 32 pixels, 1,000 classes, and 50,000 held out: 3.9 GB in memory.
 
     The files are the ``.npz`` version of the downsampled ImageNet: arrays ``data``, uint8[N, 3072], red, green and blue
-    row by row, and ``labels``, from 1 to 1000. The version for Python is pickled, and is not read.
+    row by row, and ``labels``, from 1 to 1000. The version for Python is pickled, and not read here.
 
     Args:
       root: folder with ``train_data_batch_1.npz`` to ``_10.npz`` and ``val_data.npz``, or with a folder
-        ``imagenet32`` of them. Default: the environment variable ASYNCOPT_DATA.
+        ``imagenet32`` that holds them. Default: the environment variable ASYNCOPT_DATA.
 
     Raises:
       InputError: if a file is missing or damaged; the message names it.
@@ -59,8 +59,8 @@ def _read(path: pathlib.Path) -> tuple[UInt8[np.ndarray, "N 32 32 3"], Int[np.nd
             f"{path}: data is {pixels.dtype}{list(pixels.shape)}, expected uint8[N, {_PIXELS}], N at least 1"
         )
     if labels.shape != pixels.shape[:1] or labels.dtype.kind not in "iu":
-        found = f"{labels.dtype}{list(labels.shape)}"
-        raise InputError(f"{path}: labels is {found}, expected one integer for each of {len(pixels)} images")
+        described = f"{labels.dtype}{list(labels.shape)}"
+        raise InputError(f"{path}: labels is {described}, expected one integer for each of {len(pixels)} images")
     labels = labels.astype(np.int64) - 1
-    check_labels(f"{path}: less one", labels, _NUM_CLASSES)
+    check_labels(f"{path}: labels less one", labels, _NUM_CLASSES)
     return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), labels

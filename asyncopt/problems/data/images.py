@@ -1,4 +1,4 @@
-"""Images in memory, as bytes: normalised and augmented only when a mini-batch is drawn."""
+"""Images in memory, as bytes; a mini-batch is normalised and augmented when it is drawn."""
 
 import dataclasses
 
@@ -10,17 +10,17 @@ from asyncopt.checks import InputError
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ImageData:
-    """Images and their classes, with some held out to measure accuracy on.
+    """Images and their classes, some of them held out to measure accuracy.
 
     Args:
-      name: for titles and messages.
+      name: the data set's name in titles and messages.
       images: uint8[N, H, W, C], N at least 1.
       labels: int64[N], classes 0..num_classes - 1.
       num_classes: at least 2.
-      test_images: uint8[M, H, W, C], held out; M may be 0.
-      test_labels: int64[M].
-      mean: float[C], subtracted from pixels scaled to [0, 1].
-      deviation: float[C], which the result is divided by.
+      test_images: uint8[M, H, W, C], images held out; M may be 0.
+      test_labels: int64[M], their classes.
+      mean: float[C], each channel's mean, subtracted from pixels scaled to [0, 1].
+      deviation: float[C], each channel's standard deviation, by which the difference is divided.
 
     Raises:
       InputError: if an array has another shape or dtype, or a label is out of range; the message names both.
@@ -51,10 +51,10 @@ class ImageData:
 
 
 def check_labels(name: str, labels: Int[np.ndarray, " N"], num_classes: int) -> None:
-    """Refuses labels outside of 0..num_classes - 1.
+    """Refuses labels outside 0..num_classes - 1.
 
     Raises:
-      InputError: starting with ``name``.
+      InputError: if there is such a label; the message starts with ``name``.
     """
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if len(wrong):

@@ -25,14 +25,14 @@ def libsvm(
     """Reads a LIBSVM file, plain or compressed (``.gz``, ``.bz2``), as sparse rows.
 
     Indices count from 1 and rise along a line. Labels are whole numbers, and the classes are numbered in their
-    order: -1, +1 become 0, 1. What follows a ``#`` is a comment.
+    order: -1, +1 become 0, 1. A comment starts with ``#``.
 
     Args:
       path: the file.
       num_features: d. Default: the largest index in the file.
-      dense: return a dense matrix; sensible when most values are there.
-      test_fraction: part of the rows held out, in [0, 1).
-      split_seed: which rows those are.
+      dense: whether to return a dense matrix, which suits rows with few zeros.
+      test_fraction: fraction of the rows held out, in [0, 1).
+      split_seed: seed of the choice of these rows.
 
     Raises:
       FileNotFoundError: if there is no such file.
@@ -63,7 +63,7 @@ def libsvm(
 
 
 def _read_rows(path: pathlib.Path) -> tuple[list[int], list[int], list[float], list[int]]:
-    """Returns labels, and all rows' indices and values end to end with where each row ends."""
+    """Returns labels, the indices and values of all rows, end to end, and where each row ends."""
     labels: list[int] = []
     indices: list[int] = []
     values: list[float] = []

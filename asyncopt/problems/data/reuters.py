@@ -1,5 +1,6 @@
-"""The text data of the paper's convex experiment: the published file, or generated rows of its shape and statistics."""
+"""The text data of the paper's convex experiment: the published file, or generated rows with its statistics."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -14,8 +15,8 @@ NUM_ROWS, NUM_FEATURES = 20_242, 47_236
 FILES = ("rcv1_train.binary", "rcv1_train.binary.bz2", "rcv1_train.binary.gz")
 _HINT = "It is rcv1_train.binary of the LIBSVM data sets; data=rcv1_like generates rows like it"
 
-# A document of the generated set is a bag of words. Chosen so that its rows have the published file's statistics, 74
-# distinct words on average and 52 % positive, and a linear classifier gets 97 % of held-out rows right.
+# A generated document is a bag of words. With these numbers, rows have the published file's statistics: 74 distinct
+# words on average, 52 % positive, and a linear classifier that is right on 97 % of held-out rows.
 _MEDIAN_WORDS, _SPREAD_OF_WORDS, _FEWEST_WORDS = 60.0, 0.7, 6
 _WORD_EXPONENT, _WORD_OFFSET = 1.05, 60.0
 _CLASS_STRENGTH = 0.36
@@ -26,10 +27,10 @@ def rcv1(root: str | os.PathLike[str] | None = None, test_fraction: float = 0.0,
     """20,242 news articles as sparse rows of 47,236 word weights, two classes.
 
     Args:
-      root: folder with ``rcv1_train.binary`` (or .bz2, .gz), or with a folder ``rcv1`` that has it. Default: the
+      root: folder with ``rcv1_train.binary`` (or .bz2, .gz), or with a folder ``rcv1`` that holds it. Default: the
         environment variable ASYNCOPT_DATA.
-      test_fraction: part of the rows held out, in [0, 1).
-      split_seed: which rows those are.
+      test_fraction: fraction of the rows held out, in [0, 1).
+      split_seed: seed of the choice of these rows.
 
     Raises:
       InputError: if the file is missing, or damaged; the message names it.
@@ -38,11 +39,12 @@ def rcv1(root: str | os.PathLike[str] | None = None, test_fraction: float = 0.0,
       Lewis et al., `RCV1: a new benchmark collection for text categorization research
       <https://jmlr.org/papers/v5/lewis04a.html>`_, JMLR 5, 2004.
     """
-    return libsvm(find(root, "rcv1", FILES, _HINT), NUM_FEATURES, False, test_fraction, split_seed)
+    rows = libsvm(find(root, "rcv1", FILES, _HINT), NUM_FEATURES, False, test_fraction, split_seed)
+    return dataclasses.replace(rows, name="rcv1")
 
 
 def rcv1_like(num_rows: int = NUM_ROWS, test_fraction: float = 0.0, split_seed: int = 0, seed: int = 0) -> Dataset:
-    """Generated rows of the shape and statistics of `rcv1`, for machines that do not have the file.
+    """Generated rows with the shape and statistics of `rcv1`, for machines without the file.
 
     A row is a document of two topics: its words are drawn from a Zipf-Mandelbrot distribution over 47,236 words that
     the topic tilts, its weights are (1 + log count) · log(rows / rows with the word), and it has unit length, as the
@@ -50,9 +52,9 @@ def rcv1_like(num_rows: int = NUM_ROWS, test_fraction: float = 0.0, split_seed: 
 
     Args:
       num_rows: N, training and held-out rows together, at least 2.
-      test_fraction: part of the rows held out, in [0, 1).
-      split_seed: which rows those are.
-      seed: of what is generated.
+      test_fraction: fraction of the rows held out, in [0, 1).
+      split_seed: seed of the choice of these rows.
+      seed: seed of the generated rows, at least 0.
 
     Raises:
       InputError: if a number is out of range.
@@ -69,14 +71,14 @@ def rcv1_like(num_rows: int = NUM_ROWS, test_fraction: float = 0.0, split_seed: 
     counts = _counts(rng, labels, lengths)
     documents = np.bincount(counts.indices, minlength=NUM_FEATURES)
     counts.data = (1 + np.log(counts.data)) * np.log(num_rows / documents[counts.indices])
-    # Few rows may have no word that is not in all of them; such words weigh nothing.
+    # A word in every row has no weight, so that with few rows, a norm may be 0.
     norms = np.maximum(np.sqrt(counts.multiply(counts).sum(axis=1)), 1e-12)
     counts.data /= np.repeat(norms, np.diff(counts.indptr))
     return split("rcv1_like", counts, labels, 2, test_fraction, split_seed)
 
 
 def _counts(rng: np.random.Generator, labels: np.ndarray, lengths: np.ndarray) -> scipy.sparse.csr_array:
-    """Returns float64[N, d]: how often each word is in each document."""
+    """Returns float64[N, d], the number of times that each word is in each document."""
     popularity = (np.arange(NUM_FEATURES) + _WORD_OFFSET) ** -_WORD_EXPONENT
     tilt = _CLASS_STRENGTH * rng.normal(size=NUM_FEATURES)
     topics = np.repeat(labels, lengths)
@@ -84,8 +86,8 @@ def _counts(rng: np.random.Generator, labels: np.ndarray, lengths: np.ndarray) -
     words = np.empty(len(topics), np.int64)
     for topic, sign in enumerate((-1, 1)):
         cumulative = np.cumsum(popularity * np.exp(sign * tilt))
-        here = topics == topic
-        words[here] = np.searchsorted(cumulative / cumulative[-1], uniform[here], side="right")
+        chosen = topics == topic
+        words[chosen] = np.searchsorted(cumulative / cumulative[-1], uniform[chosen], side="right")
     rows = np.repeat(np.arange(len(lengths)), lengths)
     counts = scipy.sparse.coo_array((np.ones(len(words)), (rows, words)), shape=(len(lengths), NUM_FEATURES)).tocsr()
     counts.sum_duplicates()

@@ -1,4 +1,4 @@
-"""Where files of data are looked for, and what is said if they are not there."""
+"""Looks for data files in the folders where they may be."""
 
 import os
 import pathlib
@@ -19,23 +19,23 @@ def find(
     mirror: str | None = None,
     published: Published | None = None,
 ) -> pathlib.Path:
-    """Returns the first that exists of several names for a file or a folder, in the first folder that has one.
+    """Returns the path of a file or folder that may have several names.
 
-    Looked at are ``root/folder`` and ``root`` itself, or without a root those of the environment variable
-    ASYNCOPT_DATA, and ``usual`` places after it. If it is nowhere and there is a mirror, it is fetched into the first
+    It is looked for in ``root/folder`` and in ``root``. Without a root, the environment variable ASYNCOPT_DATA is the
+    root, and the ``usual`` folders come after it. If it is in none and there is a mirror, it is fetched into the first
     of these folders.
 
     Args:
-      root: where the user keeps data, or None.
-      folder: the data set's own folder below it.
-      names: of the file, as in plain and compressed.
-      hint: where to get it.
+      root: the folder where the user keeps data, or None.
+      folder: the data set's own folder in the root.
+      names: the names it may have, plain and compressed, say; the first that exists is returned.
+      hint: a sentence for the message that says where to get it.
       usual: folders in which packages put it.
-      mirror: address of a folder that has the published file, or None.
-      published: the file to fetch from there, if it is given.
+      mirror: address of a folder with the published file, or None.
+      published: the file to fetch from the mirror, or None.
 
     Raises:
-      InputError: if no such file is found, with where it was looked for and the hint; or if it cannot be fetched.
+      InputError: if there is no such file, with the folders looked in and the hint; or if it cannot be fetched.
     """
     chosen = root if root is not None else os.environ.get(ROOT_VARIABLE)
     folders = [] if chosen is None else [pathlib.Path(chosen) / folder, pathlib.Path(chosen)]

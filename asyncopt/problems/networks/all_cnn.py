@@ -1,6 +1,7 @@
 """The all-convolutional network of the artificial-delay experiment."""
 
 import itertools
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -18,7 +19,7 @@ _TEMPERATURE = 0.125
 class AllCNN(eqx.Module):
     """Nine convolutions of 3 × 3 without bias, each with batch statistics and ReLU, and the mean over all pixels.
 
-    1,681,268 parameters on three colours and 10 classes, 2,516 of which scale and shift normalised channels.
+    It has 1,681,268 parameters with three colours and 10 classes; 2,516 of them scale and shift normalised channels.
 
     References:
       Springenberg et al., `Striving for simplicity: the all convolutional net
@@ -26,6 +27,7 @@ class AllCNN(eqx.Module):
       with the layers of Xu et al., `arXiv:2002.09095 <https://arxiv.org/abs/2002.09095>`_.
     """
 
+    title: ClassVar[str] = "All-CNN"
     convolutions: tuple[Convolution, ...]
     norms: tuple[BatchNorm, ...]
 

@@ -1,7 +1,7 @@
 """Layers on whole mini-batches, laid out channels, height, width, batch: ``[C, H, W, B]``.
 
-With the batch last, every slice that a convolution takes is a row of contiguous numbers, which is what makes the
-compiled loop fast on a CPU. On an accelerator XLA chooses the layout in memory itself.
+With the batch last, every slice that a convolution takes is a row of contiguous numbers, which makes the compiled
+loop fast on a CPU. On an accelerator, XLA chooses the layout in memory itself.
 """
 
 import equinox as eqx
@@ -13,7 +13,7 @@ Images = Float[Array, "C H W B"]
 
 
 class Convolution(eqx.Module):
-    """A convolution, from ``in_channels`` to ``out_channels``.
+    """A convolution from ``in_channels`` to ``out_channels``.
 
     Weights are drawn uniformly from ±1/√(in_channels · size²), as PyTorch's and Equinox's are.
     """
@@ -42,7 +42,7 @@ class Convolution(eqx.Module):
         self.stride, self.padding = stride, padding
 
     def __call__(self, images: Images) -> Images:
-        """Returns the images that come out."""
+        """Returns the output feature maps."""
         result = convolve(images, self.weight, self.stride, self.padding)
         return result if self.bias is None else result + self.bias[:, None, None, None]
 
@@ -51,13 +51,13 @@ def convolve(images: Images, weight: Float[Array, "k k C O"], stride: int = 1, p
     """Returns the cross-correlation of images with a filter, by the algorithm that suits the platform.
 
     Args:
-      images: [C, H, W, B].
-      weight: [size, size, C, O].
-      stride: in both directions.
+      images: float[C, H, W, B].
+      weight: float[size, size, C, O].
+      stride: pixels between outputs, in both directions.
       padding: zeros on each side.
 
     Returns:
-      [O, H', W', B], H' = (H + 2 padding - size) // stride + 1.
+      float[O, H', W', B], H' = (H + 2 padding - size) // stride + 1.
     """
     return jax.lax.platform_dependent(
         images,
@@ -68,7 +68,7 @@ def convolve(images: Images, weight: Float[Array, "k k C O"], stride: int = 1, p
 
 
 def convolve_by_library(images: Images, weight: Float[Array, "k k C O"], stride: int, padding: int) -> Images:
-    """`convolve` as XLA has it; on a CPU, slow inside of a loop."""
+    """`convolve` by XLA's own operation; on a CPU, it is slow inside a loop."""
     return jax.lax.conv_general_dilated(
         images,
         weight,
@@ -79,7 +79,7 @@ def convolve_by_library(images: Images, weight: Float[Array, "k k C O"], stride:
 
 
 def convolve_by_slices(images: Images, weight: Float[Array, "k k C O"], stride: int, padding: int) -> Images:
-    """`convolve` as one product of matrices: the filter, and the shifted slices of the images that it meets."""
+    """`convolve` as one product of matrices: the filter, and shifted slices of the images."""
     size, _, in_channels, out_channels = weight.shape
     margin = (padding, padding)
     images = jnp.pad(images, ((0, 0), margin, margin, (0, 0)))
@@ -94,10 +94,10 @@ def convolve_by_slices(images: Images, weight: Float[Array, "k k C O"], stride: 
 
 
 class BatchNorm(eqx.Module):
-    """Subtracts each channel's mean and divides by its deviation, both of this very mini-batch, then scales.
+    """Subtracts each channel's mean and divides by its deviation, both of the mini-batch at hand, then scales.
 
-    There is no running state, in training or evaluation: f(x; ξ) is a function of parameters and mini-batch alone, and
-    a replay stays one.
+    There is no running state, in training or evaluation: f(x; ξ) is a function of parameters and mini-batch alone, as
+    a replay requires.
 
     References:
       Ioffe and Szegedy, `Batch normalization <https://arxiv.org/abs/1502.03167>`_, 2015.
@@ -110,7 +110,7 @@ class BatchNorm(eqx.Module):
         self.scale, self.shift = jnp.ones(channels), jnp.zeros(channels)
 
     def __call__(self, images: Images) -> Images:
-        """Returns the images that come out."""
+        """Returns the output feature maps."""
         # Half precision has too few digits for sums over a batch.
         wide = images.astype(jnp.promote_types(images.dtype, jnp.float32))
         mean = jnp.mean(wide, axis=(1, 2, 3), keepdims=True)
@@ -120,7 +120,7 @@ class BatchNorm(eqx.Module):
 
 
 def max_pool(images: Images) -> Images:
-    """Returns the largest of each 2 × 2 pixels; an odd row or column at the end is left out."""
+    """Returns the largest of each 2 × 2 pixels, without an odd row or column at the end."""
     channels, height, width, batch = images.shape
     height, width = height // 2, width // 2
     pairs = images[:, : 2 * height, : 2 * width].reshape(channels, height, 2, width, 2, batch)
@@ -133,5 +133,5 @@ def dense(layer: eqx.nn.Linear, features: Float[Array, "F B"]) -> Float[Array, "
 
 
 def scaled(width: float, *channels: int) -> tuple[int, ...]:
-    """Returns channel numbers times ``width``, rounded, at least 1 each."""
+    """Returns numbers of channels times ``width``, rounded, at least 1 each."""
     return tuple(max(1, round(width * number)) for number in channels)

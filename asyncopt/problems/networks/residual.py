@@ -1,4 +1,6 @@
-"""Residual networks: ResNet-18 as it is used on small images, and the wide WRN-28-5."""
+"""Residual networks: ResNet-18 for small images, and the wide WRN-28-5."""
+
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -29,7 +31,7 @@ class BasicBlock(eqx.Module):
             self.shortcut = projection, BatchNorm(after)
 
     def __call__(self, images: Images) -> Images:
-        """Returns the images that come out."""
+        """Returns the output feature maps."""
         (first, second), (first_norm, second_norm) = self.convolutions, self.norms
         result = second_norm(second(jax.nn.relu(first_norm(first(images)))))
         if self.shortcut is not None:
@@ -58,20 +60,21 @@ class PreActivationBlock(eqx.Module):
             self.shortcut = Convolution(before, after, 1, stride=stride, bias=False, key=keys[2])
 
     def __call__(self, images: Images) -> Images:
-        """Returns the images that come out."""
+        """Returns the output feature maps."""
         (first, second), (first_norm, second_norm) = self.convolutions, self.norms
         active = jax.nn.relu(first_norm(images))
-        # A projection sees the activated images, the identity those before.
+        # A projection takes the activated images, the identity those before.
         beside = images if self.shortcut is None else self.shortcut(active)
         return beside + second(jax.nn.relu(second_norm(first(active))))
 
 
 class ResNet18(eqx.Module):
-    """A stem of 3 × 3, four stages of two blocks, and the mean over all pixels: 11,173,962 parameters.
+    """A stem of 3 × 3, four stages of two blocks, and the mean over all pixels.
 
-    That is with three colours and 10 classes. The stem is the one used on images of 32 × 32 pixels.
+    It has 11,173,962 parameters with three colours and 10 classes. The stem is the usual one for 32 × 32 pixels.
     """
 
+    title: ClassVar[str] = "ResNet-18"
     stem: Convolution
     norm: BatchNorm
     blocks: tuple[BasicBlock, ...]
@@ -94,14 +97,15 @@ class ResNet18(eqx.Module):
 
 
 class WideResNet(eqx.Module):
-    """WRN-28-5: a stem, three stages of four pre-activation blocks, 80, 160 and 320 channels: 9,132,634 parameters.
+    """WRN-28-5: a stem, and three stages of four pre-activation blocks with 80, 160 and 320 channels.
 
-    That is with three colours and 10 classes.
+    It has 9,132,634 parameters with three colours and 10 classes.
 
     References:
       Zagoruyko and Komodakis, `Wide residual networks <https://arxiv.org/abs/1605.07146>`_, 2016.
     """
 
+    title: ClassVar[str] = "WRN-28-5"
     stem: Convolution
     blocks: tuple[PreActivationBlock, ...]
     norm: BatchNorm
@@ -131,7 +135,7 @@ def _pair(before: int, after: int, stride: int, keys: Key[Array, "2"]) -> tuple[
 
 
 def _stages(block, before: int, stages, blocks_a_stage: int, key: Key[Array, ""]):
-    """Returns all blocks; the first of each stage but the first one halves the image."""
+    """Returns all blocks; in each stage but the first, the first block halves the image."""
     blocks = []
     keys = iter(jax.random.split(key, len(stages) * blocks_a_stage))
     for number, after in enumerate(stages):

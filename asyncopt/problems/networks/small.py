@@ -1,5 +1,7 @@
 """Two networks that train in minutes on a CPU: a perceptron with one hidden layer, and LeNet-5."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 from jaxtyping import Array, Float, Key
@@ -11,6 +13,7 @@ from asyncopt.problems.networks.layers import Convolution, Images, dense, max_po
 class Perceptron(eqx.Module):
     """Two layers, 100 hidden units with ReLU at ``width`` 1."""
 
+    title: ClassVar[str] = "perceptron"
     hidden: eqx.nn.Linear
     output: eqx.nn.Linear
 
@@ -35,6 +38,7 @@ class LeNet5(eqx.Module):
       <https://doi.org/10.1109/5.726791>`_, 1998, with max-pooling and ReLU, as is usual today.
     """
 
+    title: ClassVar[str] = "LeNet-5"
     convolutions: tuple[Convolution, Convolution]
     dense: tuple[eqx.nn.Linear, eqx.nn.Linear, eqx.nn.Linear]
 
@@ -58,7 +62,7 @@ class LeNet5(eqx.Module):
     def __call__(self, images: Images) -> Float[Array, "classes B"]:
         """Returns the score of each class for each image."""
         for layer in self.convolutions:
-            images = jax.nn.relu(max_pool(layer(images)))  # in this order the ReLU has a quarter of the work
+            images = jax.nn.relu(max_pool(layer(images)))  # in this order, ReLU has a quarter of the work
         features = images.reshape(-1, images.shape[3])
         for layer in self.dense[:-1]:
             features = jax.nn.relu(dense(layer, features))
