@@ -1,18 +1,24 @@
-"""Studies made of numbers with known exponents, without any run."""
+"""Studies and run folders made of numbers with known exponents, without any replay."""
 
 import itertools
 
 import numpy as np
 import pandas as pd
 
+from asyncopt import theory
 from asyncopt.analysis import Study
+from asyncopt.files.records import Record, save
 from asyncopt.run import staleness
 
 LENGTHS = (1000, 3162, 10_000, 31_623, 100_000)
 RULES = (0, "K**0.125", "K**0.25", "K**0.375", "K**0.5")
+SETTINGS = {"learning_rate": 1.0, "schedule": "inverse_sqrt_horizon", "b1": 0.9, "b2": 0.99, "eps": 0.1}
+CONSTANTS = {"dimension": 3.0, "smoothness": 1.0, "gradient_bound": 1.0, "diameter": 2.0, "lower_bound": 0.0}
+# What a run records besides its gaps; sums that make the a-posteriori bound of a gap 1/√K about 10/√K.
+RECORDED = {"drift": 0.0, "scale_l1": 1.0, "scaled_momentum_sum": 1.0, "momentum_l1": 1.0, "scaled_gradient_sum": 1.0}
 
 
-def study(truth, rng, *, rules=RULES, lengths=LENGTHS, seeds=16, noise=0.2, shared=0.1, outside="", **fields):
+def study(truth, rng, *, rules=RULES, lengths=LENGTHS, seeds=16, noise=0.2, shared=0.1, **fields):
     """Returns a study in which cell (τ, K) has mean truth(τ, K), with noise of each run and of each seed.
 
     Both factors are gamma distributed with mean 1 and the given standard deviations: positive and skewed, as gaps are.
@@ -22,34 +28,23 @@ def study(truth, rng, *, rules=RULES, lengths=LENGTHS, seeds=16, noise=0.2, shar
     common = gamma(rng, shared, (seeds, 1))
     for rule, k in itertools.product(map(staleness.parse, rules), lengths):
         delay = rule(k)
-        rows.append(
-            {
-                "rule": rule.label,
-                "exponent": rule.exponent,
-                "factor": rule.factor,
-                "num_updates": k,
-                "delay": float(delay),
-                "mean_delay": float(delay),
-                "max_delay": delay,
-                "num_workers": delay + 1,
-                "throughput": np.nan,
-                "run": "",
-                "diverged": 0,
-            }
-        )
+        rows.append({
+            "rule": rule.label, "exponent": rule.exponent, "factor": rule.factor, "num_updates": k,
+            "delay": float(delay), "mean_delay": float(delay), "max_delay": delay, "num_workers": delay + 1,
+            "throughput": np.nan, "run": "", "diverged": 0,
+        })  # fmt: skip
         columns.append(truth(delay, k) * common * gamma(rng, noise, (seeds, 1)))
-    settings = {"problem": "asyncopt.problems.logistic", "quantity": "average_gap", "theorem": "convex", **fields}
     values = np.hstack(columns)
-    cells = pd.DataFrame(rows).assign(a_posteriori=10 * values.mean(axis=0), a_priori=100 * values.mean(axis=0))
+    means = values.mean(axis=0)
+    known = {"quantity": "average_gap", "theorem": theory.THEOREMS["convex"], "outside": "", **fields}
     return Study(
         name="synthetic",
-        method="asyncopt.apam",
-        outside=outside,
-        cells=cells,
+        method="APAM",
+        cells=pd.DataFrame(rows).assign(a_posteriori=10 * means, a_priori=100 * means),
         values=values,
         seeds=tuple(range(seeds)),
         limit=float(values.max()),
-        **settings,
+        **known,
     )
 
 
@@ -57,3 +52,33 @@ def gamma(rng, deviation, shape):
     if deviation == 0:
         return np.ones(shape)
     return rng.gamma(1 / deviation**2, deviation**2, shape)
+
+
+def record(rule, k, gaps, *, optimizer="APAM"):
+    """Returns a run as it is on disk, a seed for each gap that F = ‖x‖²/2 has at the end; it is 1 at the start."""
+    rule, steps = staleness.parse(rule), np.array([0, k])
+    gap = np.stack([np.ones(len(gaps)), gaps], axis=1).ravel()
+    frame = {"seed": np.repeat(np.arange(len(gaps)), 2), "step": np.tile(steps, len(gaps)), "grad_norm_sq": 2 * gap}
+    frame |= dict.fromkeys(("objective", "gap", "average_objective", "average_gap"), gap)
+    recorded = {"step_size": k**-0.5, "scaled_momentum_max": 1.0, **RECORDED}
+    config = {
+        "problem": {"batch_size": 1},
+        "optimizer": {**SETTINGS, "bias_correction": False},
+        "trace": {"num_updates": k, "delay": rule(k)},
+    }
+    delays = {"max_delay": rule(k), "mean_delay": float(rule(k)), "mean_square_delay": float(rule(k)) ** 2}
+    summary = {
+        "trace": {"num_updates": k, "num_workers": 1, **delays},
+        "problem": {**CONSTANTS, "convex": True, "attains_rate": False},
+        "labels": {"problem": "bowl", "optimizer": optimizer, "constraint": "box", "trace": "constant"},
+        "staleness": {"label": rule.label, "factor": rule.factor, "exponent": rule.exponent, "settings": ["delay"]},
+    }
+    return Record(config, pd.DataFrame(frame).assign(**recorded), summary)
+
+
+def write(folder, truth, *, rules=RULES, lengths=LENGTHS, seeds=16, noise=0.02, **settings):
+    """Writes a run folder for each rule and K, with mean gap truth(τ, K)."""
+    rng = np.random.default_rng(0)
+    for number, (rule, k) in enumerate(itertools.product(rules, lengths)):
+        gaps = truth(staleness.parse(rule)(k), k) * gamma(rng, noise, seeds)
+        save(folder / str(number), record(rule, k, gaps, **settings))

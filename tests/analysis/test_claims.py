@@ -6,8 +6,10 @@ import math
 import numpy as np
 import pytest
 
+from asyncopt import theory
 from asyncopt.analysis import CONFIRMED, INCONCLUSIVE, VIOLATED, Estimate, judge, verdict
 from asyncopt.analysis.measures import Measures
+from asyncopt.theory import claims
 from tests.analysis import synthetic
 
 
@@ -21,8 +23,8 @@ def verdicts(truth=half_power, *, seed=0, **settings):
     return {v.claim: v for v in judge(Measures(synthetic.study(truth, np.random.default_rng(seed), **settings)))}
 
 
-def outcomes(found, words):
-    chosen = {claim: v.outcome for claim, v in found.items() if words in claim}
+def outcomes(judged, words):
+    chosen = {claim: v.outcome for claim, v in judged.items() if words in claim}
     assert chosen, words
     return set(chosen.values())
 
@@ -47,14 +49,14 @@ def test_decisions(estimate, at_most, at_least, equal):
 
 
 def test_what_the_theory_says_is_confirmed():
-    found = verdicts()
+    judged = verdicts()
     for words in (
         "a-posteriori",
         "τ = 0",
         "falls as K^-1/2 or faster at τ = K^1/8",
         "falls as K^-1/2 or faster at τ = K^1/4",
     ):
-        assert outcomes(found, words) == {CONFIRMED}, words
+        assert outcomes(judged, words) == {CONFIRMED}, words
     for words in (
         "no slower in K",
         "as τ^2 at most",
@@ -62,23 +64,23 @@ def test_what_the_theory_says_is_confirmed():
         "bounded at τ = K^1/8",
         "bounded at τ = K^1/4",
     ):
-        assert outcomes(found, words) == {CONFIRMED}, words
-    assert found["falls as K^-1/2 or faster at τ = K^1/4"].measured.value == pytest.approx(-0.5, abs=0.05)
-    assert found["excess over zero delay grows as τ^2 at most"].measured.value == pytest.approx(2, abs=0.2)
+        assert outcomes(judged, words) == {CONFIRMED}, words
+    assert judged["falls as K^-1/2 or faster at τ = K^1/4"].measured.value == pytest.approx(-0.5, abs=0.05)
+    assert judged["excess over zero delay grows as τ^2 at most"].measured.value == pytest.approx(2, abs=0.2)
 
 
 def test_where_the_theory_promises_nothing_nothing_is_confirmed():
-    found = verdicts()
-    assert outcomes(found, "falls as K^-1/2 or faster at τ = K^3/8") == {INCONCLUSIVE}
-    assert "nothing is claimed beyond K^1/4" in found["falls as K^-1/2 or faster at τ = K^3/8"].rule
-    assert outcomes(found, "τ = K^1/2") <= {INCONCLUSIVE, VIOLATED}
+    judged = verdicts()
+    assert outcomes(judged, "falls as K^-1/2 or faster at τ = K^3/8") == {INCONCLUSIVE}
+    assert "nothing is claimed beyond K^1/4" in judged["falls as K^-1/2 or faster at τ = K^3/8"].rule
+    assert outcomes(judged, "τ = K^1/2") <= {INCONCLUSIVE, VIOLATED}
 
 
 def test_a_fixed_delay_is_beyond_the_theory_if_it_is_so_at_every_length():
     """The longest run is of 100,000 updates, and K^1/4 is 17.8 there."""
-    found = verdicts(rules=(0, 17, 18))
-    assert found["falls as K^-1/2 or faster at τ = 17"].outcome == CONFIRMED
-    assert found["falls as K^-1/2 or faster at τ = 18"].outcome == INCONCLUSIVE
+    judged = verdicts(rules=(0, 17, 18))
+    assert judged["falls as K^-1/2 or faster at τ = 17"].outcome == CONFIRMED
+    assert judged["falls as K^-1/2 or faster at τ = 18"].outcome == INCONCLUSIVE
     lost = verdicts(lambda tau, k: k**-0.5 if tau < 100 else k**0.0, rules=(0, 200))[
         "falls as K^-1/2 or faster at τ = 200"
     ]
@@ -91,26 +93,26 @@ def test_delays_with_a_heavy_tail_are_beyond_the_theory_sooner():
     study = synthetic.study(half_power, np.random.default_rng(0), noise=0.02)
     heavy = study.cells.assign(delay=study.cells["delay"] * study.cells["num_updates"] ** 0.2)
     for cells, expected in ((study.cells, CONFIRMED), (heavy, INCONCLUSIVE)):
-        found = {v.claim: v for v in judge(Measures(dataclasses.replace(study, cells=cells)))}
-        assert found["falls as K^-1/2 or faster at τ = 0"].outcome == CONFIRMED
-        assert found["falls as K^-1/2 or faster at τ = K^1/4"].outcome == expected
+        judged = {v.claim: v for v in judge(Measures(dataclasses.replace(study, cells=cells)))}
+        assert judged["falls as K^-1/2 or faster at τ = 0"].outcome == CONFIRMED
+        assert judged["falls as K^-1/2 or faster at τ = K^1/4"].outcome == expected
 
 
 def test_the_measured_threshold():
     """Inflation (1 + 0.01 τ²/√K)² is 1.1 at τ = 2.2 K^1/4."""
     rules = (0, 1, 2, 4, 8, 16, 32, 64, 128)
-    found = verdicts(rules=rules, noise=0.005)[
+    judged = verdicts(rules=rules, noise=0.005)[
         "largest delay with at most 1.1 times the updates grows as K^1/4 or faster"
     ]
-    assert found.outcome == CONFIRMED
-    assert found.measured.low <= 0.26
-    assert found.measured.value == pytest.approx(0.25, abs=0.03)
+    assert judged.outcome == CONFIRMED
+    assert judged.measured.low <= 0.26
+    assert judged.measured.value == pytest.approx(0.25, abs=0.03)
 
 
 def test_faster_is_said():
-    found = verdicts(lambda tau, k: 1 / k)["falls as K^-1/2 or faster at τ = 0"]
-    assert found.outcome == CONFIRMED
-    assert "faster than K^-1/2" in found.rule
+    judged = verdicts(lambda tau, k: 1 / k)["falls as K^-1/2 or faster at τ = 0"]
+    assert judged.outcome == CONFIRMED
+    assert "faster than K^-1/2" in judged.rule
 
 
 @pytest.mark.parametrize(
@@ -129,24 +131,24 @@ def test_each_claim_can_be_violated(truth, words):
 
 
 def test_a_threshold_that_does_not_grow_violates():
-    found = verdicts(lambda tau, k: k**-0.5 * (1 + 0.01 * tau), rules=(0, 1, 2, 4, 8, 16, 32))
-    assert outcomes(found, "largest delay") == {VIOLATED}
+    judged = verdicts(lambda tau, k: k**-0.5 * (1 + 0.01 * tau), rules=(0, 1, 2, 4, 8, 16, 32))
+    assert outcomes(judged, "largest delay") == {VIOLATED}
 
 
 def test_a_broken_bound_violates():
     study = synthetic.study(half_power, np.random.default_rng(0), noise=0.02)
     cells = study.cells.copy()
     cells.loc[7, "a_posteriori"] = 0.5 * study.values[:, 7].mean()
-    found = {v.claim: v for v in judge(Measures(dataclasses.replace(study, cells=cells)))}
-    assert found["measured mean ≤ a-posteriori bound"].outcome == VIOLATED
+    judged = {v.claim: v for v in judge(Measures(dataclasses.replace(study, cells=cells)))}
+    assert judged["measured mean ≤ a-posteriori bound"].outcome == VIOLATED
     cells.loc[7, "a_posteriori"] = 1e6
-    found = {v.claim: v for v in judge(Measures(dataclasses.replace(study, cells=cells)))}
-    assert found["a-posteriori bound ≤ a-priori bound"].outcome == VIOLATED
+    judged = {v.claim: v for v in judge(Measures(dataclasses.replace(study, cells=cells)))}
+    assert judged["a-posteriori bound ≤ a-priori bound"].outcome == VIOLATED
 
 
 def test_a_loose_bound_is_not_confirmed_by_runs_that_do_not_converge():
-    found = verdicts(lambda tau, k: 0.0 * tau + k**0.0)["measured mean ≤ a-posteriori bound"]
-    assert found.outcome == INCONCLUSIVE
+    judged = verdicts(lambda tau, k: 0.0 * tau + k**0.0)["measured mean ≤ a-posteriori bound"]
+    assert judged.outcome == INCONCLUSIVE
 
 
 @pytest.mark.parametrize(
@@ -159,15 +161,15 @@ def test_a_loose_bound_is_not_confirmed_by_runs_that_do_not_converge():
 )
 @pytest.mark.parametrize("truth", [half_power, lambda tau, k: k**0.5 * (1 + tau)])
 def test_too_little_settles_nothing(settings, reason, truth):
-    found = verdicts(truth, **settings)
-    assert {v.outcome for v in found.values()} == {INCONCLUSIVE}
-    assert any(reason in v.rule for v in found.values())
+    judged = verdicts(truth, **settings)
+    assert {v.outcome for v in judged.values()} == {INCONCLUSIVE}
+    assert any(reason in v.rule for v in judged.values())
 
 
 def test_outside_of_the_theorem_nothing_is_confirmed():
-    found = verdicts(outside="the step size is constant, not α/√K", theorem="convex")
-    assert CONFIRMED not in {v.outcome for v in found.values()}
-    assert "the step size is constant" in found["falls as K^-1/2 or faster at τ = 0"].rule
+    judged = verdicts(outside="the step size is constant, not α/√K")
+    assert CONFIRMED not in {v.outcome for v in judged.values()}
+    assert "the step size is constant" in judged["falls as K^-1/2 or faster at τ = 0"].rule
 
 
 def test_diverged_runs_count_as_limits_not_as_missing():
@@ -182,33 +184,62 @@ def test_diverged_runs_count_as_limits_not_as_missing():
         for s in (synthetic.study(half_power, np.random.default_rng(0), noise=0.02), study)
     )
     assert after > before
-    found = {v.claim: v for v in judge(Measures(study))}
-    assert found["measured mean ≤ a-posteriori bound"].outcome == VIOLATED
-    assert found["falls as K^-1/2 or faster at τ = K^1/4"].outcome != CONFIRMED
-    assert found["falls as K^-1/2 or faster at τ = 0"].outcome == CONFIRMED
-    assert np.isfinite(found["falls as K^-1/2 or faster at τ = K^1/4"].measured.value)
+    judged = {v.claim: v for v in judge(Measures(study))}
+    assert judged["measured mean ≤ a-posteriori bound"].outcome == VIOLATED
+    assert judged["falls as K^-1/2 or faster at τ = K^1/4"].outcome != CONFIRMED
+    assert judged["falls as K^-1/2 or faster at τ = 0"].outcome == CONFIRMED
+    assert np.isfinite(judged["falls as K^-1/2 or faster at τ = K^1/4"].measured.value)
 
 
 def test_an_accuracy_never_reached_is_not_bounded():
-    found = verdicts(lambda tau, k: np.where(tau > 20, 10.0, k**-0.5))
-    claim = found["updates to accuracy, over those without delay, stay bounded at τ = K^1/2"]
+    judged = verdicts(lambda tau, k: np.where(tau > 20, 10.0, k**-0.5))
+    claim = judged["updates to accuracy, over those without delay, stay bounded at τ = K^1/2"]
     assert claim.outcome == VIOLATED
     assert "200 at least" in claim.rule
 
 
 def test_where_delay_helps_no_power_law_is_claimed():
-    found = verdicts(lambda tau, k: k**-0.5 * (1 - 0.1 * (tau == 2)) + 0.01 * tau**2 / k)
-    assert outcomes(found, "as τ^2 at most") == {INCONCLUSIVE}
+    judged = verdicts(lambda tau, k: k**-0.5 * (1 - 0.1 * (tau == 2)) + 0.01 * tau**2 / k)
+    assert outcomes(judged, "as τ^2 at most") == {INCONCLUSIVE}
 
 
 def test_the_hard_instance_must_attain_the_rate():
-    problem = "asyncopt.problems.hard_instance"
     claim = "K^-1/2 is attained without delay"
-    assert verdicts(problem=problem)[claim].outcome == CONFIRMED
-    assert verdicts(lambda tau, k: k**-0.9, problem=problem)[claim].outcome == VIOLATED
+    assert verdicts(attains_rate=True)[claim].outcome == CONFIRMED
+    assert verdicts(lambda tau, k: k**-0.9, attains_rate=True)[claim].outcome == VIOLATED
+    assert claim not in verdicts()
+
+
+def test_limits_are_those_of_the_theorems_claims():
+    wanted = (
+        claims.Rate(exponent=-1.0, up_to=0.375), claims.SameRate(up_to=0.375), claims.Attained(exponent=-1.0),
+        claims.DelayTerm(delay=2.5, num_updates=-2.0), claims.Inflation(critical=0.375), claims.Threshold(exponent=0.5),
+    )  # fmt: skip
+    theorem = dataclasses.replace(theory.THEOREMS["convex"], claims=wanted)
+    result = verdicts(lambda tau, k: 1 / k + 0.1 * tau**2 / k**2, theorem=theorem, attains_rate=True, noise=0.005)
+    assert [(v.claim, v.predicted) for v in result.values() if "τ = K" not in v.claim] == [
+        ("falls as 1/K or faster at τ = 0", "slope ≤ -1"),
+        ("1/K is attained without delay", "slope = -1"),
+        ("excess over zero delay grows as τ^2.5 at most", "p ≤ 2.5"),
+        ("excess over zero delay falls as K^-2 or faster", "q ≤ -2"),
+        ("largest delay with at most 1.1 times the updates grows as K^1/2 or faster", "exponent ≥ 0.5"),
+    ]
+    assert outcomes(result, "falls as 1/K or faster at τ = K^3/8") == {CONFIRMED}
+    assert result["falls as 1/K or faster at τ = K^1/2"].rule.endswith("nothing is claimed beyond K^3/8")
+    assert outcomes(result, "no slower in K at τ = K^3/8") == {CONFIRMED}
+    assert outcomes(result, "tend to 1 at τ = K^1/4") == {CONFIRMED}
+    assert outcomes(result, "as τ^2.5 at most") == {CONFIRMED}
+    assert VIOLATED in outcomes(verdicts(theorem=theorem), "falls as 1/K or faster")
+
+
+def test_without_a_theorem_the_claims_of_the_others_can_be_contradicted():
+    unproved = {"theorem": None, "outside": "no theorem is about the gap here"}
+    assert list(verdicts(**unproved)) == list(verdicts())
+    assert CONFIRMED not in outcomes(verdicts(**unproved), "")
+    assert VIOLATED in outcomes(verdicts(lambda tau, k: k**-0.2, **unproved), "falls as K^-1/2 or faster")
 
 
 def test_without_runs_without_delay():
-    found = verdicts(rules=("K**0.25",))
-    assert outcomes(found, "falls as K^-1/2") == {CONFIRMED}
-    assert not [claim for claim in found if "over those without delay" in claim or "largest delay" in claim]
+    judged = verdicts(rules=("K**0.25",))
+    assert outcomes(judged, "falls as K^-1/2") == {CONFIRMED}
+    assert not [claim for claim in judged if "over those without delay" in claim or "largest delay" in claim]

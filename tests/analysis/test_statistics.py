@@ -7,7 +7,7 @@ import pytest
 import scipy.optimize
 
 from asyncopt.analysis import bootstrap, fits
-from asyncopt.analysis.inflation import ACCEPTED_INFLATION, inflation, threshold, threshold_exponent
+from asyncopt.analysis.inflation import ACCEPTED_INFLATION, inflation, threshold
 from asyncopt.analysis.measures import Measures
 from tests.analysis import synthetic
 
@@ -160,11 +160,11 @@ def test_threshold():
 def test_threshold_exponent_with_limits():
     k = np.array([1e3, 1e4, 1e5, 1e6])
     value, side = k**0.3, np.zeros(4, int)
-    assert threshold_exponent(k, value, side) == pytest.approx(0.3)
+    assert fits.power_law_slope(k, value, side)[1] == pytest.approx(0.3)
     value[3], side[3] = 1e6**0.25, fits.AT_LEAST
-    assert threshold_exponent(k, value, side) == pytest.approx(0.3)
+    assert fits.power_law_slope(k, value, side)[1] == pytest.approx(0.3)
     value[0], side[0] = 1e3**0.2, fits.AT_MOST
-    assert threshold_exponent(k, value, side) > 0.3
+    assert fits.power_law_slope(k, value, side)[1] > 0.3
 
 
 def test_the_same_values_give_the_same_interval():

@@ -1,15 +1,15 @@
 import functools
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
 import asyncopt
-from asyncopt import InputError
+from asyncopt import InputError, theory
 from asyncopt.analysis import studies
-from asyncopt.analysis.studies import _mean_over_run
+from asyncopt.analysis.cells import mean_over_run
 from tests import sweep
+from tests.analysis import synthetic
 
 
 @pytest.mark.parametrize("delay", [0, 20])
@@ -23,7 +23,7 @@ def test_the_mean_over_a_run_from_its_evaluations(delay):
     )
     exact = all_updates.grad_norm_sq[:, :-1].mean()
     assert len(few.step) < 130
-    assert _mean_over_run(few.grad_norm_sq, few.step).mean() == pytest.approx(exact, rel=0.02)
+    assert mean_over_run(few.grad_norm_sq, few.step).mean() == pytest.approx(exact, rel=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +34,21 @@ def runs(tmp_path_factory):
     return asyncopt.load_runs(folder)
 
 
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A table of runs without any replay."""
+    folder = tmp_path_factory.mktemp("table")
+    synthetic.write(folder, lambda tau, k: k**-0.5, rules=(0, "K**0.25", "K**0.5"), lengths=(16, 256), seeds=3)
+    return asyncopt.load_runs(folder)
+
+
 def test_cells_of_a_study(runs):
     (study,) = studies(runs)
     assert study.rules == ["0", "K^1/2"]
     assert study.reference == "0"
-    assert (study.quantity, study.theorem, study.outside) == ("average_gap", "convex", "")
+    assert (study.name, study.method) == ("hard instance in a box; APAM; constant delays", "APAM")
+    assert (study.quantity, study.theorem, study.outside) == ("average_gap", theory.THEOREMS["convex"], "")
+    assert study.attains_rate
     assert list(study.cells["num_updates"]) == [16, 64, 16, 64]
     assert study.values.shape == (3, 4)
     trace = asyncopt.traces.constant(64, 8)
@@ -76,71 +86,84 @@ def test_mean_drift_of_a_run(runs):
 @pytest.mark.parametrize(
     ("column", "value", "reason"),
     [
-        ("optimizer._target_", "optax.sgd", "the method is optax.sgd"),
-        ("handling._target_", "asyncopt.optim.drop_stale", "stale gradients are handled by asyncopt.optim.drop_stale"),
-        ("history_dtype", "bfloat16", "parameters or history are rounded"),
+        ("summary.labels.optimizer", "SGD", "the method is SGD"),
+        ("summary.labels.handling", "drop stale", "stale gradients are handled by drop stale"),
+        ("param_dtype", "bfloat16", "parameters are rounded to bfloat16"),
+        ("history_dtype", "bfloat16", "the history is rounded to bfloat16"),
         ("optimizer.schedule", "constant", "the step size is constant"),
         ("optimizer.bias_correction", True, "the step is bias-corrected"),
         ("summary.problem.gradient_bound", None, "the gradients have no known bound"),
         ("summary.problem.diameter", None, "X is not a bounded box"),
         ("summary.problem.smoothness", None, "L is unknown"),
-        ("scale_l1", None, "what the bound needs was not recorded"),
+        ("optimizer.eps", None, "its settings are not all known"),
+        ("scale_l1", None, "what the bound needs was not recorded: scale_l1"),
     ],
 )
-def test_hypotheses_that_are_not_met_are_named(runs, column, value, reason):
-    changed = runs.drop(columns=column) if value is None else runs.assign(**{column: value})
+def test_hypotheses_that_are_not_met_are_named(table, column, value, reason):
+    changed = table.drop(columns=column) if value is None else table.assign(**{column: value})
     (study,) = studies(changed)
     assert reason in study.outside
     assert "a_priori" not in study.cells
 
 
-def test_runs_with_and_without_a_wrapper_are_different_studies(runs):
-    both = pd.concat([runs, runs.assign(run=runs["run"] + "h", **{"handling._target_": "asyncopt.optim.drop_stale"})])
-    first, second = studies(both)
-    assert "drop stale" not in first.name
-    assert "; APAM, drop stale; " in second.name
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("summary.labels.constraint", "box", "there is a constraint"),
+        ("optimizer.eps", 0.0, "ε is 0"),
+        ("summary.problem.lower_bound", np.nan, "F has no known lower bound"),
+        ("summary.problem.lower_bound", 0.0, ""),
+    ],
+)
+def test_hypotheses_of_the_non_convex_theorem(table, column, value, reason):
+    free = table.assign(**{"summary.problem.convex": False, "summary.labels.constraint": None, column: value})
+    (study,) = studies(free)
+    assert (study.quantity, study.outside) == ("mean_grad_norm_sq", reason)
+    (convex,) = studies(table, "mean_grad_norm_sq")
+    assert convex.theorem == study.theorem
 
 
-def test_without_rules_the_traces_settings_tell_cells_apart(runs):
-    (study,) = studies(runs.drop(columns="staleness"))
-    assert study.rules == ["0", "delay = 4", "delay = 8"]
+def test_a_hypothesis_counts_for_every_run(table):
+    some = table.assign(**{"summary.problem.diameter": np.where(table["run"] == "5", np.nan, 2.0)})
+    assert studies(some)[0].outside == "X is not a bounded box"
 
 
-def test_numbers_as_rules(runs):
-    table = runs.assign(staleness=runs["trace.delay"].astype(float))  # as pandas makes of integers beside None
-    (study,) = studies(table)
-    assert study.rules == ["0", "4", "8"]
+def test_runs_with_and_without_a_wrapper_are_different_studies(table):
+    wrapped = {"handling.max_delay": 5, "summary.labels.handling": "drop stale"}
+    first, second = studies(pd.concat([table, table.assign(run=table["run"] + "h", **wrapped)]))
+    assert first.name == "bowl in a box; APAM; constant delays"
+    assert second.name == "bowl in a box; APAM, drop stale; constant delays"
 
 
-def test_runs_that_share_no_seed(runs):
-    other = runs.assign(seed=runs["seed"] + 10 * (runs["run"] == "3"))
+def test_runs_of_one_study_differ_in_the_settings_of_their_staleness_only(table):
+    assert len(studies(table.assign(**{"problem.num_updates": table["trace.num_updates"]}))) == 1
+    assert len(studies(table.assign(**{"summary.staleness.settings": "[]"}))) == len(table["trace.delay"].unique())
+    assert len(studies(table.assign(**{"trace.seed": table["run"]}))) == 6
+
+
+def test_what_a_run_lacks_is_named(table):
+    with (
+        pytest.warns(UserWarning, match="left out: 0: summary.json has no staleness.factor"),
+        pytest.raises(InputError),
+    ):
+        studies(table[table["run"] == "0"].drop(columns="summary.staleness.factor"))
+
+
+def test_runs_that_share_no_seed(table):
+    other = table.assign(seed=table["seed"] + 10 * (table["run"] == "3"))
     with pytest.warns(UserWarning, match="no seed in common"), pytest.raises(InputError, match="no run that a study"):
         studies(other)
 
 
-def test_a_gap_that_is_unknown(runs):
-    without = runs.drop(columns=["gap", "average_gap"])
+def test_a_gap_that_is_unknown(table):
+    without = table.drop(columns=["gap", "average_gap"])
     (study,) = studies(without)
     assert study.quantity == "mean_grad_norm_sq"
     with pytest.warns(UserWarning, match=r"F\* is unknown"), pytest.raises(InputError, match="no run that a study"):
         studies(without, "gap")
 
 
-def test_traces_with_a_clock_have_a_throughput(tmp_path):
-    from omegaconf import OmegaConf
-
-    from asyncopt.files import records
-
-    problem, trace = sweep.quadratic(50), asyncopt.traces.cluster(50, 4, server=0.1)
-    result = asyncopt.replay(problem, asyncopt.apam(0.1, constraint=problem.constraint), trace, seeds=range(2))
-    config = {
-        "problem": {"_target_": "quadratic"},
-        "optimizer": {"_target_": "asyncopt.apam"},
-        "trace": {"_target_": "asyncopt.traces.cluster", "num_workers": 4},
-    }
-    records.save_run(tmp_path / "0", OmegaConf.create(config), problem, trace, result)
-    (study,) = studies(asyncopt.load_runs(tmp_path))
-    assert study.cells["throughput"].iloc[0] == pytest.approx(50 / trace.time[-1])
-    assert study.rules == ["num_workers = 4"]
-    assert isinstance(study.cells, pd.DataFrame)
-    assert jnp.isfinite(study.limit)
+def test_traces_with_a_clock_have_a_throughput(table):
+    (study,) = studies(table.assign(time=0.25 * table["step"]))
+    np.testing.assert_array_equal(study.cells["throughput"], 4.0)
+    assert studies(table)[0].cells["throughput"].isna().all()
