@@ -1,33 +1,35 @@
-"""``python -m asyncopt.verify RUN_FOLDER``: is the replay of a recorded run the run, to the last bit?"""
+"""Replays a recorded run, and says whether the replay is bit-identical to it."""
 
 import argparse
 import dataclasses
 import os
 import pathlib
+import sys
 
 import numpy as np
 from jaxtyping import PyTree
 from omegaconf import OmegaConf
 
 from asyncopt.checks import InputError
-from asyncopt.engine import Run, progress
-from asyncopt.engine.prepare import prepare
+from asyncopt.engine import progress
+from asyncopt.engine.prepare import prepare as prepare_run
 from asyncopt.engine.stepwise import digest, replay_exactly
 from asyncopt.files import records
-from asyncopt.report import commands
-from asyncopt.run import experiment
+from asyncopt.run import facts
+from asyncopt.run.build import build
 from asyncopt.run.devices import prepare_jax
+from asyncopt.run.task import prepare
 from asyncopt.runtime import recording
 
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """What a replay said of a recorded run.
+    """The result of replaying a recorded run.
 
     Args:
       num_updates: K.
-      differs_at: first update after which the parameters are not the recorded ones; K if all are but the optimizer's
-        state at the end is not; None if nothing differs.
+      differs_at: the first update after which the parameters differ; K if only the optimizer's state at the end does;
+        None if nothing differs.
       text: the same in words.
     """
 
@@ -37,47 +39,44 @@ class Verification:
 
 
 class _DiffersError(Exception):
-    """Ends a replay that has gone another way."""
+    """Ends a replay that differs from the run."""
 
 
 def verify(folder: str | os.PathLike[str], show: bool = False) -> Verification:
     """Replays a recorded run with the compiled functions it was made with, and compares every iterate.
 
     Args:
-      folder: of a run with ``runtime=threads`` or ``runtime=ray``.
-      show: a progress bar.
+      folder: the folder of a run with ``runtime=threads`` or ``runtime=ray``.
+      show: whether to show a progress bar.
 
     Raises:
       InputError: if the folder holds no such run, or a file is damaged.
       OSError: if the run's data cannot be read.
     """
-    record = records.load_run(folder)
-    kept = recording.load(folder)
-    config = OmegaConf.create(dict(record.config))
-    prepare_jax(config, experiment.num_side_by_side(config))
-    made = experiment.build(config, kept.trace)
-    settings = experiment.settings_of(record.config)
-    run = prepare(Run(made.problem, made.optimizer, kept.trace, made.seeds), settings)
-    trace = kept.trace
-    now = 0
+    record, recorded = records.load_run(folder), recording.load(folder)
+    task = dataclasses.replace(prepare(OmegaConf.create(dict(record.config))), trace=recorded.trace)
+    prepare_jax(task.settings, task.num_side_by_side)
+    run, trace = prepare_run(build(task), task.measured), recorded.trace
+    update = 0
 
     def compare(k: int, params: PyTree) -> None:
-        nonlocal now
-        now = k
-        if digest(params) != int(kept.digests[k]):
+        nonlocal update
+        update = k
+        if digest(params) != int(recorded.digests[k]):
             raise _DiffersError
 
     try:
         with progress.reporter(trace.num_updates, 1, show) as report:
-            result = replay_exactly(run, settings, report, compare)
+            result = replay_exactly(run, report, compare)
     except _DiffersError:
         text = (
-            f"differs first at update {now}: worker {trace.worker[now]}, sample {trace.sample[now]}, read at iterate "
-            f"{trace.read_version[now]}, delay {trace.delay[now]}; after it the parameters are not the recorded ones"
+            f"differs first at update {update}: worker {trace.worker[update]}, sample {trace.sample[update]}, read at "
+            f"iterate {trace.read_version[update]}, delay {trace.delay[update]}; after it the parameters are not the "
+            "recorded ones"
         )
-        return Verification(trace.num_updates, now, text + _other_versions(record))
+        return Verification(trace.num_updates, update, text + _other_versions(record))
     leaves = recording.final_leaves(result)
-    if len(leaves) != len(kept.leaves) or not all(map(np.array_equal, leaves, kept.leaves)):
+    if len(leaves) != len(recorded.leaves) or not all(map(np.array_equal, leaves, recorded.leaves)):
         text = "every iterate is the recorded one, but the optimizer's state at the end is not"
         return Verification(trace.num_updates, trace.num_updates, text + _other_versions(record))
     text = (
@@ -88,23 +87,24 @@ def verify(folder: str | os.PathLike[str], show: bool = False) -> Verification:
 
 
 def _other_versions(record: records.Record) -> str:
-    """Returns what is not as it was when the run was recorded, for a replay that differs."""
+    """Returns which versions have changed since the run was recorded, for a replay that differs."""
     then = record.summary.get("versions", {})
     changed = [
-        f"{name} was {then.get(name)}, is {now}" for name, now in records.versions().items() if then.get(name) != now
+        f"{name} was {then.get(name)}, is {now}" for name, now in facts.versions().items() if then.get(name) != now
     ]
     return f" ({'; '.join(changed)})" if changed else ""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; the exit status is 0 if nothing differs."""
+    """Runs the command. The exit status is 0 if nothing differs."""
     parser = argparse.ArgumentParser(prog="python -m asyncopt.verify", description=__doc__)
-    parser.add_argument("folder", type=pathlib.Path, help="of a recorded run")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("folder", type=pathlib.Path, help="the folder of a recorded run")
+    parser.add_argument("--quiet", action="store_true", help="show no progress bar")
     options = parser.parse_args(arguments)
     try:
-        found = verify(options.folder, not options.quiet)
+        result = verify(options.folder, not options.quiet)
     except (InputError, OSError) as error:
-        return commands.refuse("asyncopt.verify", error)
-    print(found.text)
-    return 0 if found.differs_at is None else 1
+        print("asyncopt.verify: " + " ".join(str(error).split()), file=sys.stderr)
+        return 1
+    print(result.text)
+    return 0 if result.differs_at is None else 1

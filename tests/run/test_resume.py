@@ -1,7 +1,9 @@
 """Runs that are there already are not made again; whatever they depend on makes them be."""
 
 import os
+import pathlib
 import random
+import shutil
 import subprocess
 import time
 
@@ -9,7 +11,7 @@ import hydra
 import pytest
 
 from asyncopt.__main__ import CONFIG_FOLDER
-from asyncopt.files import atomic, records
+from asyncopt.files import atomic, fingerprints, records
 from asyncopt.run import execute
 
 
@@ -69,6 +71,24 @@ def test_a_damaged_run_is_made_again(tmp_path, replays, name, damage):
     assert (tmp_path / "metrics.parquet").read_bytes() == whole
 
 
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [("engine/loop.py", True), ("optim/apam.py", True), ("run/build.py", True), ("checks.py", True)]
+    + [("report/page.py", False), ("analysis/fits.py", False), ("theory/convex.py", False), ("compare.py", False)],
+)
+def test_only_code_that_computes_counts(file, counts, tmp_path, monkeypatch):
+    package = tmp_path / "asyncopt"
+    shutil.copytree(pathlib.Path(fingerprints.__file__).parents[1], package)
+    monkeypatch.setattr(fingerprints, "_PACKAGE", package)
+    sources = []
+    for _ in range(2):
+        fingerprints.source.cache_clear()
+        sources.append(fingerprints.source(but=fingerprints.READERS))
+        (package / file).write_text((package / file).read_text() + "# edited\n")
+    fingerprints.source.cache_clear()
+    assert (sources[0] != sources[1]) == counts
+
+
 def test_files_and_code_count(tmp_path, replays, monkeypatch):
     delays = tmp_path / "delays.csv"
     delays.write_text("0\n1\n0\n")
@@ -76,7 +96,7 @@ def test_files_and_code_count(tmp_path, replays, monkeypatch):
     execute.run(config, tmp_path / "run")
     delays.write_text("0\n1\n2\n")
     execute.run(config, tmp_path / "run")
-    monkeypatch.setattr(resume, "source", lambda: "edited")
+    monkeypatch.setattr(fingerprints, "source", lambda but: "edited")
     execute.run(config, tmp_path / "run")
     assert len(replays) == 3
 
