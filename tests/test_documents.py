@@ -19,7 +19,7 @@ from asyncopt.run import execute, task
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "how_to").glob("*.md"))]
 # Where the public names are.
-PACKAGES = ["", ".analysis", ".optim", ".problems", ".problems.data", ".replay", ".runtime", ".theory", ".traces"]
+PACKAGES = ["", ".analysis", ".optim", ".problems", ".engine", ".problems.data", ".runtime", ".theory", ".traces"]
 
 
 def _blocks(language):
