@@ -5,7 +5,6 @@ pictures, the data behind them (CSV) and captions to ``figures/gallery``.
 """
 
 import argparse
-import dataclasses
 import functools
 import hashlib
 import pathlib
@@ -13,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import hydra
 import matplotlib
@@ -31,21 +31,13 @@ OUTPUT = pathlib.Path(__file__).parent / "gallery"
 SCALES = ("laptop", "paper")
 
 
-@dataclasses.dataclass(frozen=True)
-class Figure:
-    """A figure of the gallery.
-
-    Args:
-      title: a heading of a word or two.
-      sweeps: names below ``sweeps/``; several if the figure also shows another one's runs.
-      draw: draws it from the folders with the sweeps' runs, in this order.
-      data: returns what to add to the command line, if the paper's own data is on this machine.
-    """
+class Figure(NamedTuple):
+    """A figure of the gallery."""
 
     title: str
-    sweeps: tuple[str, ...]
-    draw: Callable[..., Drawn]
-    data: Callable[[], Sequence[str]] = tuple
+    sweeps: tuple[str, ...]  # names below sweeps/; several if the figure also shows another one's runs
+    draw: Callable[..., Drawn]  # takes the folders with the sweeps' runs, in this order
+    data: Callable[[], Sequence[str]] = tuple  # returns overrides, if the paper's own data is on this machine
 
 
 def _own_data(name: str, files: Sequence[str]) -> list[str]:

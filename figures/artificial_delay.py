@@ -1,5 +1,6 @@
 """Gradients at an iterate drawn uniformly from the last ones: accuracy against epochs, delays up to 400."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -33,7 +34,7 @@ def draw(folder: pathlib.Path) -> Drawn:
     costs = [interval(change) for change in less_first(accuracy.ends)]
     figure = style.new((WIDTH, 3.6))
     left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
-    curves.lines(left, accuracy.against(accuracy.step / 1000))
+    curves.lines(left, dataclasses.replace(accuracy, step=accuracy.step / 1000))
     curves.points(right, accuracy, costs)
     low, high = reported.span(_PAPER, "test accuracy")
     reach = 100 * (high - low)

@@ -1,16 +1,14 @@
 """Sparse logistic regression in shared memory, 1 to 32 workers: training loss against epochs."""
 
-import dataclasses
 import pathlib
-from collections.abc import Mapping
 
 import numpy as np
 
 from asyncopt.analysis.curves import Curves
-from asyncopt.files.records import Record, load_records
+from asyncopt.files import records
 from asyncopt.report import curves, style
 from figures import reported
-from figures.drawn import WIDTH, Drawn, in_epochs
+from figures.drawn import WIDTH, Drawn, Runs
 
 EXPERIMENT = "logistic regression on rcv1"
 _CAPTION = """\
@@ -34,26 +32,9 @@ _DATA = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Runs:
-    """The runs of the sweep, by name of their folders."""
-
-    records: Mapping[str, Record]
-
-    @property
-    def first(self) -> Record:
-        """Any of them: they differ in their workers only."""
-        return next(iter(self.records.values()))
-
-    def by_workers(self, quantity: str) -> Curves:
-        """Returns a quantity against epochs for each number of workers."""
-        measured = curves.collect(self.records.items(), "trace.num_workers", quantity)
-        return in_epochs(measured.scaled(1.0), self.first)
-
-
 def read(folder: pathlib.Path) -> Runs:
     """Reads the runs of the sweep."""
-    return Runs(dict(load_records(folder)))
+    return Runs(dict(records.load_records(folder)))
 
 
 def draw(folder: pathlib.Path) -> Drawn:
@@ -73,8 +54,7 @@ def draw(folder: pathlib.Path) -> Drawn:
     right.set_ylabel(f"after {losses.step[-1]:.0f} epochs")
     right.legend(loc="upper left")
     style.legend_below(figure, 6, [left], title="workers")
-    data = losses.to_frame().rename(columns={losses.by: "workers", "step": "epoch"})
-    return Drawn(figure, _CAPTION, data, _facts(runs, losses))
+    return Drawn(figure, _CAPTION, losses.to_frame("epoch"), _facts(runs, losses))
 
 
 def _facts(runs: Runs, losses: Curves) -> dict[str, object]:

@@ -1,8 +1,8 @@
-"""What the figures of the gallery share: their size and type, and a figure with what stands behind it."""
+"""What the figures of the gallery share: their look, runs by the number of workers, and what is kept of a figure."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from asyncopt.analysis.curves import Curves
 from asyncopt.files.records import Record
 from asyncopt.report import style
+from asyncopt.report.curves import collect
 
 # Half of a page is 3.3 inches: 9 points at this width are still 6 there.
 WIDTH = 5.0
@@ -25,23 +26,14 @@ RC: dict[Any, Any] = style.RC | {
 }
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Drawn:
-    """A figure with what stands behind it.
-
-    Args:
-      figure: the picture.
-      template: the caption, with the names of facts in braces.
-      data: every number in the picture that is the same wherever it is computed.
-      facts: what stands in the caption for each name in braces.
-      clock: numbers that were measured on a clock, and so differ each time; or None.
-    """
+class Drawn(NamedTuple):
+    """A figure with what stands behind it."""
 
     figure: Figure
-    template: str
-    data: pd.DataFrame
+    template: str  # the caption, with the names of facts in braces
+    data: pd.DataFrame  # every number in the picture that is the same wherever it is computed
     facts: Mapping[str, object]
-    clock: pd.DataFrame | None = None
+    clock: pd.DataFrame | None = None  # numbers that were measured on a clock, and so differ each time
 
     @property
     def caption(self) -> str:
@@ -49,6 +41,20 @@ class Drawn:
         return self.template.format_map(self.facts)
 
 
-def in_epochs(curves: Curves, run: Record) -> Curves:
-    """Returns curves against epochs of one of the runs' data, each gradient from a mini-batch."""
-    return curves.against(curves.step * run.config["problem"]["batch_size"] / run.summary["problem"]["rows"])
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """Runs that differ in the number of workers and in seeds, by name of their folders."""
+
+    records: Mapping[str, Record]
+
+    @property
+    def first(self) -> Record:
+        """Any of them, for what they have in common."""
+        return next(iter(self.records.values()))
+
+    def by_workers(self, quantity: str) -> Curves:
+        """Returns a quantity against epochs for each number of workers."""
+        # A synchronous round has a gradient of each worker.
+        measured = collect(self.records.items(), "trace.num_workers", quantity, also=["handling.size"]).scaled(1.0)
+        rows, batch_size = self.first.summary["problem"]["rows"], self.first.config["problem"]["batch_size"]
+        return dataclasses.replace(measured, by="workers", step=measured.step * batch_size / rows)

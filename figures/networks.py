@@ -12,7 +12,7 @@ from asyncopt.analysis.curves import Curves, interval, less_first
 from asyncopt.files import records
 from asyncopt.report import curves, style
 from figures import reported
-from figures.drawn import WIDTH, Drawn, in_epochs
+from figures.drawn import WIDTH, Drawn, Runs
 
 METHODS = ("APAM", "synchronous AMSGrad", "SGD")
 _CAPTION = """\
@@ -46,18 +46,15 @@ def draw(folder: pathlib.Path, experiment: str) -> Drawn:
       experiment: the network's name in ``reported.csv``.
     """
     runs = read(folder)
-    accuracy = {method: by_workers(runs[method]) for method in METHODS}
+    accuracy = {method: of_method.by_workers("test_accuracy") for method, of_method in runs.items()}
     figure = style.new((WIDTH, 5.2))
     panels = figure.subplots(2, 2)
-    early = [
-        np.mean(values[:, len(measured.step) // 8]) for measured in accuracy.values() for values in measured.values
-    ]
+    early = [np.mean(v[:, v.shape[1] // 8]) for measured in accuracy.values() for v in measured.values]
     means = []
     for axes, (method, measured) in zip(panels.flat, accuracy.items(), strict=False):
         percent = measured.scaled(100)
         curves.lines(axes, percent)
-        frame = percent.to_frame().rename(columns={measured.by: "workers", "step": "epoch"})
-        means.append(frame.assign(what="accuracy, %", method=method))
+        means.append(percent.to_frame("epoch").assign(what="accuracy, %", method=method))
         axes.set(title=method, xlabel="epochs", ylabel="held-out accuracy, %", ylim=(max(100 * min(early) - 5, 0), 100))
     costs = {method: changes(measured) for method, measured in accuracy.items()}
     _draw_changes(panels[1, 1], costs, experiment)
@@ -69,26 +66,18 @@ def draw(folder: pathlib.Path, experiment: str) -> Drawn:
     ]
     columns = ["what", "method", "workers", "epoch", "value", "low", "high"]
     data = pd.concat([*means, pd.DataFrame(ends)], ignore_index=True)[columns]
-    template = _CAPTION + _DIFFERS[experiment]
-    return Drawn(figure, template, data, _facts(runs, accuracy, experiment))
+    return Drawn(figure, _CAPTION + _DIFFERS[experiment], data, _facts(runs, accuracy, experiment))
 
 
-def read(folder: pathlib.Path) -> dict[str, dict[str, records.Record]]:
-    """Returns the runs of each method, by name of their folders."""
+def read(folder: pathlib.Path) -> dict[str, Runs]:
+    """Returns the runs of each method."""
     runs: dict[str, dict[str, records.Record]] = {}
     for name, record in records.load_records(folder):
         runs.setdefault(record.summary["labels"]["method"], {})[name] = record
     missing = [method for method in METHODS if method not in runs]
     if missing:
         raise asyncopt.InputError(f"{folder}: no runs of {missing[0]}")
-    return runs
-
-
-def by_workers(runs: dict[str, records.Record]) -> Curves:
-    """Returns held-out accuracy against epochs for each number of workers."""
-    # A synchronous round has a gradient of each worker.
-    measured = curves.collect(runs.items(), "trace.num_workers", "test_accuracy", also=["handling.size"])
-    return in_epochs(measured.scaled(1.0), next(iter(runs.values())))
+    return {method: Runs(runs[method]) for method in METHODS}
 
 
 def changes(accuracy: Curves) -> dict[int, Estimate]:
@@ -121,12 +110,9 @@ def _is_range(experiment: str) -> bool:
     return "-" in reported.table(experiment, "test accuracy")["workers"].iloc[0]
 
 
-def _facts(
-    runs: dict[str, dict[str, records.Record]], accuracy: dict[str, Curves], experiment: str
-) -> dict[str, object]:
-    first = {method: next(iter(of_method.values())) for method, of_method in runs.items()}
-    config, labels = first["APAM"].config, first["APAM"].summary["labels"]
-    chance = 1 / first["APAM"].summary["problem"]["classes"]
+def _facts(runs: dict[str, Runs], accuracy: dict[str, Curves], experiment: str) -> dict[str, object]:
+    config, summary = runs["APAM"].first.config, runs["APAM"].first.summary
+    labels, chance = summary["labels"], 1 / summary["problem"]["classes"]
     table, apam = reported.table(experiment, "test accuracy"), accuracy["APAM"]
     ends, stuck = [], []
     for method, measured in accuracy.items():
@@ -148,7 +134,7 @@ def _facts(
         "seeds": apam.num_seeds,
         "times": config["trace"]["compute"]["distribution"],
         "alpha": f"{config['optimizer']['learning_rate']:g}",
-        "sgd_alpha": f"{first['SGD'].config['optimizer']['learning_rate']:g}",
+        "sgd_alpha": f"{runs['SGD'].first.config['optimizer']['learning_rate']:g}",
         "workers": apam.settings[-1],
         "ends": "; ".join(ends),
         "source": reported.SOURCE,

@@ -8,7 +8,7 @@ import pandas as pd
 from asyncopt.analysis import Measures
 from asyncopt.analysis.fits import AT_LEAST
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
-from asyncopt.report import study_figures
+from asyncopt.report import study_figures, style
 from figures import reported
 from figures.drawn import WIDTH, Drawn
 from figures.rates import only_study
@@ -36,12 +36,11 @@ def draw(folder: pathlib.Path) -> Drawn:
         "inflation": value[delayed],
         "is_lower_limit": side[delayed] == AT_LEAST,
     })  # fmt: skip
-    exponent = measures.estimate(measures.threshold_fit[:, 1])
     facts = {
         "name": study.name,
         "seeds": len(study.seeds),
         "accepted": f"{ACCEPTED_INFLATION:g}",
-        "exponent": f"{exponent.value:.2f} [{exponent.low:.2f}, {exponent.high:.2f}]",
+        "exponent": style.with_interval(measures.estimate(measures.threshold_fit[:, 1])),
         "source": reported.SOURCE,
     }
     return Drawn(figure, _CAPTION, data, facts)

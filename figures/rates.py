@@ -5,8 +5,8 @@ import pathlib
 import pandas as pd
 
 import asyncopt
-from asyncopt.analysis import Estimate, Measures, Study, studies
-from asyncopt.report import study_figures
+from asyncopt.analysis import Measures, Study, studies
+from asyncopt.report import study_figures, style
 from figures import reported
 from figures.drawn import WIDTH, Drawn
 
@@ -47,7 +47,7 @@ def only_study(folder: pathlib.Path) -> Study:
 def _facts(measures: Measures, rules: list[str], data: pd.DataFrame) -> dict[str, object]:
     study = measures.study
     assert study.theorem is not None, "the sweeps are about theorems"
-    slopes = [f"{_with_interval(measures.estimate(measures.slopes(rule)))} at τ = {rule}" for rule in rules]
+    slopes = {rule: style.with_interval(measures.estimate(measures.slopes(rule)), ".3f") for rule in rules}
     tight, loose = ((data["value"] / data[kind]).max() for kind in _KINDS)
     return {
         "theorem": study.theorem.name.replace("nonconvex", "non-convex"),
@@ -55,12 +55,8 @@ def _facts(measures: Measures, rules: list[str], data: pd.DataFrame) -> dict[str
         "seeds": len(study.seeds),
         "shortest": f"{data['num_updates'].min():,}",
         "longest": f"{data['num_updates'].max():,}",
-        "slopes": "; ".join(slopes),
+        "slopes": "; ".join(f"{slope} at τ = {rule}" for rule, slope in slopes.items()),
         "tight": f"{tight:.2g}",
         "loose": f"{loose:.1e}",
         "source": reported.SOURCE,
     }
-
-
-def _with_interval(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

@@ -38,7 +38,7 @@ class Curves:
 
     @property
     def num_seeds(self) -> int:
-        """S."""
+        """The number of seeds, S."""
         return len(self.values[0])
 
     @functools.cached_property
@@ -61,14 +61,10 @@ class Curves:
         """Returns the curves in another unit, in double precision."""
         return dataclasses.replace(self, values=[factor * values.astype(float) for values in self.values])
 
-    def against(self, step: Real[np.ndarray, " E"]) -> "Curves":
-        """Returns the curves against another axis, such as epochs."""
-        return dataclasses.replace(self, step=step)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Returns one row for each setting and evaluation: the setting, ``step``, and the mean with its interval."""
+    def to_frame(self, axis: str = "step") -> pd.DataFrame:
+        """Returns one row for each setting and evaluation: both, and the mean with its interval."""
         return pd.DataFrame([
-            {self.by: setting, "step": step, **estimate._asdict()}
+            {self.by: setting, axis: step, **estimate._asdict()}
             for setting, estimates in zip(self.settings, self.intervals, strict=True)
             for step, estimate in zip(self.step, estimates, strict=True)
         ])  # fmt: skip
@@ -111,11 +107,10 @@ def speedups_to_loss(losses: Curves, clock: Curves, progress: float) -> tuple[fl
 
 
 def speedups_to_accuracy(measures: Measures) -> pd.DataFrame:
-    """Returns the speed-up of a study's cells: throughput over the run without delay's, divided by the inflation.
+    """Returns the speed-ups of a study: throughput over the run without delay's, divided by the inflation.
 
-    Returns:
-      One row for each cell with a clock and several workers whose inflation is known: ``num_updates``,
-      ``num_workers``, ``throughput`` (over that without delay), and the speed-up ``value``, ``low`` and ``high``.
+    There is one row for each cell with a clock and several workers whose inflation is known, with ``throughput`` over
+    that without delay, and the speed-up's ``value``, ``low`` and ``high``.
     """
     cells, (inflation, side), rows = measures.study.cells, measures.inflation, []
     for cell, partner in enumerate(measures.partner):
@@ -129,19 +124,11 @@ def speedups_to_accuracy(measures: Measures) -> pd.DataFrame:
 
 
 def linear_speedup(comparison: Comparison, clock: str, quantity: str, axis: str) -> Float[np.ndarray, " p"] | None:
-    """Returns what p workers would need if each gradient were worth as much as one without delay.
+    """Returns what each number of workers would need if staleness cost nothing, on the axis "time" or "step".
 
-    Args:
-      comparison: runs with several numbers of workers.
-      clock: how long gradients take, a member of ``comparison.clocks``.
-      quantity: whose target is to be reached.
-      axis: "time" or "step".
-
-    Returns:
-      float[p], for each of ``comparison.num_workers``; None if the fewest workers do not reach the target.
+    None if the fewest workers do not reach the target.
     """
     workers = np.array(comparison.num_workers)
     alone = comparison.estimate(comparison.reach(OURS, clock, int(workers[0]), quantity, axis)).value
-    if not np.isfinite(alone):
-        return None
-    return alone * workers[0] / workers if axis == "time" else np.full(len(workers), alone)
+    needed = alone * workers[0] / workers if axis == "time" else np.full(len(workers), alone)
+    return needed if np.isfinite(alone) else None

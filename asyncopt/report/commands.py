@@ -1,13 +1,12 @@
 """What the commands that read run folders share: options, sections of tables and figures, files, and how they end."""
 
 import argparse
-import dataclasses
 import json
 import pathlib
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,50 +20,28 @@ from asyncopt.report.page import Table
 Item = TypeVar("Item")
 
 
-@dataclasses.dataclass(frozen=True)
-class Files:
-    """The files that a command writes.
+class Files(NamedTuple):
+    """The files that a command writes. With several sections, names of data and figures start with a number."""
 
-    Args:
-      text: name of the Markdown file with all tables.
-      data: name of the CSV behind the figures; with several sections, each section's file starts with its number.
-      page: name of the HTML page, or None for a command without page and JSON.
-      facts: name of the JSON file.
-      key: what the sections are called in the JSON file.
-      title: heading of the page.
-    """
-
-    text: str
-    data: str
-    page: str | None = None
-    facts: str = ""
-    key: str = ""
-    title: str = ""
+    text: str  # Markdown with all tables
+    data: str  # CSV with the numbers behind the figures
+    page: str = ""  # HTML with tables and figures; without one, there is no JSON file either
+    facts: str = ""  # JSON
+    key: str = ""  # what the sections are called in the JSON file
+    title: str = ""  # heading of the page
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Section:
-    """What a command reports on one study, comparison or set of curves.
-
-    Args:
-      title: its heading.
-      facts: one line below the heading.
-      tables: tables that are printed and written.
-      data: the numbers behind the figures.
-      figures: each figure with its caption, by file name.
-      verdicts: the verdicts, written below the tables.
-      json: facts for the JSON file, besides title and verdicts.
-      prints_verdicts: whether the verdicts are printed, too.
-    """
+class Section(NamedTuple):
+    """What a command reports on one study, comparison or set of curves."""
 
     title: str
-    facts: str
+    facts: str  # one line below the heading
     tables: Sequence[Table]
     data: pd.DataFrame
-    figures: Mapping[str, tuple[Figure, str]]
-    verdicts: Sequence[Verdict] = ()
-    json: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    figures: Mapping[str, tuple[Figure, str]]  # each figure with its caption, by file name
+    verdicts: Sequence[Verdict] = ()  # a table below the others
     prints_verdicts: bool = True
+    json: Mapping[str, Any] = {}  # facts for the JSON file, besides title and verdicts
 
 
 def report(
@@ -105,7 +82,7 @@ def report(
         facts.append({"name": part.title, **part.json, "verdicts": verdicts})
         html.append(page.html_section(part.title, part.facts, tables, captions))
     texts = {files.text: "\n".join(written)}
-    if files.page is not None:
+    if files.page:
         texts[files.facts] = json.dumps({files.key: facts}, indent=2, allow_nan=False) + "\n"
         texts[files.page] = page.html_page(files.title, html, left_out)
     for name, text in texts.items():

@@ -9,20 +9,15 @@ from asyncopt.analysis import Estimate
 from asyncopt.analysis.advantages import above_one, advantages, shrinking, throughputs
 from asyncopt.analysis.comparison import OURS, PROGRESS, Comparison, comparisons, table
 from asyncopt.files import records
-from asyncopt.report import commands, comparison_figures, page
+from asyncopt.report import commands, comparison_figures, style
 from asyncopt.report.page import Table
 
 _FILES = commands.Files(
-    text="comparison.md",
-    data="runs.csv",
-    page="comparison.html",
-    facts="comparison.json",
-    key="comparisons",
-    title="Methods on one clock",
+    "comparison.md", "runs.csv", "comparison.html", "comparison.json", "comparisons", "Methods on one clock"
 )
 _MARKS = {"confirmed": "✓", "violated": "✗", "inconclusive": "–"}
 _NAMES = {"loss": "training loss", "error": "held-out error"}
-_LEGEND = "✓ APAM is sooner, ✗ the rival is, – the interval has both sides of 1; ∞: the rival never gets there."
+_LEGEND = "✓ APAM gets there first, ✗ the rival does, – the interval contains 1; ∞: the rival never gets there."
 
 
 def compare(folder: pathlib.Path, output: pathlib.Path, progress: float = PROGRESS) -> tuple[str, list[str]]:
@@ -34,12 +29,7 @@ def compare(folder: pathlib.Path, output: pathlib.Path, progress: float = PROGRE
         ``runs.csv`` (the data behind the figures) and the figures, numbered if there are several problems.
       progress: the target lies on this part of the way from the start to the best end of any run, in (0, 1).
 
-    Returns:
-      The short tables in Markdown, and a line for each warning.
-
-    Raises:
-      InputError: if there is nothing to compare, or ``progress`` is out of range.
-      OSError: if a file cannot be written.
+    Returns what `commands.report` returns, and raises the same errors.
     """
     return commands.report(_FILES, output, lambda: comparisons(records.load_records(folder), progress), _section)
 
@@ -78,10 +68,7 @@ def _table(comparison: Comparison, quantity: str) -> Table:
 def _interval(estimate: Estimate) -> str:
     if math.isnan(estimate.value):
         return "-"
-    if math.isinf(estimate.value):
-        return "never"
-    value, low, high = (page.number(x) for x in estimate)
-    return value if low == "-" else f"{value} [{low}, {high}]"
+    return "never" if math.isinf(estimate.value) else style.with_interval(estimate, ".3g")
 
 
 def _marked(ratio: Estimate) -> str:

@@ -35,12 +35,7 @@ def draw(folder: pathlib.Path, output: pathlib.Path, by: str = _BY, quantity: st
       by: the setting that differs.
       quantity: what to draw, a column of ``metrics.parquet``.
 
-    Returns:
-      The table in Markdown, and a line for each warning.
-
-    Raises:
-      InputError: if there is nothing to draw, or the runs differ otherwise.
-      OSError: if a file cannot be written.
+    Returns what `commands.report` returns, and raises the same errors.
     """
     return commands.report(_FILES, output, lambda: [read(folder, by, quantity)], _section)
 
@@ -147,14 +142,9 @@ def table(curves: Curves) -> Table:
     means, ends = curves.means_over_run, curves.ends
     columns = [[interval(values) for values in column] for column in (means, less_first(means), ends, less_first(ends))]
     same = ["-" if np.isnan(d.low) else "yes" if d.low <= 0 <= d.high else "no" for d in columns[-1]]
-    cells = zip(*([_shown(estimate) for estimate in column] for column in columns), strict=True)
+    cells = zip(*([style.with_interval(d, ".4f") for d in column] for column in columns), strict=True)
     rows = [(f"{by:g}", *row, end) for by, row, end in zip(curves.settings, cells, same, strict=True)]
     return Table("", header, rows)
-
-
-def _shown(estimate: Estimate) -> str:
-    value, low, high = (f"{x:.4f}" for x in estimate)
-    return value if np.isnan(estimate.low) else f"{value} [{low}, {high}]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

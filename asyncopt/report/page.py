@@ -51,16 +51,9 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
     def plain(value: float) -> float | str | None:
         return None if math.isnan(value) else str(value) if math.isinf(value) else value
 
-    return {
-        "claim": verdict.claim,
-        "predicted": verdict.predicted,
-        "measured": plain(verdict.measured.value),
-        "low": plain(verdict.measured.low),
-        "high": plain(verdict.measured.high),
-        "runs": verdict.runs,
-        "outcome": verdict.outcome,
-        "rule": verdict.rule,
-    }
+    measured = dict(zip(("measured", "low", "high"), map(plain, verdict.measured), strict=True))
+    decided = {"runs": verdict.runs, "outcome": verdict.outcome, "rule": verdict.rule}
+    return {"claim": verdict.claim, "predicted": verdict.predicted, **measured, **decided}
 
 
 def markdown_section(title: str, facts: str, tables: Sequence[Table]) -> str:

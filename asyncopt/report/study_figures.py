@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from asyncopt.analysis import Estimate, Measures, Study
+from asyncopt.analysis import Measures, Study
 from asyncopt.analysis.curves import speedups_to_accuracy
 from asyncopt.analysis.fits import AT_LEAST, EXACT
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
@@ -54,13 +54,14 @@ def rate(measures: Measures, rules: Sequence[str] | None = None, size: tuple[flo
     law = _claim(study, claims.Rate)
     figure = _new(size, study)
     left, right = figure.subplots(1, 2)
-    styles, shown = _styles(study, rules or study.rules), rules or study.rules
+    shown = rules or study.rules
+    styles = _styles(study, shown)
     # Rules are set apart a little, or those that make no difference would hide each other.
     for shift, rule in zip(style.apart(len(shown), _APART), shown, strict=True):
         colour, marker = styles[rule]
         cells = study.where(rule)
         k, slope = measures.num_updates(cells), measures.estimate(measures.slopes(rule))
-        label = _tau(rule) + ("" if np.isnan(slope.value) else f": slope {slope.value:.2f}{_interval(slope)}")
+        label = _tau(rule) + ("" if np.isnan(slope.value) else f": slope {style.with_interval(slope)}")
         style.bars(left, shift * k, _means(measures, cells), fmt=marker, color=colour, label=label)
         mean = measures.means[0, cells]
         style.mark_limits(left, shift * k, mean, study.censored[cells], colour)
@@ -71,20 +72,18 @@ def rate(measures: Measures, rules: Sequence[str] | None = None, size: tuple[flo
     left.set_ylabel(QUANTITIES[study.quantity])
     _draw_theory(left, measures, law)
 
-    has_bounds = "a_posteriori" in study.cells
+    bounds = _BOUNDS if "a_posteriori" in study.cells else {}
     about = [rule for rule in study.rules if rule == study.reference or (law and _exponent(study, rule) == law.up_to)]
     for rule in rules or about or study.rules[:1]:
         colour, marker = styles[rule]
         cells = study.where(rule)
         k = measures.num_updates(cells)
         style.bars(right, k, _means(measures, cells), fmt=f"{marker}-", color=colour)
-        for kind, (line, _) in _BOUNDS.items():
-            if has_bounds:
-                right.plot(k, study.cells[kind].iloc[cells], line, color=colour)
-    for line, label in _BOUNDS.values():
-        if has_bounds:
-            right.plot([], [], line, color="black", label=label)
-    right.set_title("beside the bounds" if has_bounds else f"no bound: {study.outside}", fontsize="medium")
+        for kind, (line, _) in bounds.items():
+            right.plot(k, study.cells[kind].iloc[cells], line, color=colour)
+    for line, label in bounds.values():
+        right.plot([], [], line, color="black", label=label)
+    right.set_title("beside the bounds" if bounds else f"no bound: {study.outside}", fontsize="medium")
     for axes in (left, right):
         style.log_axes(axes, "updates $K$")
     style.legend_below(figure, 3 if size[0] > 8 else 2, (left, right), fontsize="small")
@@ -175,8 +174,8 @@ def delay_term(measures: Measures) -> Figure | None:
             span = np.array([delay[fitted].min(), delay[fitted].max()])
             style.power_law(axes, span, p, (1.0, np.exp(c) * k**q), "-", color=shade, linewidth=1)
     if exponents is not None:
-        p, q = (measures.estimate(exponents[:, column]) for column in (1, 2))
-        label = f"fit $\\tau^p K^q$: p = {p.value:.2f}{_interval(p)},\nq = {q.value:.2f}{_interval(q)}"
+        p, q = (style.with_interval(measures.estimate(exponents[:, column])) for column in (1, 2))
+        label = f"fit $\\tau^p K^q$: p = {p},\nq = {q}"
         axes.plot([], [], color="black", linewidth=1, label=label)
     limit = _claim(study, claims.DelayTerm)
     if limit is not None:
@@ -270,10 +269,6 @@ def _styles(study: Study, rules: Sequence[str]) -> dict[str, tuple[style.Colour,
     return {rule: (colour, style.marker(index)) for index, (rule, colour) in enumerate(colours.items())}
 
 
-def _interval(estimate: Estimate) -> str:
-    return "" if np.isnan(estimate.low) else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
-
-
 def _fraction(exponent: float) -> str:
     return str(fractions.Fraction(exponent).limit_denominator(64))
 
@@ -304,7 +299,7 @@ def _draw_thresholds(axes: Axes, measures: Measures, span: np.ndarray) -> None:
     c, p = measures.threshold_fit[0]
     if np.isfinite(p):
         exponent = measures.estimate(measures.threshold_fit[:, 1])
-        label = f"its fit, exponent {exponent.value:.2f}{_interval(exponent)}"
+        label = f"its fit, exponent {style.with_interval(exponent)}"
         look = {"color": style.THRESHOLD_COLOUR, "path_effects": _OUTLINE}
         style.power_law(axes, span, p, (1.0, np.exp(c)), "-", label=label, **look)
 
@@ -328,6 +323,3 @@ def _tau(rule: str) -> str:
         return at(rule)
     factor, _, exponent = rule.rpartition("K^")
     return f"$\\tau = {factor}K^{{{exponent}}}$"
-
-
-__all__ = ["all_figures", "delay_term", "phase", "rate", "speedup", "tightness"]

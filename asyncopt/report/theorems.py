@@ -11,14 +11,8 @@ from asyncopt.analysis.studies import QUANTITIES
 from asyncopt.files import records
 from asyncopt.report import commands, study_figures, style
 
-_FILES = commands.Files(
-    text="verdicts.md",
-    data="cells.csv",
-    page="report.html",
-    facts="verdicts.json",
-    key="studies",
-    title="What theory says of staleness, and what was measured",
-)
+_TITLE = "What theory says of staleness, and what was measured"
+_FILES = commands.Files("verdicts.md", "cells.csv", "report.html", "verdicts.json", "studies", _TITLE)
 
 
 def report(
@@ -33,12 +27,7 @@ def report(
       quantity: what to measure, a key of `asyncopt.analysis.studies.QUANTITIES`; default: what the theorem bounds.
       min_updates: leave out shorter runs.
 
-    Returns:
-      The table in Markdown, and a line for each warning.
-
-    Raises:
-      InputError: if there is nothing to report on.
-      OSError: if a file cannot be written.
+    Returns what `commands.report` returns, and raises the same errors.
     """
     return commands.report(_FILES, output, lambda: studies(records.load_runs(folder), quantity, min_updates), _section)
 

@@ -96,7 +96,7 @@ def test_networks_compare_seed_by_seed(tmp_path):
     _network_runs(tmp_path, losses)
     runs = networks.read(tmp_path)
     for method, loses in losses.items():
-        change = networks.changes(networks.by_workers(runs[method]))[32]
+        change = networks.changes(runs[method].by_workers("test_accuracy"))[32]
         assert change == pytest.approx([-100 * loses] * 3), method
     drawn = networks.draw(tmp_path, "perceptron")
     assert "98.3 % at 1" in drawn.facts["paper"]
@@ -259,7 +259,7 @@ def test_first_and_last_job_of_every_sweep_are_accepted(sweep):
         choices = {key: _split(str(values)) for key, values in config.hydra.sweeper.params.items()}
         for which in (0, -1):
             job = hydra.compose("config", [f"+sweep={sweep}", *(f"{key}={c[which]}" for key, c in choices.items())])
-            task.check(job)
+            task.checked(job)
             if job.runtime is None:
                 job.trace.num_updates = min(job.trace.num_updates, 9600)
                 instantiate(job.trace)

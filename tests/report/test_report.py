@@ -163,9 +163,11 @@ def test_damaged_and_unfinished_runs_are_named_and_left_out(damaged, command_lin
     frame = pd.read_parquet(damaged / "7" / "metrics.parquet")
     frame[frame["step"] < frame["step"].max()].to_parquet(damaged / "7" / "metrics.parquet")
     frame.drop(columns="drift").to_parquet(damaged / "8" / "metrics.parquet")
-    (damaged / "9" / "summary.json").write_text('{"trace": {"num_updates": 3000}, "problem": {}}')
+    path = damaged / "9" / "summary.json"
+    path.write_text(path.read_text().replace('"max_delay"', '"largest_delay"'))
     (damaged / "10" / "summary.json").write_text("{}")
-    (damaged / "11" / "config.yaml").write_text((damaged / "11" / "config.yaml").read_text().replace("K**", "K of "))
+    path = damaged / "11" / "summary.json"
+    path.write_text(path.read_text().replace('"staleness"', '"delays"'))
     process = command_line(damaged)
     assert process.returncode == 0, process.stderr
     assert "Traceback" not in process.stderr
@@ -178,7 +180,7 @@ def test_damaged_and_unfinished_runs_are_named_and_left_out(damaged, command_lin
         ["7: metrics.parquet covers updates 0 to", "expected 0 to 600"],
         ["9: summary.json has no trace.max_delay"],
         ["10: not a run of asyncopt"],
-        ["11: config.yaml: staleness is 'K of 0.75'"],
+        ["11/summary.json: no staleness", "run it again"],
         ["8: metrics.parquet has no drift"],
     ):
         assert any(all(word in line for word in words) for line in lines), (words, lines)
@@ -189,7 +191,7 @@ def test_runs_of_different_problems_are_different_studies(damaged, command_line)
     sweep.run(damaged / "other", (0,), lengths=(30, 100), learning_rate=0.6)
     process = command_line(damaged)
     assert process.returncode == 0
-    assert process.stdout.count("## quadratic; APAM; constant delays") == 2
+    assert process.stdout.count("## quadratic in a box; APAM; constant delays") == 2
     assert {"1_rate.png", "2_rate.png"} <= {path.name for path in (damaged / "report").iterdir()}
 
 
