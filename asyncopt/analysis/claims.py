@@ -40,19 +40,17 @@ def judge(measures: Measures) -> list[Verdict]:
     groups = [(isinstance(claim, claims.Rate), verdicts(claim, measures)) for claim in study.claims]
     rates = [rate for is_rate, group in groups if is_rate for rate in group]
     # Against runs that do not converge even with the least delay, a loose bound holds and no delay does harm.
-    if rates and rates[0].outcome != CONFIRMED:
-        reason = f"but it is not confirmed that these runs converge at {at(study.rules[0])}"
-        groups = [(is_rate, group if is_rate else _doubted(group, reason)) for is_rate, group in groups]
-    return [judged for _, group in groups for judged in group]
-
-
-def _doubted(group: list[Verdict], reason: str) -> list[Verdict]:
+    converges = not rates or rates[0].outcome == CONFIRMED
+    reason = f"but it is not confirmed that these runs converge at {at(study.rules[0])}"
     return [
-        dataclasses.replace(judged, outcome=INCONCLUSIVE, rule=f"{judged.rule}, {reason}")
-        if judged.outcome == CONFIRMED
-        else judged
+        judged if converges or is_rate or judged.outcome != CONFIRMED else _doubted(judged, reason)
+        for is_rate, group in groups
         for judged in group
     ]
+
+
+def _doubted(judged: Verdict, reason: str) -> Verdict:
+    return dataclasses.replace(judged, outcome=INCONCLUSIVE, rule=f"{judged.rule}, {reason}")
 
 
 @functools.singledispatch
@@ -211,14 +209,7 @@ def _verdict(
 ) -> Verdict:
     """Returns a verdict, after making sure that nothing is confirmed which these runs cannot confirm.
 
-    Args:
-      measures: the study.
-      claim: what is claimed, in words.
-      predicted: what the claim says of the number measured.
-      measured: that number.
-      cells: the cells that it was computed from.
-      decision: outcome and rule, as far as the number alone says.
-      beyond: why nothing is claimed of these cells; "" if something is.
+    ``decision`` is outcome and rule as far as the number alone says; ``beyond``, why nothing is claimed of these cells.
     """
     study, (outcome, decided) = measures.study, decision
     if outcome != INCONCLUSIVE and (thin := _too_thin(study, cells)):

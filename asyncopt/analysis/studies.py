@@ -7,7 +7,7 @@ import dataclasses
 import json
 import warnings
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,6 @@ from asyncopt.theory.claims import Claim
 
 # The settings of one study are the same, but for K, delays and seeds.
 _SETTINGS = ("problem.", "optimizer.", "handling.", "trace.", "precision", "param_dtype", "history_dtype")
-_Claim = TypeVar("_Claim", bound=Claim)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,10 +59,6 @@ class Study:
     def claims(self) -> tuple[Claim, ...]:
         """What the theorem claims; without one, what theorems claim elsewhere, to be contradicted only."""
         return apam.CLAIMS if self.theorem is None else self.theorem.claims
-
-    def claim(self, kind: type[_Claim]) -> _Claim | None:
-        """Returns the first claim of a type, or None."""
-        return next((claim for claim in self.claims if isinstance(claim, kind)), None)
 
     @property
     def rules(self) -> list[str]:
