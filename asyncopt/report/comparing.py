@@ -72,7 +72,7 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _marked(ratio: Estimate) -> str:
-    """Returns a ratio with its interval and what it says of the claim that APAM is sooner."""
+    """Returns a ratio with its interval and whether APAM gets there first."""
     outcome, rule = above_one(ratio)
     if math.isnan(ratio.value):
         return f"– ({rule})"
