@@ -63,7 +63,7 @@ def _save(rule, run, result, folder, target, learning_rate, schedule, settings):
     """Writes a run as the command line does."""
     config = {
         "staleness": rule,
-        "problem": {"_target_": f"asyncopt.problems.{PROBLEMS[type(run.problem)]}"},
+        "problem": {"_target_": f"asyncopt.problems.{f"asyncopt.problems.{type(run.problem).__name__.lower()}"}"},
         "optimizer": {
             "_target_": target,
             "learning_rate": learning_rate,

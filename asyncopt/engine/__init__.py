@@ -11,16 +11,6 @@ from asyncopt.engine.result import Result
 from asyncopt.engine.runner import replay
 
 __all__ = [
-    "ApamProbe",
-    "Checkpoint",
-    "Plan",
-    "Probe",
-    "Result",
-    "Run",
-    "Settings",
-    "batch_key",
-    "init_key",
-    "plan",
-    "replay",
+    "ApamProbe", "Checkpoint", "Plan", "Probe", "Result", "Run", "Settings", "batch_key", "init_key", "plan", "replay",
     "replay_batch",
-]
+]  # fmt: skip

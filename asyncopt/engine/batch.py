@@ -17,7 +17,6 @@ from asyncopt.engine import loop, memory
 from asyncopt.engine.checkpoint import Checkpoint
 from asyncopt.engine.drive import drive
 from asyncopt.engine.prepare import Prepared, Run, Settings, param_shapes, prepare, state_shapes
-from asyncopt.engine.probes import Probe
 from asyncopt.engine.result import Result, result_of
 from asyncopt.engine.state import Inputs, Schedule
 
@@ -38,36 +37,23 @@ def replay_batch(
     as ``num_lanes``, ``capacity`` and ``varying`` are the same.
 
     Args:
-      runs: that differ in traces of one length, seeds, and numbers in the optimizer and the problem.
-      settings: of all of them.
-      num_lanes: of the batch, at least; copies of the last one fill it up.
-      capacity: slots of every history, at least.
-      varying: which leaves each run has for itself, as of `varying_leaves`; by default those in which ``runs`` differ.
+      runs: runs that differ in traces of one length, seeds, and numbers in the optimizer and the problem.
+      settings: how all of them are measured.
+      num_lanes: least number of lanes; copies of the last lane fill the batch up.
+      capacity: least number of slots of every history.
+      varying: whether each run has a leaf for itself, as `varying_leaves` returns it; default: that of ``runs``.
       report: called with the number of updates made since it was last called.
-      checkpoint: where to keep the batch on its way.
+      checkpoint: where to keep the batch while it runs.
 
     Returns:
-      A result for each run, as of `asyncopt.replay` with ``seeds``. Its seconds are its share of the batch's.
+      A result for each run, as `asyncopt.replay` returns it for ``seeds``. Its seconds are its share of the batch's.
 
     Raises:
-      InputError: as of `asyncopt.replay`, or if the runs are not of one program.
-      TypeError: likewise.
+      InputError: as `asyncopt.replay` does, or if the runs are not of one program.
+      TypeError: as `asyncopt.replay` does.
     """
-    ready = [prepare(run, settings) for run in runs]
-    mask = varying_leaves(runs) if varying is None else varying
-    return replay_prepared(ready, settings, mask, num_lanes, capacity, report, checkpoint)
-
-
-def replay_prepared(
-    prepared: Sequence[Prepared],
-    settings: Settings,
-    varying: Sequence[bool],
-    num_lanes: int = 0,
-    capacity: int = 0,
-    report: Callable[[int], object] = lambda updates: None,
-    checkpoint: Checkpoint | None = None,
-) -> list[Result]:
-    """`replay_batch` of runs that are ready to start."""
+    prepared = [run if isinstance(run, Prepared) else prepare(run, settings) for run in runs]
+    varying = varying_leaves(prepared) if varying is None else varying
     first = prepared[0]
     compiled = program(first, settings)
     for other in prepared[1:]:
@@ -80,7 +66,7 @@ def replay_prepared(
     devices = jax.local_devices()[:total]
     total += -total % len(devices)
     lanes += lanes[-1:] * (total - used)
-    memory.check_fits(
+    memory.check(
         state_shapes(first, first.starts[0], capacity, settings),
         max((run.slots for run in prepared), key=lambda slots: slots.capacity),
         total,
@@ -90,15 +76,8 @@ def replay_prepared(
     starts = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(prepared[run].starts[seed] for run, seed in lanes))
     own, starts = jax.device_put((own, starts), NamedSharding(mesh, PartitionSpec(loop.RUNS)))
     snapshot = drive(
-        functools.partial(
-            loop.start_many,
-            mesh,
-            shared.optimizer,
-            own.optimizer,
-            starts,
-            capacity,
-            settings.history_dtype,
-            first.probes,
+        lambda: loop.start_many(
+            mesh, shared.optimizer, own.optimizer, starts, capacity, settings.history_dtype, first.probes
         ),
         functools.partial(loop.advance_many, mesh, first.probes, shared, own),
         first.steps,
@@ -119,7 +98,7 @@ def replay_prepared(
 def _inputs(
     prepared: Sequence[Prepared], lanes: Sequence[tuple[int, int]], varying: Sequence[bool]
 ) -> tuple[Inputs, Inputs]:
-    """Returns the loop's inputs as two trees: leaves that all runs share, and stacked ones of each lane."""
+    """Returns the loop's inputs as two trees: the leaves that all runs share, and the stacked ones of all lanes."""
     runs = [(run.problem, run.optimizer, run.schedule) for run in prepared]
     leaves = [jax.tree.leaves(run) for run in runs]
     structure = jax.tree.structure(runs[0])
@@ -135,7 +114,7 @@ def _inputs(
 
 
 def varying_leaves(runs: Sequence[Run]) -> tuple[bool, ...]:
-    """Returns in which leaves runs of one program differ: of problem, optimizer and schedule, in this order."""
+    """Returns whether runs of one program differ in each leaf of problem, optimizer and schedule, in this order."""
     leaves = [jax.tree.leaves((run.problem, optax.with_extra_args_support(run.optimizer))) for run in runs]
     numbers = [eqx.is_array(values[0]) and not _all_equal(values) for values in zip(*leaves, strict=True)]
     schedules = len({run.trace.digest for run in runs}) > 1
@@ -151,48 +130,28 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 class Program(NamedTuple):
-    """What of a run is compiled and not given to the program: runs of one program can be in one batch."""
+    """What is compiled of a run, and not given to the program as an input."""
 
-    structure: Any
-    shapes: tuple[tuple[tuple[int, ...], np.dtype], ...]
-    others: tuple[Any, ...]  # leaves that are no arrays
+    compiled: tuple[Any, ...]  # everything but numbers
     large: tuple[Any, ...]  # arrays larger than the parameters, of which a batch keeps one
-    num_updates: int
-    num_blocks: int  # of inconsistent reads; 0 where all are consistent
-    probes: tuple[Probe, ...]
-    settings: Settings
 
     def accepts(self, other: "Program") -> bool:
         """Whether runs of the two can be in one batch."""
-        return (
-            (self.num_updates, self.num_blocks) == (other.num_updates, other.num_blocks)
-            and (self.probes, self.settings) == (other.probes, other.settings)
-            and self.shapes == other.shapes
-            and self.structure == other.structure
-            and self.others == other.others
-            and all(_equal(a, b) for a, b in zip(self.large, other.large, strict=True))
-        )
+        return self.compiled == other.compiled and all(map(_equal, self.large, other.large))
 
 
 def program(run: Run, settings: Settings) -> Program:
-    """Returns what of a run is compiled."""
+    """Returns what is compiled of a run."""
     arrays, others = eqx.partition((run.problem, run.optimizer), eqx.is_array)
     leaves, structure = jax.tree.flatten(arrays)
     size = sum(leaf.size for leaf in jax.tree.leaves(param_shapes(run.problem)))
-    return Program(
-        structure,
-        tuple((leaf.shape, leaf.dtype) for leaf in leaves),
-        tuple(jax.tree.leaves(others)),
-        tuple(leaf for leaf in leaves if leaf.size > size),
-        run.trace.num_updates,
-        run.trace.num_blocks,
-        run.probes,
-        settings,
-    )
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    compiled = (shapes, structure, tuple(jax.tree.leaves(others)), run.trace.num_updates, run.trace.num_blocks)
+    return Program((*compiled, run.probes, settings), tuple(leaf for leaf in leaves if leaf.size > size))
 
 
 def with_arrays_of(reference: PyTree, tree: PyTree) -> PyTree:
-    """Returns ``tree`` with the arrays that ``reference`` has too taken from there, so that memory holds them once."""
+    """Returns ``tree``; arrays that ``reference`` has, too, are taken from there, so that memory holds them once."""
     return jax.tree.map(lambda a, b: a if eqx.is_array(a) and _equal(a, b) else b, reference, tree)
 
 

@@ -13,7 +13,7 @@ def block_of(sizes: Sequence[int], num_blocks: int) -> list[Int[np.ndarray, " n"
     Block b of n coordinates has those from ⌊b n / B⌋ to ⌊(b + 1) n / B⌋ - 1, counted through all leaves.
 
     Args:
-      sizes: coordinates of each leaf, in the order of `jax.tree.leaves`.
+      sizes: the number of coordinates of each leaf, in the order of `jax.tree.leaves`.
       num_blocks: B.
     """
     total = sum(sizes)
@@ -24,13 +24,13 @@ def block_of(sizes: Sequence[int], num_blocks: int) -> list[Int[np.ndarray, " n"
 
 @functools.lru_cache(maxsize=8)
 def slices(sizes: tuple[int, ...], num_blocks: int) -> list[list[tuple[int, slice]]]:
-    """Returns for each block where it lies: (number of the leaf, coordinates of the raveled leaf).
+    """Returns the places of each block: (number of the leaf, coordinates of the raveled leaf).
 
-    A run asks for the same in every update, so that the last answers are kept.
+    The last answers are kept, since a run asks for the same in every update.
     """
-    found: list[list[tuple[int, slice]]] = [[] for _ in range(num_blocks)]
+    places: list[list[tuple[int, slice]]] = [[] for _ in range(num_blocks)]
     for leaf, blocks in enumerate(block_of(sizes, num_blocks)):
         for block in np.unique(blocks).tolist():
             first, end = np.searchsorted(blocks, [block, block + 1])
-            found[block].append((leaf, slice(int(first), int(end))))
-    return found
+            places[block].append((leaf, slice(int(first), int(end))))
+    return places

@@ -1,4 +1,4 @@
-"""Long runs kept on disk while they run, so that they can be stopped and go on."""
+"""Keeps long runs on disk while they run, so that they can be stopped and resumed."""
 
 import dataclasses
 import pathlib
@@ -20,28 +20,28 @@ _KIND = "checkpoint of asyncopt"
 
 
 class Snapshot(NamedTuple):
-    """A run on its way: all that must be kept for it to go on as if it had never stopped."""
+    """A run between two updates: everything that it takes to resume it as if it had never stopped."""
 
     state: LoopState
-    evaluations: tuple[Evaluation, ...]  # so far, in parts; NumPy arrays whose last axis counts them
-    made: int  # updates
+    evaluations: tuple[Evaluation, ...]  # so far, in parts; NumPy arrays whose last axis counts evaluations
+    made: int  # updates made
     evaluated: int  # updates made when it was last evaluated
-    seconds: float  # of wall-clock time, compilation excluded
-    rows: PyTree = None  # what a real run noted of each update; NumPy arrays whose last axis counts updates
+    seconds: float  # wall-clock time, compilation excluded
+    rows: PyTree = None  # what a real run records of each update; NumPy arrays whose last axis counts updates
 
     def in_one_part(self) -> "Snapshot":
-        """Returns the same with its evaluations put together."""
+        """Returns the same snapshot with its evaluations in one part."""
         together = jax.tree.map(lambda *parts: np.concatenate(parts, axis=-1), *self.evaluations)
         return self._replace(evaluations=(together,))
 
 
 @dataclasses.dataclass
 class Checkpoint:
-    """Where, how often and under what name a run is kept while it runs.
+    """Where, how often and under which tag a run is kept while it runs.
 
     Args:
-      path: of the file, ending in ``.npz``; it is written whole or not at all, and removed by whoever has the results.
-      tag: says which run it is; a file with another tag is left unread.
+      path: the file, ending in ``.npz``; it is written whole or not at all, and removed by whoever has the results.
+      tag: identifies the run; a file with another tag is not read.
       every: seconds between two writes.
     """
 
@@ -58,7 +58,7 @@ class Checkpoint:
         return time.monotonic() - self._written >= self.every
 
     def save(self, snapshot: Snapshot) -> None:
-        """Writes the file; a disk that cannot take it costs a warning, since the run itself goes well."""
+        """Writes the file. A failed write only warns; the run continues."""
         leaves = {f"leaf_{i}": plain(leaf) for i, leaf in enumerate(jax.tree.leaves(snapshot.in_one_part()))}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,10 +68,10 @@ class Checkpoint:
         self._written = time.monotonic()
 
     def load(self, start: Snapshot) -> Snapshot | None:
-        """Returns what the file holds, placed on devices as ``start`` is; None if it is not there or not of this run.
+        """Returns the snapshot in the file, placed on devices as ``start`` is; None without a file of this run.
 
         Args:
-          start: the same run at its start, once evaluated; it says what structure, shapes and dtypes to expect.
+          start: the same run at its start, evaluated once; it has the structure, shapes and dtypes to expect.
         """
         if not self.path.is_file():
             return None
@@ -81,10 +81,10 @@ class Checkpoint:
             warnings.warn(f"{error}; the run starts over", stacklevel=2)
             return None
         like, structure = jax.tree.flatten(start)
-        found = [fields.get(f"leaf_{i}") for i in range(len(like))]
-        if str(fields.get("tag")) != self.tag or len(fields) != len(like) + 1 or not _fit(found, like):
+        leaves = [fields.get(f"leaf_{i}") for i in range(len(like))]
+        if str(fields.get("tag")) != self.tag or len(fields) != len(like) + 1 or not _are_like(leaves, like):
             return None
-        return jax.tree.unflatten(structure, [_placed(leaf, wanted) for leaf, wanted in zip(found, like, strict=True)])
+        return jax.tree.unflatten(structure, map(_placed, leaves, like))
 
     def remove(self) -> None:
         """Deletes the file, if there is one."""
@@ -92,21 +92,20 @@ class Checkpoint:
 
 
 def plain(leaf: Any) -> np.ndarray:
-    """Returns a leaf as an array that NumPy's format knows: keys as their bits, bfloat16 as bytes."""
+    """Returns a leaf as an array that NumPy's file format has: keys as their bits, bfloat16 as bytes."""
     if _is_key(leaf):
         leaf = jax.random.key_data(leaf)
     array = np.asarray(leaf)
     return array if array.dtype.isbuiltin == 1 else array.view(np.dtype(f"u{array.dtype.itemsize}"))
 
 
-def _fit(found: Sequence[np.ndarray | None], like: Sequence[Any]) -> bool:
-    """Whether arrays are those of the same run; of NumPy's, which count evaluations or updates, any number will do."""
-    expected = [plain(wanted) for wanted in like]
+def _are_like(leaves: Sequence[np.ndarray | None], like: Sequence[Any]) -> bool:
+    """Whether arrays have a run's shapes and dtypes. The last axis of NumPy's, which counts, may have any length."""
     return all(
         leaf is not None
         and leaf.dtype == wanted.dtype
         and (leaf.shape == wanted.shape or (type(original) is np.ndarray and leaf.shape[:-1] == wanted.shape[:-1]))
-        for leaf, wanted, original in zip(found, expected, like, strict=True)
+        for leaf, wanted, original in zip(leaves, map(plain, like), like, strict=True)
     )
 
 

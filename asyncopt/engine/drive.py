@@ -1,4 +1,4 @@
-"""Drives the compiled loop from stop to stop; between two of its calls there is progress, and time for checkpoints."""
+"""Calls the compiled loop again and again; between two calls, progress is shown and checkpoints are written."""
 
 import time
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from jaxtyping import Int
 from asyncopt.engine.checkpoint import Checkpoint, Snapshot
 from asyncopt.engine.state import Evaluation, LoopState, Stops
 
-# A call of the compiled loop begins with a copy of the history, so it evaluates several times if there is time; and a
-# run is at most about so many calls.
+# A call of the compiled loop begins with a copy of the history. So it evaluates several times if time allows, and a run
+# takes at most about so many calls.
 _STOPS_A_CALL = 16
 _MAX_CALLS = 1000
-# Seconds that a call should take at most: as long as somebody waits for a sign of progress, or after Ctrl-C.
-_PATIENCE = 0.5
+# Seconds that a call should take at most: the user waits so long for a sign of progress, and after Ctrl-C.
+_CALL_SECONDS = 0.5
 # The first calls find out how many updates that is; each makes at most this many times as many as the one before.
 _GROWTH = 8
 
@@ -39,10 +39,10 @@ def drive(
       advance: the compiled loop.
       steps: updates made at each evaluation, from 0 on, increasing.
       report: called with the number of updates made since it was last called.
-      checkpoint: where to keep the run on its way, also when it is interrupted; it goes on from there if it can.
+      checkpoint: where to keep the run, also when it is interrupted; it is resumed from there if possible.
 
     Returns:
-      The run after its last update, its evaluations in one part.
+      The run after its last update, with its evaluations in one part.
     """
     per_call = max(_STOPS_A_CALL, -(-len(steps) // _MAX_CALLS))
     # Called first where it only evaluates, so that compiling is no part of the time.
@@ -58,7 +58,7 @@ def drive(
             now = _call(advance, now, stops, wanted, per_call)
             report(now.made - before.made)
             took = max(now.seconds - before.seconds, 1e-6)
-            budget = max(1, int((now.made - before.made) * min(_PATIENCE / took, _GROWTH)))
+            budget = max(1, int((now.made - before.made) * min(_CALL_SECONDS / took, _GROWTH)))
             if checkpoint is not None and checkpoint.is_due and now.made < steps[-1]:
                 checkpoint.save(now)
     except KeyboardInterrupt:
@@ -71,7 +71,7 @@ def drive(
 def _next_stops(
     steps: Int[np.ndarray, " E"], made: int, horizon: int, per_call: int
 ) -> tuple[Int[np.ndarray, " stops"], list[bool]]:
-    """Returns the next evaluations up to ``horizon``, or else the horizon as a stop where nothing is evaluated."""
+    """Returns the next evaluations up to ``horizon``, or else the horizon as a stop without evaluation."""
     first = int(np.searchsorted(steps, made, side="right"))
     stops = steps[first : first + per_call]
     stops = stops[stops <= horizon]

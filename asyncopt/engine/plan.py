@@ -1,4 +1,4 @@
-"""Which iterate lives in which slot, decided before the run."""
+"""Decides, before the run, which iterate lives in which slot."""
 
 import dataclasses
 
@@ -18,9 +18,9 @@ class Plan:
     Args:
       read_slot: int32[K]; int32[K, B] where reads are inconsistent: the slot of each of B blocks of the parameters.
       write_slot: int32[K]; an iterate that nobody reads goes to the scratch slot, the last of the history.
-      num_slots: slots that ever hold an iterate to be read: exactly ``trace.live_versions``.
-      capacity: slots that are allocated: at least one more, for scratch, rounded up to one of a few sizes so that
-        traces share a compilation.
+      num_slots: number of slots that hold an iterate to be read: exactly ``trace.live_versions``.
+      capacity: number of slots that are allocated: at least one more, for scratch, rounded up to one of a few sizes so
+        that traces share a compilation.
     """
 
     read_slot: Int[np.ndarray, " K"] | Int[np.ndarray, "K B"]
@@ -75,7 +75,7 @@ def done_after_each(trace: Trace) -> list[list[int]]:
 
 
 def _rounded_up(count: int) -> int:
-    """The next of 2, 3, 4, 6, 8, 12, 16, ...: at most half more than asked."""
+    """Returns the next of 2, 3, 4, 6, 8, 12, 16, ...: at most half more than ``count``."""
     size = 2
     while size < count:
         size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3

@@ -65,6 +65,7 @@ class Prepared(Run):
     """
 
     optimizer: optax.GradientTransformationExtraArgs
+    seeds: tuple[int, ...]
     slots: Plan
     steps: Int[np.ndarray, " E"]
     starts: list[PyTree]

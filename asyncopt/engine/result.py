@@ -1,4 +1,4 @@
-"""What a replay returns."""
+"""The results of a replay."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ class Result:
       grad_norm_sq: [S] float[E], ‖∇F‖² of the iterate.
       gap: [S] float[E], objective - F*, or None if F* is unknown.
       average_objective: [S] float[E], F of the running average.
-      average_gap: [S] float[E], likewise, or None.
+      average_gap: [S] float[E], average_objective - F*, or None if F* is unknown.
       drift: [S] float[E], mean of ‖x_k - y_k‖² (iterate against the stale one) over the updates since the
         evaluation before; 0 at step 0.
       metrics: the problem's own, [S] float[E] each.
@@ -37,9 +37,9 @@ class Result:
         `asyncopt.engine.apam_probe.ApamColumns`. None without a probe.
       diverged_at: [S] int, the update that first gave an iterate, or F there, that is not finite; -1 if none.
       seeds: the seeds, in the order of the leading axis.
-      num_slots: iterates that the plan kept at once.
-      seconds: wall-clock time, compilation excluded; in a batch of runs, the share of this one.
-      updates_per_second: of all seeds together, compilation excluded; in a batch, of all runs.
+      num_slots: the number of iterates that the plan keeps at once.
+      seconds: wall-clock time, compilation excluded; in a batch of runs, the share of this run.
+      updates_per_second: updates of all seeds together a second, compilation excluded.
     """
 
     params: PyTree
@@ -66,10 +66,10 @@ def result_of(run: Prepared, state: LoopState, evaluations: Evaluation, seconds:
     """Returns the result of a run whose loop has ended.
 
     Args:
-      run: what was run.
-      state: after the last update.
-      evaluations: all of them, as NumPy arrays whose last axis is E.
-      seconds: how long it took, compilation excluded.
+      run: the run.
+      state: its state after the last update.
+      evaluations: all evaluations, as NumPy arrays whose last axis is E.
+      seconds: wall-clock time, compilation excluded.
     """
     optimum = None if run.problem.optimum is None else float(run.problem.optimum)
     time = run.trace.time

@@ -10,7 +10,7 @@ from asyncopt.checks import InputError
 from asyncopt.engine import loop, memory
 from asyncopt.engine import probes as probing
 from asyncopt.engine import progress as progress_bar
-from asyncopt.engine.batch import replay_prepared, varying_leaves
+from asyncopt.engine.batch import replay_batch
 from asyncopt.engine.checkpoint import Checkpoint
 from asyncopt.engine.drive import drive
 from asyncopt.engine.prepare import Prepared, Run, Settings, prepare, state_shapes
@@ -88,7 +88,7 @@ def replay(
     with progress_bar.reporter(trace.num_updates, len(prepared.seeds), progress) as report:
         if seeds is None:
             return _replay_one(prepared, settings, report, checkpoint)
-        return replay_prepared([prepared], settings, varying_leaves([run]), report=report, checkpoint=checkpoint)[0]
+        return replay_batch([prepared], settings, report=report, checkpoint=checkpoint)[0]
 
 
 def _replay_one(
@@ -98,7 +98,7 @@ def _replay_one(
     capacity, probes = prepared.slots.capacity, prepared.probes
     (start,), (batch_keys,) = prepared.starts, prepared.batch_keys
     shapes = state_shapes(prepared, start, capacity, settings)
-    memory.check_fits(shapes, prepared.slots, 1)
+    memory.check(shapes, prepared.slots, 1)
     inputs = Inputs(prepared.problem, prepared.optimizer, prepared.schedule, batch_keys)
     snapshot = drive(
         functools.partial(loop.start_one, prepared.optimizer, start, capacity, settings.history_dtype, probes),

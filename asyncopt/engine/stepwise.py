@@ -24,7 +24,7 @@ from asyncopt.engine.result import Result, result_of
 from asyncopt.engine.state import Evaluation, LoopState
 from asyncopt.problems import Problem
 
-# The history is the caller's affair: one slot is the least that `loop.start` makes.
+# The caller keeps the history: one slot is the least that `loop.start` makes.
 _NO_HISTORY = 1
 
 
@@ -35,7 +35,7 @@ def gradient(problem: Problem, params: PyTree, seed_key: Key[Array, ""], sample:
 
 
 def gradient_on_host(problem: Problem, params: PyTree, seed_key: Key[Array, ""], sample: int) -> PyTree:
-    """Returns `gradient` as NumPy arrays, as workers send it; it is computed where ``problem`` and ``seed_key`` are."""
+    """Returns `gradient` as NumPy arrays, as workers send it; the device is that of ``problem`` and ``seed_key``."""
     host = jax.tree.map(np.asarray, params)
     return jax.tree.map(np.asarray, gradient(problem, host, seed_key, jnp.asarray(sample, jnp.int32)))
 
@@ -52,7 +52,7 @@ def _measured(
 
 
 class Stepwise:
-    """The state of one run, which goes on by one update for each gradient that it is given.
+    """The state of one run, which makes one update for each gradient that it is given.
 
     Args:
       prepared: the run, of one seed. Only the length of its trace matters before `result`.
@@ -65,7 +65,7 @@ class Stepwise:
         self.state = state._replace(history=None)
         self.made = 0
         self._evaluations: list[Evaluation] = []
-        self._earlier = 0.0  # seconds of the run before it went on
+        self._earlier = 0.0  # seconds of the run before it was resumed
         self._began = time.perf_counter()
         self._evaluate_if_due()
 
@@ -75,7 +75,7 @@ class Stepwise:
         return self.state.params
 
     def warm_up(self) -> None:
-        """Compiles what `update` calls, so that the first takes no longer than the others; then the clock starts."""
+        """Compiles what `update` calls, so that the first update takes no longer than others; then starts the clock."""
         zero = jax.tree.map(jnp.zeros_like, self.state.params)
         _step(self.prepared.optimizer, self.state.params, self.state.optimizer_state, zero, jnp.int32(0), zero)
         _measured(self.prepared.probes, self.state, jnp.int32(0), zero, zero)
@@ -85,9 +85,9 @@ class Stepwise:
         """Makes the next update.
 
         Args:
-          gradient: like the parameters.
-          delay: of the gradient, in updates.
-          stale: the iterate it was taken at.
+          gradient: the gradient, in the structure of the parameters.
+          delay: its delay in updates.
+          stale: the iterate at which it was taken.
         """
         k = jnp.asarray(self.made, jnp.int32)
         params, optimizer_state = _step(
@@ -104,17 +104,17 @@ class Stepwise:
         self._evaluate_if_due()
 
     def snapshot(self, rows: PyTree = None) -> Snapshot:
-        """Returns the run as it is now, to be kept on disk.
+        """Returns the run as it is now, for a checkpoint.
 
         Args:
-          rows: what else is known of the updates made so far; NumPy arrays whose last axis counts them.
+          rows: what else is recorded of the updates so far; NumPy arrays whose last axis counts updates.
         """
         evaluations = jax.tree.map(lambda *parts: np.stack(parts, axis=-1), *self._evaluations)
         seconds = self._earlier + time.perf_counter() - self._began
         return Snapshot(self.state, (evaluations,), self.made, self._evaluated, seconds, rows)
 
     def resume_from(self, snapshot: Snapshot) -> None:
-        """Takes up a run where `snapshot` left it."""
+        """Resumes the run of a snapshot."""
         (evaluations,) = snapshot.evaluations
         count = evaluations.objective.shape[-1]
         self.state, self.made = snapshot.state, snapshot.made
@@ -123,7 +123,7 @@ class Stepwise:
         self._evaluate_if_due()  # if it was stopped just before
 
     def result(self) -> Result:
-        """Returns the result, once all updates are made; of the trace in ``prepared`` as it then is."""
+        """Returns the result, once all updates are made; the trace is that of ``prepared`` at this time."""
         snapshot = self.snapshot()
         return result_of(self.prepared, self.state, snapshot.evaluations[0], snapshot.seconds)
 
@@ -138,8 +138,8 @@ class Stepwise:
             return
         now, before = (jnp.asarray(step, jnp.int32) for step in (self.made, self._evaluated))
         marks, evaluation = _evaluate(self.prepared.problem, self.prepared.probes, self.state, now, before)
-        state, seen = self.state._replace(**marks._asdict()), jax.tree.map(np.asarray, evaluation)
-        self.state, self._evaluations = state, [*self._evaluations, seen]  # together, as in `update`
+        state, evaluation = self.state._replace(**marks._asdict()), jax.tree.map(np.asarray, evaluation)
+        self.state, self._evaluations = state, [*self._evaluations, evaluation]  # together, as in `update`
 
 
 def replay_exactly(
@@ -176,7 +176,7 @@ def replay_exactly(
 
 
 def mixture(iterates: dict[int, PyTree], versions: list[int]) -> PyTree:
-    """Returns parameters of which each block is taken from the iterate that is named for it."""
+    """Returns parameters whose block b is that of iterate ``versions[b]``."""
     like = iterates[versions[0]]
     mixed = [np.array(leaf).ravel() for leaf in jax.tree.leaves(like)]
     for version, places in zip(versions, slices(tuple(leaf.size for leaf in mixed), len(versions)), strict=True):
@@ -188,7 +188,7 @@ def mixture(iterates: dict[int, PyTree], versions: list[int]) -> PyTree:
 
 
 def digest(tree: PyTree) -> int:
-    """Returns 64 bits that tell trees of arrays apart: BLAKE2b of their bytes."""
+    """Returns a 64-bit digest of a tree of arrays: BLAKE2b of their bytes."""
     content = hashlib.blake2b(digest_size=8)
     for leaf in jax.tree.leaves(tree):
         content.update(plain(leaf).tobytes())

@@ -89,5 +89,5 @@ def _note(overrides: Sequence[Override], config: DictConfig) -> None:
     job = config.hydra.job
     config.hydra.overrides.task = [override.input_line for override in ours]
     naming = job.config.override_dirname
-    named = sorted(override.input_line for override in ours if override.key_or_group not in naming.exclude_keys)
+    named = sorted(str(override.input_line) for override in ours if override.key_or_group not in naming.exclude_keys)
     job.override_dirname = naming.item_sep.join(named).replace("=", naming.kv_sep)
