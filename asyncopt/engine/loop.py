@@ -8,6 +8,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, DTypeLike, Int, Key, PyTree
 
+from asyncopt.checks import InputError
 from asyncopt.engine import measure
 from asyncopt.engine.blocks import block_of
 from asyncopt.engine.probes import Probe
@@ -168,6 +169,9 @@ def evaluate(
 
     metrics = getattr(problem, "metrics", lambda params: {})(state.params)
     probed = tuple(probe.evaluate(terms, state) for probe, terms in zip(probes, state.probe_terms, strict=True))
+    names = [name for columns in probed for name in columns._fields]
+    if len(set(names)) < len(names):  # known before the first update, when this is traced
+        raise InputError(f"probes record the columns {names}, expected each name once")
     evaluation = Evaluation(
         objective=finite_or_inf(objective),
         grad_norm_sq=finite_or_inf(grad_norm_sq),

@@ -1,13 +1,11 @@
 """The results of a replay."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float, Int, PyTree
 
-from asyncopt.checks import InputError
 from asyncopt.engine.prepare import Prepared
 from asyncopt.engine.state import Evaluation, LoopState
 
@@ -74,6 +72,9 @@ def result_of(run: Prepared, state: LoopState, evaluations: Evaluation, seconds:
     optimum = None if run.problem.optimum is None else float(run.problem.optimum)
     time = run.trace.time
     objective, average_objective = np.asarray(evaluations.objective), np.asarray(evaluations.average_objective)
+    bound_terms = {
+        name: np.asarray(value) for columns in evaluations.probed for name, value in columns._asdict().items()
+    }
     return Result(
         params=state.params,
         average=state.average,
@@ -87,22 +88,10 @@ def result_of(run: Prepared, state: LoopState, evaluations: Evaluation, seconds:
         average_gap=None if optimum is None else average_objective - optimum,
         drift=np.asarray(evaluations.drift),
         metrics={name: np.asarray(values) for name, values in evaluations.metrics.items()},
-        bound_terms=_columns(evaluations.probed),
+        bound_terms=bound_terms or None,
         diverged_at=np.asarray(state.diverged_at),
         seeds=run.seeds,
         num_slots=run.slots.num_slots,
         seconds=seconds,
         updates_per_second=run.trace.num_updates * len(run.seeds) / seconds,
     )
-
-
-def _columns(probed: Sequence[Any]) -> dict[str, np.ndarray] | None:
-    """Returns the columns of all probes, in their order.
-
-    Raises:
-      InputError: if two probes have a column of one name.
-    """
-    names = [name for columns in probed for name in columns._fields]
-    if len(set(names)) < len(names):
-        raise InputError(f"probes record the columns {names}, expected each name once")
-    return {name: np.asarray(value) for columns in probed for name, value in columns._asdict().items()} or None

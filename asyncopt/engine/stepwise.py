@@ -1,7 +1,7 @@
-"""A run made one update at a time, with gradients from wherever they come: what real runs and exact replays share.
+"""Makes a run one update at a time, with gradients from elsewhere: what real runs and exact replays share.
 
-Gradient and update are compiled functions of their own here, the very same for a run and its replay, so that the same
-trace gives the same bits. (The loop of `asyncopt.replay.engine` is one program, which XLA rounds in its own way.)
+Gradient and update are compiled functions of their own here. A run and its replay call the same ones, so that the same
+trace gives the same bits. (`asyncopt.engine.loop` is one program, which XLA rounds in its own way.)
 """
 
 import hashlib
@@ -90,15 +90,11 @@ class Stepwise:
           stale: the iterate at which it was taken.
         """
         k = jnp.asarray(self.made, jnp.int32)
+        state, age = self.state, jnp.asarray(delay, jnp.int32)
         params, optimizer_state = _step(
-            self.prepared.optimizer,
-            self.state.params,
-            self.state.optimizer_state,
-            gradient,
-            jnp.asarray(delay, jnp.int32),
-            stale,
+            self.prepared.optimizer, state.params, state.optimizer_state, gradient, age, stale
         )
-        observed = _measured(self.prepared.probes, self.state, k, stale, gradient)
+        observed = _measured(self.prepared.probes, state, k, stale, gradient)
         after = observed._replace(params=params, optimizer_state=optimizer_state)
         self.state, self.made = after, self.made + 1  # together: Ctrl-C comes between statements
         self._evaluate_if_due()
