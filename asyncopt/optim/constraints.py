@@ -1,6 +1,6 @@
 """Feasible sets X, with the projection in a diagonal norm that an adaptive method needs."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -82,6 +82,7 @@ class L2Ball(eqx.Module):
       InputError: if the radius is not a positive number.
     """
 
+    title: ClassVar[str] = "ball"
     radius: float
     center: PyTree = 0.0
 
