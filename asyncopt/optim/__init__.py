@@ -1,9 +1,6 @@
-"""Optax transforms: APAM, a constant delay for any training loop, and wrappers that handle stale gradients.
+"""Optax transforms: APAM, a constant delay for any training loop, and four wrappers that handle stale gradients.
 
-Four wrappers take an optimizer and return one that knows of delays: `scale_steps_by_delay`, `drop_stale`,
-`compensate_delay` and `buffer_updates`. Their ``update`` needs the keyword ``delay``, the gradient's staleness in
-updates, or ``stale_params``, the iterate it was taken at; the replay engine passes both. With delay 0 throughout, each
-is the optimizer it wraps (`buffer_updates` with a buffer of 1).
+With delay 0 throughout, each wrapper is the optimizer it wraps (`buffer_updates` with a buffer of 1).
 """
 
 from asyncopt.optim.apam import ApamState, ApamTransformation, apam, scale_by_apam

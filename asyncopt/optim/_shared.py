@@ -13,11 +13,7 @@ def is_none(leaf: object) -> bool:
 
 
 def static_integer(name: str, value: int, *, at_least: int) -> int:
-    """Returns an integer that sets the size of a buffer: under `optax.inject_hyperparams` it must not be traced.
-
-    Raises:
-      InputError: if it is an array, not an integer, or too small.
-    """
+    """Returns ``value`` as an int; it sets the size of a buffer, so that it must not be traced."""
     if isinstance(value, jax.Array):
         raise InputError(
             f"{name} is an array, expected a Python integer. Under optax.inject_hyperparams, pass static_args={name!r}"
@@ -26,11 +22,7 @@ def static_integer(name: str, value: int, *, at_least: int) -> int:
 
 
 def known_delay(delay: jax.typing.ArrayLike | None, transform: str) -> Int[Array, ""]:
-    """Returns a gradient's delay as int32.
-
-    Raises:
-      TypeError: if ``update`` of the ``transform`` was called without one.
-    """
+    """Returns a gradient's delay as int32; raises TypeError if ``update`` of the ``transform`` was not told it."""
     if delay is None:
         raise TypeError(f"{transform} needs delay=, the gradient's staleness in updates: call update(..., delay=...)")
     return jnp.asarray(delay, jnp.int32)

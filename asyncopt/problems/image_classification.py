@@ -147,10 +147,9 @@ def _flip(images: UInt8[Array, "B H W C"], key: Key[Array, ""]) -> UInt8[Array, 
 
 
 def _constructor(
-    name: str, network: type[Any], description: str, *, batch_size: int, augment: bool
+    name: str, network: type[Any], default_batch_size: int, default_augment: bool, description: str
 ) -> Callable[..., ImageClassification]:
-    """Returns the public constructor for one network; the constructors differ in two defaults only."""
-    default_batch_size, default_augment = batch_size, augment
+    """Returns the public constructor for one network; all but two defaults are the same for all networks."""
 
     def construct(
         data: ImageData,
@@ -206,23 +205,9 @@ def _constructor(
 
 
 perceptron = _constructor(
-    "perceptron",
-    networks.Perceptron,
-    "a perceptron with one hidden layer of 100 · ``width`` units",
-    batch_size=40,
-    augment=False,
+    "perceptron", networks.Perceptron, 40, False, "a perceptron with 100 · ``width`` hidden units"
 )
-lenet5 = _constructor(
-    "lenet5", networks.LeNet5, "LeNet-5, which needs at least 16 × 16 pixels", batch_size=40, augment=False
-)
-all_cnn = _constructor(
-    "all_cnn",
-    networks.AllCNN,
-    "the all-convolutional network of the paper's artificial-delay experiment",
-    batch_size=100,
-    augment=True,
-)
-resnet18 = _constructor("resnet18", networks.ResNet18, "ResNet-18 with a stem of 3 × 3", batch_size=80, augment=True)
-wrn_28_5 = _constructor(
-    "wrn_28_5", networks.WideResNet, "the wide residual network WRN-28-5", batch_size=100, augment=True
-)
+lenet5 = _constructor("lenet5", networks.LeNet5, 40, False, "LeNet-5, which needs at least 16 × 16 pixels")
+all_cnn = _constructor("all_cnn", networks.AllCNN, 100, True, "the all-convolutional network of Xu et al.")
+resnet18 = _constructor("resnet18", networks.ResNet18, 80, True, "ResNet-18 with a stem of 3 × 3")
+wrn_28_5 = _constructor("wrn_28_5", networks.WideResNet, 100, True, "the wide residual network WRN-28-5")

@@ -7,7 +7,7 @@ import numpy as np
 
 from asyncopt.checks import InputError
 from asyncopt.problems.data.download import Published
-from asyncopt.problems.data.images import ImageData, check_labels
+from asyncopt.problems.data.images import ImageData, check_labels, join
 from asyncopt.problems.data.source import find
 
 _SHAPE = (3, 32, 32)
@@ -37,17 +37,7 @@ def cifar10(root: str | os.PathLike[str] | None = None, mirror: str | None = Non
     if mirror is not None:
         find(root, "", (_FOLDER, _TRAINING_FILES[0]), hint, mirror=mirror, published=_PUBLISHED)
     parts = [_read(find(root, _FOLDER, (name,), hint)) for name in (*_TRAINING_FILES, "test_batch.bin")]
-    *training, (test_images, test_labels) = parts
-    return ImageData(
-        name="cifar10",
-        images=np.concatenate([images for images, _ in training]),
-        labels=np.concatenate([labels for _, labels in training]),
-        num_classes=10,
-        test_images=test_images,
-        test_labels=test_labels,
-        mean=np.array([0.4914, 0.4822, 0.4465]),
-        deviation=np.array([0.2470, 0.2435, 0.2616]),
-    )
+    return join("cifar10", parts, 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 
 
 def _read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:

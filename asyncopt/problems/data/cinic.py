@@ -9,7 +9,7 @@ from jaxtyping import Int, UInt8
 
 from asyncopt.checks import InputError
 from asyncopt.problems.data.download import Published
-from asyncopt.problems.data.images import ImageData
+from asyncopt.problems.data.images import ImageData, join
 from asyncopt.problems.data.source import find
 
 _FOLDER = "CINIC-10"
@@ -40,18 +40,9 @@ def cinic10(root: str | os.PathLike[str] | None = None, mirror: str | None = Non
     parts = [
         _read(find(root, _FOLDER, (part,), hint, mirror=mirror, published=_PUBLISHED)) for part in ("train", "test")
     ]
-    (images, labels), (test_images, test_labels) = parts
-    return ImageData(
-        name="cinic10",
-        images=images,
-        labels=labels,
-        num_classes=len(CLASSES),
-        test_images=test_images,
-        test_labels=test_labels,
-        # As its authors publish them.
-        mean=np.array([0.47889522, 0.47227842, 0.43047404]),
-        deviation=np.array([0.24205776, 0.23828046, 0.25874835]),
-    )
+    # Mean and deviation are as its authors publish them.
+    mean, deviation = (0.47889522, 0.47227842, 0.43047404), (0.24205776, 0.23828046, 0.25874835)
+    return join("cinic10", parts, len(CLASSES), mean, deviation)
 
 
 def _read(folder: pathlib.Path) -> tuple[UInt8[np.ndarray, "N 32 32 3"], Int[np.ndarray, " N"]]:

@@ -8,7 +8,7 @@ from jaxtyping import Int, UInt8
 
 from asyncopt.checks import InputError
 from asyncopt.files import npz
-from asyncopt.problems.data.images import ImageData, check_labels
+from asyncopt.problems.data.images import ImageData, check_labels, join
 from asyncopt.problems.data.source import find
 
 _FOLDER = "imagenet32"
@@ -36,17 +36,7 @@ def imagenet32(root: str | os.PathLike[str] | None = None) -> ImageData:
     """
     hint = "It is in the npz version of Imagenet32, from image-net.org/download-images after registration"
     parts = [_read(find(root, _FOLDER, (name,), hint)) for name in (*_TRAINING_FILES, "val_data.npz")]
-    *training, (test_images, test_labels) = parts
-    return ImageData(
-        name="imagenet32",
-        images=np.concatenate([images for images, _ in training]),
-        labels=np.concatenate([labels for _, labels in training]),
-        num_classes=_NUM_CLASSES,
-        test_images=test_images,
-        test_labels=test_labels,
-        mean=np.array([0.485, 0.456, 0.406]),
-        deviation=np.array([0.229, 0.224, 0.225]),
-    )
+    return join("imagenet32", parts, _NUM_CLASSES, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def _read(path: pathlib.Path) -> tuple[UInt8[np.ndarray, "N 32 32 3"], Int[np.ndarray, " N"]]:

@@ -1,6 +1,7 @@
 """Images in memory, as bytes; a mini-batch is normalised and augmented when it is drawn."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -48,6 +49,20 @@ class ImageData:
             check_labels(f"{self.name}: {part}labels", labels, self.num_classes)
         if not len(self.images):
             raise InputError(f"{self.name}: no images, expected at least one to train on")
+
+
+def join(
+    name: str,
+    parts: Sequence[tuple[np.ndarray, np.ndarray]],
+    num_classes: int,
+    mean: Sequence[float],
+    deviation: Sequence[float],
+) -> ImageData:
+    """Returns the images and labels of several parts as one set; the last part is held out."""
+    *training, (test_images, test_labels) = parts
+    images, labels = (np.concatenate(arrays) for arrays in zip(*training, strict=True))
+    channels = np.array(mean), np.array(deviation)
+    return ImageData(name, images, labels, num_classes, test_images, test_labels, *channels)
 
 
 def check_labels(name: str, labels: Int[np.ndarray, " N"], num_classes: int) -> None:
