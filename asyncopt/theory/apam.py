@@ -1,11 +1,11 @@
-"""What the theorems on APAM share: the assumptions about the method, and what they claim."""
+"""What the theorems on APAM share: their assumptions about the method, and their claims."""
 
 import numpy as np
 
 from asyncopt.theory import claims
 from asyncopt.theory.theorem import Evidence, absent, equal, known
 
-# The staleness up to which the speed-up is nearly linear, as an exponent of K.
+# The speed-up is nearly linear up to staleness K^CRITICAL_EXPONENT.
 CRITICAL_EXPONENT = 0.25
 CLAIMS = (
     claims.BoundsHold(),

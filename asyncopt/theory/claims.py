@@ -1,6 +1,6 @@
-"""What theorems claim of runs, as values; `asyncopt.analysis.judge` holds them against runs.
+"""What theorems claim of runs, as values that `asyncopt.analysis.judge` compares with runs.
 
-Exponents are those of K, the number of updates, where nothing else is said.
+An exponent is that of K, the number of updates, unless its claim says otherwise.
 """
 
 import dataclasses
@@ -8,7 +8,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """Something that runs could contradict."""
+    """A statement that runs can contradict."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,21 +26,21 @@ class Rate(Claim):
 
 @dataclasses.dataclass(frozen=True)
 class SameRate(Claim):
-    """Staleness that grows as K^up_to leaves the exponent as it is without delay."""
+    """With staleness that grows as K^up_to, the exponent is the one without delay."""
 
     up_to: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Attained(Claim):
-    """Without delay, K^exponent is attained on problems that are made to show it."""
+    """Without delay, K^exponent is attained on problems that are constructed to attain it."""
 
     exponent: float
 
 
 @dataclasses.dataclass(frozen=True)
 class DelayTerm(Claim):
-    """What staleness τ adds grows as τ^delay at most, and falls as K^num_updates or faster."""
+    """The part that staleness τ adds grows at most as τ^delay, and falls as K^num_updates or faster."""
 
     delay: float
     num_updates: float
@@ -48,7 +48,7 @@ class DelayTerm(Claim):
 
 @dataclasses.dataclass(frozen=True)
 class Inflation(Claim):
-    """Updates to accuracy, over those without delay, tend to 1 below K^critical; at it they stay bounded."""
+    """The updates to an accuracy, over those without delay, tend to 1 below K^critical and stay bounded at it."""
 
     critical: float
 

@@ -1,11 +1,6 @@
-r"""The convex theorem: what is left of the gap of the average after K updates of APAM under delay, term by term.
+"""The convex theorem: the gap of the average after K updates of APAM under delay, bounded term by term.
 
-Notation as in ``docs/theory.md``, where it is proved: K updates of constant step size a, which the theorem takes as
-a = α/√K; β1, β2, ε of the method; n coordinates; L the smoothness of F; G a bound on every coordinate of every
-gradient; D the ℓ∞ diameter of X; τ_k the delay of update k; c = β1/(1 - β1).
-
-The *a-priori* bound needs the constants and the trace. The *a-posteriori* bound puts in what a run measured, and is
-smaller. Both take numbers or arrays that broadcast, and return arrays of that shape.
+The proof is in ``docs/theory.md``, and the notation in `asyncopt.theory`.
 """
 
 import numpy as np
@@ -16,37 +11,17 @@ from asyncopt.theory.theorem import Bound, Evidence, Theorem, floats, known
 
 
 def convex_a_priori(
-    *,
-    num_updates: ArrayLike,
-    step_size: ArrayLike,
-    b1: ArrayLike,
-    b2: ArrayLike,
-    eps: ArrayLike,
-    dimension: ArrayLike,
-    smoothness: ArrayLike,
-    gradient_bound: ArrayLike,
-    diameter: ArrayLike,
+    *, num_updates: ArrayLike, step_size: ArrayLike, b1: ArrayLike, b2: ArrayLike, eps: ArrayLike,
+    dimension: ArrayLike, smoothness: ArrayLike, gradient_bound: ArrayLike, diameter: ArrayLike,
     mean_square_delay: ArrayLike,
-) -> Bound:
-    r"""Bounds E F(x̄_K) - F* over a box, from constants alone.
+) -> Bound:  # fmt: skip
+    r"""Bounds E F(x̄_K) - F* over a box, from constants alone. The arguments are explained in `asyncopt.theory`.
 
     .. math::
       \underbrace{\frac{D^2 n (G + \varepsilon)}{2 a K} + \Bigl(\tfrac12 + c\Bigr) \frac{a n G}{\sqrt{1-\beta_2}}
       }_{\text{leading}}
       + \underbrace{\frac{c\, D n G}{K}}_{\text{lower order}}
       + \underbrace{\frac{L a^2 n}{2 (1-\beta_2)}\, \overline{\tau_k^2}}_{\text{delay}}
-
-    Args:
-      num_updates: K.
-      step_size: a, the same in all updates.
-      b1: β1.
-      b2: β2.
-      eps: ε.
-      dimension: n.
-      smoothness: L of ∇F in ℓ2.
-      gradient_bound: G, at least ‖∇f(x; ξ)‖_∞ on X.
-      diameter: D, the longest side of the box.
-      mean_square_delay: the mean of τ_k² over the trace.
     """
     num_updates, step_size, b1, b2, eps = floats(num_updates, step_size, b1, b2, eps)
     dimension, smoothness, gradient_bound = floats(dimension, smoothness, gradient_bound)
@@ -63,35 +38,19 @@ def convex_a_priori(
 
 
 def convex_a_posteriori(
-    *,
-    num_updates: ArrayLike,
-    step_size: ArrayLike,
-    b1: ArrayLike,
-    smoothness: ArrayLike,
-    diameter: ArrayLike,
-    scale_l1: ArrayLike,
-    scaled_momentum_sum: ArrayLike,
-    momentum_l1: ArrayLike,
-    mean_drift: ArrayLike,
-) -> Bound:
+    *, num_updates: ArrayLike, step_size: ArrayLike, b1: ArrayLike, smoothness: ArrayLike, diameter: ArrayLike,
+    scale_l1: ArrayLike, scaled_momentum_sum: ArrayLike, momentum_l1: ArrayLike, mean_drift: ArrayLike,
+) -> Bound:  # fmt: skip
     r"""Bounds F(x̄_K) - F* in expectation over a box, from what each run measured; average it over the runs.
+
+    The arguments are explained in `asyncopt.theory`. ``step_size`` is a_K, of the last update: steps may shrink over
+    the run, but not grow.
 
     .. math::
       \underbrace{\frac{D^2 \|V_K\|_1}{2 a_K K} + \Bigl(\tfrac12 + c\Bigr) \frac1K \sum_k a_k
       \sum_i \frac{m_{k,i}^2}{V_{k,i}}}_{\text{leading}}
       + \underbrace{\frac{c\, D \|m_K\|_1}{K}}_{\text{lower order}}
       + \underbrace{\frac L2\, \overline{\|x_k - y_k\|^2}}_{\text{delay}}
-
-    Args:
-      num_updates: K.
-      step_size: a_K, of the last update; steps may shrink over the run, not grow.
-      b1: β1.
-      smoothness: L of ∇F in ℓ2.
-      diameter: D, the longest side of the box.
-      scale_l1: ‖V_K‖_1.
-      scaled_momentum_sum: Σ_k a_k Σ_i m_{k,i}²/V_{k,i}.
-      momentum_l1: ‖m_K‖_1.
-      mean_drift: the mean of ‖x_k - y_k‖² over the updates.
     """
     num_updates, step_size, b1, smoothness, diameter = floats(num_updates, step_size, b1, smoothness, diameter)
     scale_l1, scaled_momentum_sum, momentum_l1 = floats(scale_l1, scaled_momentum_sum, momentum_l1)
@@ -117,7 +76,7 @@ def _a_priori(run: Evidence) -> Bound:
 
 
 def _a_posteriori(run: Evidence) -> Bound:
-    # The column has the mean drift since the evaluation before.
+    # The column holds the mean drift since the previous evaluation.
     drift = np.sum(run.columns["drift"][:, 1:] * np.diff(run.columns["step"][0]), axis=1)
     return convex_a_posteriori(
         num_updates=run.num_updates,

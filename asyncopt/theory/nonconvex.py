@@ -1,6 +1,6 @@
-r"""The non-convex theorem: how large ‖∇F‖² is on average over K updates of APAM under delay, term by term.
+"""The non-convex theorem: the mean of ‖∇F‖² over K updates of APAM under delay, bounded term by term.
 
-Notation as in `asyncopt.theory.convex` and ``docs/theory.md``, where it is proved.
+The proof is in ``docs/theory.md``, and the notation in `asyncopt.theory`.
 """
 
 import numpy as np
@@ -11,73 +11,36 @@ from asyncopt.theory.theorem import Bound, Evidence, Theorem, absent, floats, kn
 
 
 def nonconvex_a_priori(
-    *,
-    num_updates: ArrayLike,
-    step_size: ArrayLike,
-    b1: ArrayLike,
-    b2: ArrayLike,
-    eps: ArrayLike,
-    dimension: ArrayLike,
-    smoothness: ArrayLike,
-    gradient_bound: ArrayLike,
-    initial_gap: ArrayLike,
-    mean_delay: ArrayLike,
-    mean_square_delay: ArrayLike,
-) -> Bound:
-    r"""Bounds the mean of E‖∇F(x_k)‖² over the run, on ℝⁿ, from constants alone.
+    *, num_updates: ArrayLike, step_size: ArrayLike, b1: ArrayLike, b2: ArrayLike, eps: ArrayLike,
+    dimension: ArrayLike, smoothness: ArrayLike, gradient_bound: ArrayLike, initial_gap: ArrayLike,
+    mean_delay: ArrayLike, mean_square_delay: ArrayLike,
+) -> Bound:  # fmt: skip
+    r"""Bounds the mean of E‖∇F(x_k)‖² over the run, on ℝⁿ, from constants alone. With ε = 0 the bound is infinite.
 
-    It is `nonconvex_a_posteriori` with the largest values that W² and B² can take,
+    The arguments are explained in `asyncopt.theory`. It is `nonconvex_a_posteriori` with the largest values that W²
+    and B² can take,
 
     .. math:: W^2 = \frac{G^2 n}{\varepsilon^2}, \qquad B^2 = \frac{n}{1 - \beta_2}.
-
-    Args:
-      num_updates: K.
-      step_size: a, the same in all updates.
-      b1: β1.
-      b2: β2.
-      eps: ε, above 0; with 0 the bound is infinite.
-      dimension: n.
-      smoothness: L of ∇F in ℓ2.
-      gradient_bound: G, at least ‖∇f(x; ξ)‖_∞ everywhere.
-      initial_gap: F(x_0) - F*, or with a lower bound in place of F*.
-      mean_delay: the mean of τ_k over the trace.
-      mean_square_delay: the mean of τ_k².
     """
     b2, eps, dimension, gradient_bound = floats(b2, eps, dimension, gradient_bound)
     with np.errstate(divide="ignore"):
         mean_scaled_gradient = gradient_bound**2 * dimension / eps**2
     return nonconvex_a_posteriori(
-        num_updates=num_updates,
-        step_size=step_size,
-        b1=b1,
-        eps=eps,
-        dimension=dimension,
-        smoothness=smoothness,
-        gradient_bound=gradient_bound,
-        initial_gap=initial_gap,
-        mean_delay=mean_delay,
-        mean_square_delay=mean_square_delay,
-        mean_scaled_gradient=mean_scaled_gradient,
+        num_updates=num_updates, step_size=step_size, b1=b1, eps=eps, dimension=dimension, smoothness=smoothness,
+        gradient_bound=gradient_bound, initial_gap=initial_gap, mean_delay=mean_delay,
+        mean_square_delay=mean_square_delay, mean_scaled_gradient=mean_scaled_gradient,
         scaled_momentum_max=np.sqrt(dimension / (1 - b2)),
-    )
+    )  # fmt: skip
 
 
 def nonconvex_a_posteriori(
-    *,
-    num_updates: ArrayLike,
-    step_size: ArrayLike,
-    b1: ArrayLike,
-    eps: ArrayLike,
-    dimension: ArrayLike,
-    smoothness: ArrayLike,
-    gradient_bound: ArrayLike,
-    initial_gap: ArrayLike,
-    mean_delay: ArrayLike,
-    mean_square_delay: ArrayLike,
-    mean_scaled_gradient: ArrayLike,
-    scaled_momentum_max: ArrayLike,
-) -> Bound:
+    *, num_updates: ArrayLike, step_size: ArrayLike, b1: ArrayLike, eps: ArrayLike, dimension: ArrayLike,
+    smoothness: ArrayLike, gradient_bound: ArrayLike, initial_gap: ArrayLike, mean_delay: ArrayLike,
+    mean_square_delay: ArrayLike, mean_scaled_gradient: ArrayLike, scaled_momentum_max: ArrayLike,
+) -> Bound:  # fmt: skip
     r"""Bounds the mean of ‖∇F(x_k)‖² in expectation, on ℝⁿ, from what each run measured; average it over the runs.
+
+    The arguments are explained in `asyncopt.theory`. With ε = 0 the bound is infinite.
 
     .. math::
       4 (G + \varepsilon) \Bigl\{
@@ -86,20 +49,6 @@ def nonconvex_a_posteriori(
       + \frac{a^2 L^2 B^2 c^2}{2 \varepsilon}}_{\text{lower order}}
       + \underbrace{\frac{a^2 L^2 B^2}{\varepsilon} \bigl(\overline{\tau_k^2} + c\,\overline{\tau_k}\bigr)
       }_{\text{delay}} \Bigr\}
-
-    Args:
-      num_updates: K.
-      step_size: a, the same in all updates.
-      b1: β1.
-      eps: ε, above 0; with 0 the bound is infinite.
-      dimension: n.
-      smoothness: L of ∇F in ℓ2.
-      gradient_bound: G, at least ‖∇f(x; ξ)‖_∞ everywhere.
-      initial_gap: F(x_0) - F*, or with a lower bound in place of F*.
-      mean_delay: the mean of τ_k over the trace.
-      mean_square_delay: the mean of τ_k².
-      mean_scaled_gradient: W², the mean of ‖g_k / V_{k-1}‖² over the updates.
-      scaled_momentum_max: B, the largest ‖m_k / V_k‖_2.
     """
     num_updates, step_size, b1, eps = floats(num_updates, step_size, b1, eps)
     dimension, smoothness, gradient_bound = floats(dimension, smoothness, gradient_bound)

@@ -10,18 +10,18 @@ def asynchronous_throughput(
 ) -> float:
     r"""Returns how many gradients a second one server applies for p asynchronous workers.
 
-    With exponential times, by exact mean-value analysis of the machine-repairman model: with one more worker, an
-    arriving gradient sees the queue that the others leave on average,
+    For exponential times it is the exact mean-value analysis of the machine-repairman model. When a worker is added,
+    an arriving gradient finds the mean queue of the other workers:
 
     .. math:: R_p = s (1 + Q_{p-1}), \qquad X_p = \frac{p}{c + R_p}, \qquad Q_p = X_p R_p, \qquad Q_0 = 0.
 
-    With constant times, workers queue only once, unless the server is busy all the time:
+    With constant times, workers queue only once, unless the server is always busy:
     :math:`X_p = \min(p / (c + s), 1 / s)`.
 
     Args:
       num_workers: p, at least 1.
       compute: c, mean seconds for one gradient, above 0.
-      server: s, mean seconds to apply one, at least 0.
+      server: s, mean seconds to apply one gradient, at least 0.
       distribution: how both times are distributed, "exponential" or "constant".
 
     Raises:
@@ -31,9 +31,8 @@ def asynchronous_throughput(
       Reiser and Lavenberg, `Mean-value analysis of closed multichain queuing networks
       <https://doi.org/10.1145/322186.322195>`_, J. ACM 27(2), 1980.
     """
-    compute, server = check_number("compute", compute, above=0), check_number("server", server, at_least=0)
-    num_workers = check_integer("num_workers", num_workers, at_least=1)
-    if _check_distribution(distribution) == "constant":
+    num_workers, compute, server = _checked(num_workers, compute, server, distribution)
+    if distribution == "constant":
         return min(num_workers / (compute + server), 1 / server if server else np.inf)
     queue, throughput = 0.0, 0.0
     for workers in range(1, num_workers + 1):
@@ -49,28 +48,19 @@ def synchronous_throughput(num_workers: int, compute: float, server: float, dist
     .. math:: \frac{p}{c H_p + s}, \qquad H_p = \sum_{j=1}^p \frac1j,
 
     since the largest of p independent exponential times of mean c is c H_p on average; with constant times,
-    :math:`p / (c + s)`.
-
-    Args:
-      num_workers: p, at least 1.
-      compute: c, mean seconds for one gradient, above 0.
-      server: s, mean seconds to apply one round's average, at least 0.
-      distribution: how the computing times are distributed, "exponential" or "constant".
-
-    Raises:
-      InputError: if a number is out of range, or for another distribution.
+    :math:`p / (c + s)`. Arguments and errors are those of `asynchronous_throughput`, but s is the time to apply one
+    round's average, and only computing times have the distribution.
 
     References:
       Rényi, On the theory of order statistics, Acta Math. Acad. Sci. Hung. 4, 1953.
     """
-    num_workers = check_integer("num_workers", num_workers, at_least=1)
-    compute, server = check_number("compute", compute, above=0), check_number("server", server, at_least=0)
-    constant = _check_distribution(distribution) == "constant"
-    slowest = 1.0 if constant else float(np.sum(1 / np.arange(1, num_workers + 1)))
+    num_workers, compute, server = _checked(num_workers, compute, server, distribution)
+    slowest = 1.0 if distribution == "constant" else float(np.sum(1 / np.arange(1, num_workers + 1)))
     return num_workers / (compute * slowest + server)
 
 
-def _check_distribution(distribution: str) -> str:
+def _checked(num_workers: int, compute: float, server: float, distribution: str) -> tuple[int, float, float]:
     if distribution not in ("exponential", "constant"):
         raise InputError(f"distribution is {distribution!r}, expected exponential or constant")
-    return distribution
+    compute, server = check_number("compute", compute, above=0), check_number("server", server, at_least=0)
+    return check_integer("num_workers", num_workers, at_least=1), compute, server

@@ -1,4 +1,4 @@
-"""What a theorem is here: one value that says what it bounds, for which runs, by how much, and what follows from it.
+"""A theorem as one value: what it bounds, for which runs, by how much, and what follows from it.
 
 A new theorem is one module with one `Theorem`, and one call of `asyncopt.theory.register`.
 """
@@ -17,9 +17,9 @@ Array = Float[np.ndarray, "..."]
 
 
 class Bound(NamedTuple):
-    """An upper bound in its three parts; the orders are those at step size α/√K."""
+    """An upper bound in its three parts, with their orders at step size α/√K."""
 
-    leading: Array  # O(1/√K), what a run without delay and with K large is left with
+    leading: Array  # O(1/√K), what remains without delay at large K
     lower_order: Array  # O(1/K) and smaller, free of delay
     delay: Array  # O(mean τ²/K), zero without delay
 
@@ -31,11 +31,11 @@ class Bound(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a theorem may know of one run, all its seeds together.
+    """One run with all its seeds, as theorems read it.
 
     Args:
-      facts: configuration and summary, flat: "optimizer.b1", "summary.trace.mean_delay". What is unknown has no key.
-      columns: [S, E], what was recorded for each seed at each evaluation. "step" is among them.
+      facts: configuration and summary, flat: "optimizer.b1", "summary.trace.mean_delay". An unknown fact has no key.
+      columns: [S, E], what was recorded for each seed at each evaluation, "step" included.
     """
 
     facts: Mapping[str, Any]
@@ -51,7 +51,7 @@ class Evidence:
         return {name: self.facts[f"{section}.{name}"] for name in names}
 
     def last(self, *names: str) -> dict[str, Shaped[np.ndarray, " S"]]:
-        """Returns what columns hold at the last evaluation."""
+        """Returns the values of columns at the last evaluation."""
         return {name: self.columns[name][:, -1] for name in names}
 
 
@@ -60,17 +60,17 @@ Hypothesis = Callable[[Evidence], str]
 
 
 def known(fact: str, otherwise: str) -> Hypothesis:
-    """Returns the hypothesis that a fact is known; ``otherwise`` is the reason to give where it is not."""
+    """Returns the hypothesis that a fact is known; ``otherwise`` is the reason given if it is not."""
     return lambda run: "" if fact in run.facts else otherwise
 
 
 def absent(fact: str, otherwise: str) -> Hypothesis:
-    """Returns the hypothesis that a fact is unknown or false; in ``otherwise``, {} stands for its value."""
+    """Returns the hypothesis that a fact is unknown or false; {} in ``otherwise`` stands for its value."""
     return lambda run: otherwise.format(run.facts[fact]) if run.facts.get(fact) else ""
 
 
 def equal(fact: str, value: Any, otherwise: str) -> Hypothesis:
-    """Returns the hypothesis that a fact has this value; in ``otherwise``, {} stands for the value it has."""
+    """Returns the hypothesis that a fact has this value; {} in ``otherwise`` stands for the actual value."""
     return lambda run: "" if run.facts.get(fact) == value else otherwise.format(run.facts.get(fact))
 
 
@@ -83,10 +83,10 @@ class Theorem:
       title: what it bounds, for readers.
       quantity: what it bounds, a key of `asyncopt.analysis.studies.QUANTITIES`.
       concerns: whether it is about the problem of a run.
-      hypotheses: what it assumes; each returns "", or why a run does not meet it.
+      hypotheses: what it assumes, each as a function that returns why a run does not meet it, or "".
       columns: the recorded columns that its bounds need.
       a_priori: returns the bound from constants and the trace.
-      a_posteriori: returns the bound from what the run measured, for each seed.
+      a_posteriori: returns the bound for each seed, from what the run measured.
       claims: what follows from it, in the order of reports.
     """
 
