@@ -1,4 +1,4 @@
-"""Intervals over seeds. The bootstrap draws whole seeds, so all cells of a seed stay together."""
+"""Intervals over seeds, by a bootstrap that draws whole seeds: all cells of a seed stay together."""
 
 import functools
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 NUM_RESAMPLES = 4000
 LEVEL = 0.95
-# With a larger share of undefined replicates there is no interval.
+# If a larger share of the replicates is undefined, there is no interval.
 _MAX_UNDEFINED = 0.05
 
 
@@ -22,19 +22,21 @@ class Estimate(NamedTuple):
 
 
 def resampled_means(values: Float[np.ndarray, "S C"], num_resamples: int = NUM_RESAMPLES) -> Float[np.ndarray, "R C"]:
-    """Returns the means over seeds, a row for each draw of S seeds with replacement, which all columns share.
+    """Returns the means over seeds, a row for each draw of S seeds with replacement; all columns share the draws.
 
     The draws are the same in every call, so the same runs give the same table.
     """
-    num_seeds = len(values)
-    draws = _draws(num_seeds, num_resamples)
     # Seed by seed, not as one matrix product, whose rounding depends on how BLAS splits it.
     total = np.zeros((num_resamples, values.shape[1]))
-    for seed in range(num_seeds):
+    for drawn, of_seed in zip(_draws(len(values), num_resamples).T[..., None], values, strict=True):
         with np.errstate(invalid="ignore"):  # 0 · ∞: a diverged seed counts only where it is drawn
-            part = draws[:, seed, None] * values[seed]
-        total += np.where(draws[:, seed, None] > 0, part, 0.0)
-    return total / num_seeds
+            total += np.where(drawn > 0, drawn * of_seed, 0.0)
+    return total / len(values)
+
+
+def means(values: Float[np.ndarray, "S C"]) -> Float[np.ndarray, "R C"]:
+    """Returns the means over the seeds themselves in row 0, and `resampled_means` in the other rows."""
+    return np.concatenate([values.mean(axis=0, keepdims=True), resampled_means(values)])
 
 
 @functools.lru_cache(maxsize=4)
@@ -46,13 +48,13 @@ def _draws(num_seeds: int, num_resamples: int) -> Int[np.ndarray, "R S"]:
 def estimate(value: float, replicates: Float[np.ndarray, " R"], num_seeds: int) -> Estimate:
     """Returns a statistic with its expanded percentile interval.
 
-    The plain percentile interval of a small sample is too short, by √((n - 1)/n) and for want of Student's t.
-    Percentiles further out correct both.
+    The plain percentile interval of a small sample is too short: by √((n - 1)/n), and because it uses the normal
+    distribution instead of Student's. Percentiles further out correct both.
 
     Args:
       value: the statistic of the seeds themselves.
       replicates: the statistic of each resample of the seeds; NaN where undefined, ±inf allowed.
-      num_seeds: n, at least 2; with fewer there is no interval.
+      num_seeds: n; below 2 there is no interval.
 
     References:
       Hesterberg, `What teachers should know about the bootstrap <https://doi.org/10.1080/00031305.2015.1089789>`_,

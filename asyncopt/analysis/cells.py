@@ -1,4 +1,4 @@
-"""One run as a cell of a study: what its record must hold, what was measured in it, and its bounds."""
+"""One run as a cell of a study: what its record must contain, what was measured, and its bounds."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from asyncopt.theory import Bound, Evidence, Theorem
+from asyncopt.theory import Evidence, Theorem
 
-# What can be measured at the end of a run: a recorded column as it is there, or, after "mean_", its mean over the run.
+# What can be measured: the last value of a recorded column or, after "mean_", the mean of a column over the run.
 QUANTITIES = {
     "average_gap": "gap of the average, $F(\\bar x_K) - F^*$",
     "mean_grad_norm_sq": "mean of $\\|\\nabla F(x_k)\\|^2$ over the run",
@@ -45,7 +45,7 @@ def refusal(frame: pd.DataFrame) -> str:
 
 
 def evidence(frame: pd.DataFrame) -> Evidence:
-    """Returns a run's table, which nothing refuses, as theorems read it."""
+    """Returns a run's table as theorems read it; `refusal` must have returned ""."""
     num_seeds = frame["seed"].nunique()
     recorded = [str(name) for name in frame if "." not in str(name) and frame[name].dtype.kind in "if"]
     return Evidence(
@@ -55,12 +55,9 @@ def evidence(frame: pd.DataFrame) -> Evidence:
 
 
 def cell(run: Evidence, quantity: str, theorem: Theorem | None) -> dict[str, Any]:
-    """Returns a row of `Study.cells`, with ``measured`` (a number for each seed) and ``start`` (the largest of step 0).
+    """Returns a row of `Study.cells`, with ``measured`` (a number for each seed) and ``start`` (the largest at step 0).
 
-    Args:
-      run: what was recorded.
-      quantity: what to measure, a key of `QUANTITIES`.
-      theorem: the bounds to evaluate, if any.
+    ``quantity`` is a key of `QUANTITIES`; with a ``theorem``, the row has its bounds.
     """
     facts, columns, num_updates = run.facts, run.columns, run.num_updates
     steps, values = columns["step"][0], columns[column(quantity)]
@@ -77,22 +74,18 @@ def cell(run: Evidence, quantity: str, theorem: Theorem | None) -> dict[str, Any
         "measured": pd.Series(measured, index=columns["seed"][:, 0]),
         "start": float(np.max(values[:, 0])),
     }
-    if theorem is not None:
-        row |= _means("a_priori", theorem.a_priori(run)) | _means("a_posteriori", theorem.a_posteriori(run))
+    bounds = {"a_priori": theorem.a_priori(run), "a_posteriori": theorem.a_posteriori(run)} if theorem else {}
+    for name, bound in bounds.items():  # each the mean over the seeds
+        row[name] = np.mean(bound.total)
+        row |= {f"{name}_{part}": np.mean(value) for part, value in bound._asdict().items()}
     return row
 
 
 def mean_over_run(values: Float[np.ndarray, "S E"], steps: Int[np.ndarray, " E"]) -> Float[np.ndarray, " S"]:
-    """Returns the mean over iterates 0 to K - 1, on straight lines between the evaluations.
+    """Returns the mean over iterates 0 to K - 1, with straight lines between the evaluations.
 
-    Over the iterates from a to b - 1 such a line adds up to (b - a)(f_a + f_b)/2 + (f_a - f_b)/2. The second part,
-    which an integral would not have, matters where the first few iterates are far above the others.
+    The sum of a line over the iterates a to b - 1 is (b - a)(f_a + f_b)/2 + (f_a - f_b)/2. An integral lacks the second
+    part, which matters where the first few iterates are far above the others.
     """
     total = np.sum((values[:, 1:] + values[:, :-1]) / 2 * np.diff(steps), axis=1)
     return (total + (values[:, 0] - values[:, -1]) / 2) / steps[-1]
-
-
-def _means(name: str, bound: Bound) -> dict[str, Any]:
-    """Returns a bound and its parts, each the mean over the seeds."""
-    parts = {f"{name}_{part}": np.mean(value) for part, value in bound._asdict().items()}
-    return {name: np.mean(bound.total), **parts}

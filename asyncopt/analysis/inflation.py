@@ -1,27 +1,25 @@
-"""The inflation, how many times the updates a delay costs; and the threshold, the largest delay that costs little."""
+"""The inflation: how many times as many updates a delay needs; the threshold: the largest delay that costs little."""
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from asyncopt.analysis.fits import AT_LEAST, AT_MOST, EXACT
 
-# A delay is harmless while it costs at most a tenth more updates.
+# A delay is harmless if it needs at most a tenth more updates.
 ACCEPTED_INFLATION = 1.1
-# By this factor the runs without delay are extrapolated beyond their horizons.
+# The runs without delay are extrapolated by this factor beyond their horizons.
 _REACH = 2.0
 
 
 def inflation(
-    reference_updates: Float[np.ndarray, " n"],
-    reference: Float[np.ndarray, "... n"],
-    num_updates: float,
-    reached: Float[np.ndarray, "..."],
-) -> tuple[Float[np.ndarray, "..."], Int[np.ndarray, "..."]]:
+    reference_updates: Float[np.ndarray, " n"], reference: Float[np.ndarray, "... n"],
+    num_updates: float, reached: Float[np.ndarray, "..."],
+) -> tuple[Float[np.ndarray, "..."], Int[np.ndarray, "..."]]:  # fmt: skip
     """Returns K_ε(τ)/K_ε(0), the updates needed under delay over those needed without it, to reach the same ε.
 
-    ε is what K updates under delay reached. K_ε(0) is read off the runs without delay, each with its own horizon and
-    step size: straight lines between neighbours in log-log, made non-increasing. Up to a factor of 2 outside of their
-    horizons their overall slope continues; an accuracy worse than that gives a lower limit of the inflation.
+    ε is what K updates under delay reached. K_ε(0) is read from the runs without delay, each with its own horizon and
+    step size, by straight lines in log-log, made non-increasing. Up to a factor of 2 outside the horizons the overall
+    slope continues. An accuracy that is worse gives only a lower limit of the inflation.
 
     Args:
       reference_updates: horizons of the runs without delay, increasing.
@@ -35,16 +33,13 @@ def inflation(
     log_k = np.log(np.asarray(reference_updates, float))
     curve = np.minimum.accumulate(np.log(reference), axis=-1)
     slope = (curve[..., -1] - curve[..., 0]) / (log_k[-1] - log_k[0])
-    reach = np.log(_REACH)
+    reach, change = np.log(_REACH), slope[..., None] * np.log(_REACH)
     log_k = np.concatenate([[log_k[0] - reach], log_k, [log_k[-1] + reach]])
-    curve = np.concatenate(
-        [curve[..., :1] - slope[..., None] * reach, curve, curve[..., -1:] + slope[..., None] * reach], axis=-1
-    )
+    curve = np.concatenate([curve[..., :1] - change, curve, curve[..., -1:] + change], axis=-1)
     target = np.log(reached)
     # The first point at or below the target, and the point before it.
     right = np.clip(np.sum(curve > target[..., None], axis=-1), 1, len(log_k) - 1)
-    high = np.take_along_axis(curve, right[..., None] - 1, axis=-1)[..., 0]
-    low = np.take_along_axis(curve, right[..., None], axis=-1)[..., 0]
+    high, low = _at(curve, right - 1), _at(curve, right)
     with np.errstate(divide="ignore", invalid="ignore"):
         part = np.where(high > low, np.clip((high - target) / (high - low), 0, 1), 0.0)
     log_reference = log_k[right - 1] + part * (log_k[right] - log_k[right - 1])
@@ -55,10 +50,10 @@ def inflation(
 def threshold(
     delays: Float[np.ndarray, " n"], inflations: Float[np.ndarray, "... n"]
 ) -> tuple[Float[np.ndarray, "..."], Int[np.ndarray, "..."]]:
-    """Returns the largest delay whose inflation is at most `ACCEPTED_INFLATION`, between those tried in log-log.
+    """Returns the largest delay whose inflation is at most `ACCEPTED_INFLATION`, interpolated in log-log.
 
     Args:
-      delays: increasing, above 0, all at one K.
+      delays: the delays tried at one K, increasing, above 0.
       inflations: the inflation at each delay. Lower limits from `inflation` count as values: all are above the
         accepted inflation.
 
@@ -68,15 +63,17 @@ def threshold(
     """
     limit = np.log(ACCEPTED_INFLATION)
     log_delay, log_inflation = np.log(delays), np.log(inflations)
-    harmless = log_inflation <= limit
-    last = np.where(harmless.any(axis=-1), len(delays) - 1 - np.argmax(harmless[..., ::-1], axis=-1), -1)
-    left = np.clip(last, 0, len(delays) - 2) if len(delays) > 1 else np.zeros_like(last)
+    last_harmless = np.max(np.where(log_inflation <= limit, np.arange(len(delays)), -1), axis=-1)
+    left = np.clip(last_harmless, 0, max(len(delays) - 2, 0))
     right = np.minimum(left + 1, len(delays) - 1)
-    low = np.take_along_axis(log_inflation, left[..., None], axis=-1)[..., 0]
-    high = np.take_along_axis(log_inflation, right[..., None], axis=-1)[..., 0]
+    low, high = _at(log_inflation, left), _at(log_inflation, right)
     with np.errstate(divide="ignore", invalid="ignore"):
         part = np.clip((limit - low) / (high - low), 0, 1)
     crossing = log_delay[left] + part * (log_delay[right] - log_delay[left])
-    side = np.where(last < 0, AT_MOST, np.where(last == len(delays) - 1, AT_LEAST, EXACT))
-    value = np.where(last < 0, delays[0], np.where(last == len(delays) - 1, delays[-1], np.exp(crossing)))
+    side = np.where(last_harmless < 0, AT_MOST, np.where(last_harmless == len(delays) - 1, AT_LEAST, EXACT))
+    value = np.select([side == AT_MOST, side == AT_LEAST], [delays[0], delays[-1]], np.exp(crossing))
     return np.where(np.isnan(log_inflation).any(axis=-1), np.nan, value), side
+
+
+def _at(values: Float[np.ndarray, "... n"], index: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    return np.take_along_axis(values, index[..., None], axis=-1)[..., 0]

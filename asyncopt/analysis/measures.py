@@ -1,4 +1,4 @@
-"""The numbers that claims are about, computed from means of cells, of the seeds themselves and of replicates alike."""
+"""The numbers that claims are about, computed from the cells' means over the seeds and over bootstrap replicates."""
 
 import dataclasses
 import functools
@@ -13,7 +13,7 @@ from asyncopt.analysis.studies import Study
 
 # An excess is significant if its mean over paired seeds is this many standard errors above zero.
 SIGNIFICANT = 4.0
-# A gain below this part of what is left without delay is ignored.
+# A gain below this part of the mean without delay is ignored.
 LITTLE = 0.05
 
 
@@ -21,7 +21,7 @@ LITTLE = 0.05
 class Measures:
     """A study with its bootstrap replicates.
 
-    In all arrays with an axis R, row 0 belongs to the seeds themselves and the other rows to the replicates.
+    In all arrays with an axis R, row 0 belongs to the seeds themselves and each other row to a replicate.
     """
 
     study: Study
@@ -29,12 +29,16 @@ class Measures:
     @functools.cached_property
     def means(self) -> Float[np.ndarray, "R C"]:
         """Means over seeds of each cell."""
-        finite = self.study.finite
-        return np.concatenate([finite.mean(axis=0, keepdims=True), bootstrap.resampled_means(finite)])
+        return bootstrap.means(self.study.finite)
 
     def estimate(self, values: Float[np.ndarray, " R"]) -> Estimate:
         """Returns row 0 with its interval."""
         return bootstrap.estimate(values[0], values[1:], len(self.study.seeds))
+
+    @property
+    def delay(self) -> Float[np.ndarray, " C"]:
+        """The root mean square delay of each cell."""
+        return self.study.cells["delay"].to_numpy()
 
     def num_updates(self, cells: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Returns K of each cell."""
@@ -50,15 +54,13 @@ class Measures:
     @functools.cached_property
     def partner(self) -> Int[np.ndarray, " C"]:
         """For each cell, the cell without delay at the same K, or -1."""
-        study, partner = self.study, np.full(len(self.study.cells), -1)
-        if study.reference is not None:
-            by_updates = {study.cells["num_updates"].iloc[c]: c for c in study.where(study.reference)}
-            partner = np.array([by_updates.get(k, -1) for k in study.cells["num_updates"]])
-        return partner
+        num_updates = self.study.cells["num_updates"]
+        by_updates = {num_updates.iloc[cell]: cell for cell in self.study.where(self.study.reference)}
+        return np.array([by_updates.get(k, -1) for k in num_updates])
 
     @functools.cached_property
     def excess(self) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
-        """Mean and standard error of each cell's excess over its partner, seed by seed; NaN without a partner."""
+        """Mean and standard error, over seeds, of each cell's excess over its partner; NaN without a partner."""
         finite, num_seeds = self.study.finite, len(self.study.seeds)
         difference = np.where(self.partner >= 0, finite - finite[:, self.partner], np.nan)
         spread = difference.std(axis=0, ddof=1) if num_seeds > 1 else np.full(finite.shape[1], np.nan)
@@ -66,29 +68,25 @@ class Measures:
 
     @functools.cached_property
     def in_delay_term(self) -> Bool[np.ndarray, " C"]:
-        """Whether a cell enters the fit of the delay term: only where the delay's cost is a correction.
+        """Whether a cell enters the fit of the delay term: its excess must be a correction.
 
-        Where the excess is larger than all that is left without delay, a run no longer converges. Such runs are all
-        about equally bad, and would make any power look small.
+        If the excess is larger than the mean without delay, the run no longer converges. Such runs are all about
+        equally bad, so they would make any power look small.
         """
         (mean, error), without = self.excess, self.means[0, self.partner]
-        with np.errstate(invalid="ignore"):
-            return (self.study.cells["delay"].to_numpy() > 0) & (error > 0) & (mean <= without)
+        return (self.delay > 0) & (error > 0) & (mean <= without)
 
     @functools.cached_property
     def significant(self) -> Bool[np.ndarray, " C"]:
         """Whether a cell's excess is significant."""
         mean, error = self.excess
-        with np.errstate(invalid="ignore"):
-            return (mean > 0) & (mean >= SIGNIFICANT * error)
+        return (mean > 0) & (mean >= SIGNIFICANT * error)
 
     @functools.cached_property
     def helped(self) -> Bool[np.ndarray, " C"]:
-        """Whether the delay does good in a cell: it is significantly below its partner, and by more than a little."""
+        """Whether the delay does good: a cell is below its partner, significantly and by more than `LITTLE` of it."""
         (mean, error), without = self.excess, self.means[0, self.partner]
-        with np.errstate(invalid="ignore"):
-            significant = (mean < 0) & (mean <= -SIGNIFICANT * error)
-            return (self.study.cells["delay"].to_numpy() > 0) & significant & (mean < -LITTLE * without)
+        return (self.delay > 0) & (mean < 0) & (mean <= -SIGNIFICANT * error) & (mean < -LITTLE * without)
 
     @functools.cached_property
     def excess_exponents(self) -> Float[np.ndarray, "R 3"] | None:
@@ -96,27 +94,22 @@ class Measures:
         cells = np.flatnonzero(self.in_delay_term)
         if (self.in_delay_term & self.significant).sum() < 4:
             return None
-        return fits.power_law_surface(
-            self.study.cells["delay"].to_numpy()[cells],
-            self.num_updates(cells),
-            self.means[:, cells] - self.means[:, self.partner[cells]],
-            self.excess[1][cells],
-        )
+        excess, error = self.means[:, cells] - self.means[:, self.partner[cells]], self.excess[1][cells]
+        return fits.power_law_surface(self.delay[cells], self.num_updates(cells), excess, error)
 
     @functools.cached_property
     def inflation(self) -> tuple[Float[np.ndarray, "R C"], Int[np.ndarray, "R C"]]:
         """The inflation of each cell, and whether it is exact or a lower limit; NaN where it has no meaning."""
         study, means = self.study, self.means
         value, side = np.full(means.shape, np.nan), np.full(means.shape, fits.EXACT)
-        reference = None if study.reference is None else study.where(study.reference)
-        if reference is None or len(reference) < 2 or (means[:, reference] <= 0).any():
+        reference = study.where(study.reference)
+        if len(reference) < 2 or (means[:, reference] <= 0).any():
             return value, side
+        horizons, accuracies = self.num_updates(reference), means[:, reference]
         for cell, (k, diverged) in enumerate(zip(study.cells["num_updates"], study.censored, strict=True)):
             reached = np.full(len(means), np.inf) if diverged else np.maximum(means[:, cell], 0)
             with np.errstate(divide="ignore"):
-                value[:, cell], side[:, cell] = inflations.inflation(
-                    self.num_updates(reference), means[:, reference], k, reached
-                )
+                value[:, cell], side[:, cell] = inflations.inflation(horizons, accuracies, k, reached)
         return value, side
 
     def inflation_slopes(self, rule: str) -> Float[np.ndarray, " R"]:
@@ -128,25 +121,19 @@ class Measures:
     @functools.cached_property
     def thresholds(self) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "R n"], Int[np.ndarray, "R n"]]:
         """For each K with delays tried: K, the largest harmless delay, and whether that is exact or a limit."""
-        cells, (value, _) = self.study.cells, self.inflation
-        lengths, thresholds = [], []
-        for k in sorted(cells["num_updates"].unique()):
-            delayed = np.flatnonzero((cells["num_updates"] == k) & (cells["delay"] > 0))
+        num_updates, (value, _) = self.study.cells["num_updates"].to_numpy(), self.inflation
+        lengths = np.unique(num_updates[self.delay > 0])
+        largest = np.full((len(self.means), len(lengths)), np.nan)
+        side = np.full(largest.shape, fits.EXACT)
+        for column, k in enumerate(lengths):
+            tried = np.flatnonzero((num_updates == k) & (self.delay > 0))
             # Rules that round to the same delay are one point.
-            delays, first = np.unique(cells["delay"].to_numpy()[delayed], return_index=True)
-            if len(delays):
-                lengths.append(k)
-                thresholds.append(inflations.threshold(delays, value[:, delayed[first]]))
-        if not lengths:
-            empty = np.zeros((len(self.means), 0))
-            return np.zeros(0, int), empty, empty.astype(int)
-        delays, sides = (np.stack(parts, axis=1) for parts in zip(*thresholds, strict=True))
-        return np.array(lengths), delays, sides
+            delays, first = np.unique(self.delay[tried], return_index=True)
+            largest[:, column], side[:, column] = inflations.threshold(delays, value[:, tried[first]])
+        return lengths, largest, side
 
     @functools.cached_property
     def threshold_fit(self) -> Float[np.ndarray, "R 2"]:
         """The c and p of log τ* = c + p log K."""
         num_updates, value, side = self.thresholds
-        if not len(num_updates):
-            return np.full((len(self.means), 2), np.nan)
         return fits.power_law_slope(num_updates.astype(float), value, side)

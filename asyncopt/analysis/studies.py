@@ -1,6 +1,6 @@
-"""Runs on disk, sorted into studies: one problem and method, over delays and numbers of updates.
+"""Sorts runs into studies: one problem and method, over delays and numbers of updates.
 
-A cell is one rule of staleness at one K; a study is a table of cells, with one measurement for each seed.
+A cell is one staleness rule at one K. A study is a table of cells, with one measurement for each cell and seed.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from asyncopt.checks import InputError
 from asyncopt.theory import Evidence, Theorem, apam
 from asyncopt.theory.claims import Claim
 
-# The settings of one study are the same, but for K, delays and seeds.
+# The runs of one study have the same settings, except for K, delays and seeds.
 _SETTINGS = ("problem.", "optimizer.", "handling.", "trace.", "precision", "param_dtype", "history_dtype")
 
 
@@ -29,19 +29,19 @@ class Study:
     """One problem and method over delays and K.
 
     Args:
-      name: problem, method and kind of trace, in words.
+      name: problem, method and kind of trace in words.
       method: the optimizer's label, such as "APAM".
       quantity: what is measured, a key of `QUANTITIES`.
       theorem: the theorem that is about this quantity, or None.
-      outside: why the theorem says nothing of these runs; empty if it does.
-      cells: one row a cell, sorted by rule and K: ``rule`` (label), ``exponent`` and ``factor`` of it, ``num_updates``,
+      outside: why the theorem does not apply to these runs; empty if it does.
+      cells: a row for each cell, by rule and K: ``rule`` (label), its ``exponent`` and ``factor``, ``num_updates``,
         ``delay`` (root mean square, in updates), ``mean_delay``, ``max_delay``, ``num_workers``, ``diverged`` (seeds),
-        ``throughput`` (updates a second of the trace's clock, NaN without), and the bounds: ``a_priori``,
-        ``a_posteriori`` and their parts.
-      values: the measurement, a row a seed, a column a cell; inf where a run diverged.
+        ``throughput`` (updates a second of the trace's clock, NaN without a clock), and the bounds ``a_priori`` and
+        ``a_posteriori`` with their parts.
+      values: the measurement, a row for each seed, a column for each cell; inf where a run diverged.
       seeds: the seeds of the rows.
-      limit: stands in for inf where a number is needed, as a lower limit: the largest finite value of all.
-      attains_rate: whether the problem is made to show that no method is faster than the theorem's rate.
+      limit: the largest finite value of all. It replaces inf where a number is needed, as a lower limit.
+      attains_rate: whether the problem is constructed to show that no method is faster than the theorem's rate.
     """
 
     name: str
@@ -57,12 +57,12 @@ class Study:
 
     @property
     def claims(self) -> tuple[Claim, ...]:
-        """What the theorem claims; without one, what theorems claim elsewhere, to be contradicted only."""
+        """What the theorem claims; without a theorem, the claims on APAM, which these runs can only contradict."""
         return apam.CLAIMS if self.theorem is None else self.theorem.claims
 
     @property
     def rules(self) -> list[str]:
-        """Labels of the rules, from no delay to the longest."""
+        """Labels of the rules, from no delay to the longest delay."""
         return list(dict.fromkeys(self.cells["rule"]))
 
     @property
@@ -71,8 +71,8 @@ class Study:
         largest = self.cells.groupby("rule", sort=False)["max_delay"].max()
         return next((str(rule) for rule in largest.index[largest == 0]), None)
 
-    def where(self, rule: str) -> Int[np.ndarray, " n"]:
-        """Returns the columns of a rule's cells, by K."""
+    def where(self, rule: str | None) -> Int[np.ndarray, " n"]:
+        """Returns the columns of a rule's cells, by K; None has no cells."""
         return np.flatnonzero(self.cells["rule"] == rule)
 
     def exponent(self, rule: str) -> float:
@@ -86,12 +86,12 @@ class Study:
 
     @property
     def censored(self) -> Bool[np.ndarray, " C"]:
-        """Whether only a lower limit of a cell is known, since a run diverged."""
+        """Whether only a lower limit of a cell's mean is known, since a run diverged."""
         return np.any(~np.isfinite(self.values), axis=0)
 
 
 def at(rule: str) -> str:
-    """Returns a rule's label as it stands in a sentence: a number or a power of K is τ, a setting names itself."""
+    """Returns a rule's label for a sentence: "τ = K^1/4", or a setting by its own name, "max_delay = 8"."""
     return f"τ = {rule}" if rule[0].isdigit() or "K^" in rule else rule
 
 
@@ -104,30 +104,28 @@ def studies(runs: pd.DataFrame, quantity: str | None = None, min_updates: int = 
     Args:
       runs: as `asyncopt.load_runs` returns it.
       quantity: what to measure; default: what the first theorem about the problem bounds.
-      min_updates: leave out shorter runs, in which the start is not forgotten.
+      min_updates: shorter runs are left out, since they still depend on the start.
 
     Raises:
-      InputError: if nothing is left.
+      InputError: if no run is left.
     """
     groups: dict[str, list[Evidence]] = {}
     # Split by the names alone: with a hundred columns, every other way copies all of them.
     for name, table in runs.groupby("run", sort=False):
         frame = table.dropna(axis="columns", how="all")
-        reason = cells.refusal(frame)
-        if reason:
+        if reason := cells.refusal(frame):
             warnings.warn(f"left out: {name}: {reason}", stacklevel=2)
         elif frame["summary.trace.num_updates"].iloc[0] >= min_updates:
             run = cells.evidence(frame)
             groups.setdefault(_common_settings(run), []).append(run)
-    possible = [_study(members, quantity) for members in groups.values()]
-    sorted_runs = [study for study in possible if study is not None]
+    sorted_runs = [study for members in groups.values() if (study := _study(members, quantity)) is not None]
     if not sorted_runs:
         raise InputError("no run that a study can be made of" + (f" from {min_updates} updates" if min_updates else ""))
     return sorted_runs
 
 
 def _common_settings(run: Evidence) -> str:
-    """Returns what the runs of one study have in common, as one text."""
+    """Returns the settings that the runs of one study have in common, as JSON."""
     staleness = {f"trace.{name}" for name in json.loads(run.facts["summary.staleness.settings"])}
     names = sorted(name for name in run.facts.keys() - staleness if name.startswith(_SETTINGS))
     return json.dumps({name: str(run.facts[name]) for name in names if not name.endswith(".num_updates")})
@@ -146,8 +144,7 @@ def _study(runs: Sequence[Evidence], quantity: str | None) -> Study | None:
     if not seeds:
         warnings.warn(f"left out: {name}: its runs have no seed in common", stacklevel=3)
         return None
-    unpaired = sum(len(row["measured"]) - len(seeds) for row in rows)
-    if unpaired:
+    if unpaired := sum(len(row["measured"]) - len(seeds) for row in rows):
         warnings.warn(f"{name}: {unpaired} runs left out, of seeds that not all cells have", stacklevel=3)
     values = np.stack([row.pop("measured").loc[seeds].to_numpy() for row in rows], axis=1)
     finite = np.append(values[np.isfinite(values)], [row.pop("start") for row in rows])
@@ -171,11 +168,9 @@ def _without_repetitions(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]
     for row in rows:
         before = first.setdefault((row["rule"], row["num_updates"]), row)
         if before is not row and not before["measured"].equals(row["measured"]):
-            warnings.warn(
-                f"left out: {row['run']}: another run of {at(row['rule'])} at K = {row['num_updates']:,} than "
-                f"{before['run']}, and with other results",
-                stacklevel=4,
-            )
+            cell = f"{at(row['rule'])} at K = {row['num_updates']:,}"
+            message = f"another run of {cell} than {before['run']}, and with other results"
+            warnings.warn(f"left out: {row['run']}: {message}", stacklevel=4)
     return list(first.values())
 
 
@@ -187,13 +182,13 @@ def _name(run: Evidence) -> str:
 
 
 def _default_quantity(run: Evidence) -> str:
-    """Returns what the first theorem about the problem bounds, of what was recorded."""
+    """Returns what the first theorem about the problem bounds, among the recorded quantities."""
     concerned = (theorem.quantity for theorem in theory.THEOREMS.values() if theorem.concerns(run))
     return next(quantity for quantity in concerned if cells.column(quantity) in run.columns)
 
 
 def _theorem(quantity: str, runs: Sequence[Evidence]) -> tuple[Theorem | None, str]:
-    """Returns the theorem about a quantity, and which of its hypotheses the runs do not meet, or ""."""
+    """Returns the theorem about a quantity, and the hypothesis that the runs do not meet, or ""."""
     candidates = [theorem for theorem in theory.THEOREMS.values() if theorem.is_about(quantity, runs[0])]
     if not candidates:
         return None, f"no theorem is about the {quantity.replace('_', ' ')} here"

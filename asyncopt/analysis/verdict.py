@@ -1,4 +1,4 @@
-"""What a measured number says of a claim: the verdict, and the criteria that decide it."""
+"""Verdicts on claims, and the criteria that decide them."""
 
 import dataclasses
 import math
@@ -10,13 +10,13 @@ CONFIRMED, VIOLATED, INCONCLUSIVE = "confirmed", "violated", "inconclusive"
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """One claim of the theory held against runs.
+    """The result of comparing one claim of the theory with runs.
 
     Args:
-      claim: in words.
-      predicted: what the theory says of the measured number.
+      claim: the claim in words.
+      predicted: what the theory says about the measured number.
       measured: the number with its 95 % interval over seeds; NaN where there is none.
-      runs: how many runs (seeds times cells) it was computed from.
+      runs: the number of runs (seeds times cells) that it was computed from.
       outcome: "confirmed", "violated" or "inconclusive".
       rule: the criterion that decided.
     """
@@ -31,29 +31,25 @@ class Verdict:
 
 def at_most(measured: Estimate, limit: float, tolerance: float) -> tuple[str, str]:
     """Returns outcome and rule of the claim "at most ``limit``"."""
-    accepted = limit + tolerance
-    return _decide(measured, measured.high <= accepted, measured.low > accepted, f"at most {accepted:.4g}")
+    return _decide(measured, -math.inf, limit + tolerance, f"at most {limit + tolerance:.4g}")
 
 
 def at_least(measured: Estimate, limit: float, tolerance: float) -> tuple[str, str]:
     """Returns outcome and rule of the claim "at least ``limit``"."""
-    accepted = limit - tolerance
-    return _decide(measured, measured.low >= accepted, measured.high < accepted, f"at least {accepted:.4g}")
+    return _decide(measured, limit - tolerance, math.inf, f"at least {limit - tolerance:.4g}")
 
 
 def equal(measured: Estimate, target: float, tolerance: float) -> tuple[str, str]:
     """Returns outcome and rule of the claim "equal to ``target``"."""
     low, high = target - tolerance, target + tolerance
-    inside = low <= measured.low and measured.high <= high
-    outside = measured.high < low or measured.low > high
-    return _decide(measured, inside, outside, f"within {low:.4g} and {high:.4g}")
+    return _decide(measured, low, high, f"within {low:.4g} and {high:.4g}")
 
 
-def _decide(measured: Estimate, holds: bool, fails: bool, accepted: str) -> tuple[str, str]:
+def _decide(measured: Estimate, low: float, high: float, accepted: str) -> tuple[str, str]:
     if math.isnan(measured.low) or math.isnan(measured.high):
         return INCONCLUSIVE, "no interval"
-    if holds:
+    if low <= measured.low and measured.high <= high:
         return CONFIRMED, f"interval {accepted}"
-    if fails:
+    if measured.high < low or measured.low > high:
         return VIOLATED, f"whole interval not {accepted}"
     return INCONCLUSIVE, f"interval only partly {accepted}"
