@@ -1,4 +1,4 @@
-"""``python -m figures``: makes the gallery, and runs what its sweeps lack.
+"""``python -m figures``: makes the gallery. Runs of its sweeps that are missing are made first.
 
 Each figure has a sweep and a function that draws it; `GALLERY` lists them. Sweeps go to ``outputs/figures/SCALE``, and
 pictures, the data behind them (CSV) and captions to ``figures/gallery``.
@@ -35,29 +35,20 @@ class Figure(NamedTuple):
     """A figure of the gallery."""
 
     title: str
-    sweeps: tuple[str, ...]  # names below sweeps/; several if the figure also shows another one's runs
+    sweeps: tuple[str, ...]  # names below sweeps/; several if the figure also shows the runs of another one
     draw: Callable[..., Drawn]  # takes the folders with the sweeps' runs, in this order
-    data: Callable[[], Sequence[str]] = tuple  # returns overrides, if the paper's own data is on this machine
+    data: Sequence[str] = ()  # the paper's own data set and the files it may come in; used if it is on this machine
 
 
-def _own_data(name: str, files: Sequence[str]) -> list[str]:
-    try:
-        find(None, name, files, "")
-    except InputError:
-        return []
-    return [f"data={name}"]
-
-
-_RCV1 = functools.partial(_own_data, "rcv1", RCV1_FILES)
-_MNIST = functools.partial(_own_data, "mnist", ("train-images-idx3-ubyte.gz", "train-images-idx3-ubyte"))
+_RCV1 = ("rcv1", *RCV1_FILES)
+_MNIST = ("mnist", "train-images-idx3-ubyte.gz", "train-images-idx3-ubyte")
+_LENET5, _PERCEPTRON = (functools.partial(networks.draw, experiment=name) for name in ("LeNet-5", "perceptron"))
 
 GALLERY = {
     "convex": Figure("Convex, shared memory", ("figures/convex",), convex.draw, _RCV1),
     "speedup": Figure("Speed-up", ("figures/convex", "figures/real_runs"), speedup.draw, _RCV1),
-    "lenet5": Figure("LeNet-5", ("figures/lenet5",), functools.partial(networks.draw, experiment="LeNet-5"), _MNIST),
-    "perceptron": Figure(
-        "Perceptron", ("figures/perceptron",), functools.partial(networks.draw, experiment="perceptron"), _MNIST
-    ),
+    "lenet5": Figure("LeNet-5", ("figures/lenet5",), _LENET5, _MNIST),
+    "perceptron": Figure("Perceptron", ("figures/perceptron",), _PERCEPTRON, _MNIST),
     "artificial_delay": Figure("Artificial delay", ("figures/artificial_delay",), artificial_delay.draw),
     "convex_rate": Figure("Convex rate", ("convex_rate",), rates.draw),
     "nonconvex_rate": Figure("Non-convex rate", ("nonconvex_rate",), rates.draw),
@@ -68,7 +59,7 @@ GALLERY = {
 
 
 def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path) -> bool:
-    """Runs what a figure's sweeps lack, draws it, and writes picture, data and caption.
+    """Makes the missing runs of a figure's sweeps, draws it, and writes picture, data and caption.
 
     Args:
       name: a key of `GALLERY`.
@@ -83,7 +74,8 @@ def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path) -> boo
       InputError: if a sweep fails, or its runs are not what the figure needs.
       OSError: if a file cannot be read or written.
     """
-    figure, overrides = GALLERY[name], GALLERY[name].data()
+    figure = GALLERY[name]
+    overrides = _own_data(*figure.data) if figure.data else []
     sweeps = [at_scale(sweep, scale) for sweep in figure.sweeps]
     made_from = _digest(_code(), *overrides, *map(_configuration, sweeps))
     stamp = runs / f"{name}.made"
@@ -103,17 +95,26 @@ def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path) -> boo
 
 
 def at_scale(sweep: str, scale: str) -> str:
-    """Returns the sweep with the paper's sizes, if these are wanted and there is one; else the sweep itself."""
+    """Returns the sweep with the paper's sizes if the scale is "paper" and there is one; else the sweep itself."""
     paper = sweep.replace("figures/", "figures/paper/")
     return paper if scale == "paper" and (ROOT / "sweeps" / f"{paper}.yaml").exists() else sweep
 
 
 def swept(sweep: str, runs: pathlib.Path, overrides: Sequence[str]) -> pathlib.Path:
-    """Runs the jobs of a sweep that are missing, at most once a process, and returns its folder."""
-    # Another list of jobs has another folder, or runs of an earlier, longer list would be taken for its own.
+    """Runs the missing jobs of a sweep, at most once in a process, and returns its folder."""
+    # Each list of jobs has its own folder. Otherwise runs of an earlier, longer list would be part of this one.
     folder = runs / f"{pathlib.Path(sweep).name}-{_digest(_configuration(sweep))[:6]}"
     _run(sweep, folder, tuple(overrides))
     return folder
+
+
+def _own_data(name: str, *files: str) -> list[str]:
+    """Returns the override that selects the paper's data set, if one of its files is on this machine."""
+    try:
+        find(None, name, files, "")
+    except InputError:
+        return []
+    return [f"data={name}"]
 
 
 def _digest(*parts: str) -> str:
@@ -121,13 +122,13 @@ def _digest(*parts: str) -> str:
 
 
 def _code() -> str:
-    """Returns a hash of the code and captions here, of the package, and of the versions of what computes."""
+    """Returns a hash of this folder's and the package's code, and of the versions of the libraries."""
     texts = [path.read_text() for path in sorted(pathlib.Path(__file__).parent.glob("*")) if path.is_file()]
     return _digest(fingerprints.source(), str(fingerprints.package_versions()), matplotlib.__version__, *texts)
 
 
 def _made(name: str, output: pathlib.Path) -> list[str]:
-    """Returns the hashes of a figure's files, of those that are there."""
+    """Returns the hashes of those of a figure's files that exist."""
     paths = [output / f"{name}{suffix}" for suffix in (".png", ".csv", "_clock.csv", ".md")]
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths if path.exists()]
 
@@ -148,7 +149,7 @@ def _run(sweep: str, folder: pathlib.Path, overrides: tuple[str, ...]) -> None:
     command += [f"hydra.sweep.dir={folder}", "progress=true", *overrides]
     print(f"sweep {sweep}", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
-    # Tables of single runs would bury the progress bars, which are on the standard error.
+    # The tables of single runs go to a file, or they would bury the progress bars on the standard error.
     with open(folder / "output.txt", "w") as output:
         process = subprocess.run(command, stdout=output, check=False, cwd=ROOT)
     if process.returncode:
@@ -156,7 +157,7 @@ def _run(sweep: str, folder: pathlib.Path, overrides: tuple[str, ...]) -> None:
 
 
 def index(output: pathlib.Path, scale: str) -> str:
-    """Returns the gallery's page, with the figures that are there."""
+    """Returns the gallery's page, with the figures that have been made."""
     parts = ["# Gallery", _INTRODUCTION.format(scale=scale)]
     for name, figure in GALLERY.items():
         caption = output / f"{name}.md"
@@ -166,13 +167,13 @@ def index(output: pathlib.Path, scale: str) -> str:
                 files += f", by the clock of this machine: [{name}_clock.csv]({name}_clock.csv)"
             runs = ", ".join(f"`+sweep={at_scale(sweep, scale)}`" for sweep in figure.sweeps)
             parts += [f"## {figure.title}", f"![{figure.title}]({name}.png)", caption.read_text().strip()]
-            parts += [f"{files}. Runs: {runs}."]
+            parts.append(f"{files}. Runs: {runs}.")
     return "\n\n".join(parts) + "\n"
 
 
 _INTRODUCTION = (
-    "Made by `make figures SCALE={scale}`: `laptop` takes two cores 20 minutes, `paper` has the paper's sizes, for "
-    "machines that can. The captions say what was run, what the paper reported, and where and why the two differ."
+    "Made by `make figures SCALE={scale}`. `laptop` takes 20 minutes on two cores; `paper` has the paper's sizes, for "
+    "large machines. The captions say what was run, what the paper reported, and where and why the two differ."
 )
 
 
@@ -193,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         start = time.monotonic()
         try:
             new = make(name, options.scale, runs, options.output)
-        except (InputError, OSError) as error:  # the others may still be made
+        except (InputError, OSError) as error:  # the other figures are still made
             failed.append(name)
             print(f"python -m figures: {name}: {error}", file=sys.stderr)
         except KeyboardInterrupt:

@@ -6,34 +6,32 @@ import pathlib
 import numpy as np
 import pandas as pd
 
-from asyncopt.analysis import Estimate
-from asyncopt.analysis.curves import Curves, interval, less_first
+from asyncopt.analysis.curves import interval, less_first
 from asyncopt.report import curves, style
 from figures import reported
 from figures.drawn import WIDTH, Drawn
 
 _CAPTION = """\
-**Artificial delay.** {name}; every gradient at an iterate drawn uniformly from the last max_delay + 1, {updates}
-updates, {seeds} seeds (bands and bars: 95 % intervals). At the end not distinguishable from no delay: {same}.
-Different: {different}.
+**Artificial delay.** {name}; each gradient is computed at an iterate drawn uniformly from the last max_delay + 1;
+{updates} updates, {seeds} seeds (bands and bars: 95 % intervals). At the end, these largest delays cannot be told from
+no delay: {same}. These can: {different}.
 
-*The paper* ({source}) trained All-CNN on CIFAR-10 for 400 epochs: its curves up to a delay of 20 coincide, 50 lags
-slightly, 400 is slowest and reaches the others only after about 250 epochs. All end at {paper_low} to {paper_high} %,
-which is the band on the right.
+*The paper* ({source}) trained All-CNN on CIFAR-10 for 400 epochs. Its curves up to a delay of 20 coincide, 50 lags
+slightly, and 400 is slowest: it reaches the others only after about 250 epochs. All end at {paper_low} to {paper_high}
+%; the band on the right is plus and minus this range.
 
-*What differs.* Unless `SCALE=paper`, which wants a GPU: network, images, and {updates} updates, where the paper has
-200,000. After few, the longest delays have not caught up. The sweep `artificial_delay`, half an hour by itself,
-continues until they have (see the README).
+*What differs.* Network, images, and the number of updates: {updates} here, 200,000 in the paper. `SCALE=paper` has the
+paper's, and needs a GPU. After few updates, the longest delays have not caught up. The sweep `artificial_delay` takes
+half an hour, and continues until they have (see the README).
 """
 _PAPER = "All-CNN under artificial delay"
 
 
 def draw(folder: pathlib.Path) -> Drawn:
-    """Returns the curves, and at the end what each delay costs."""
+    """Returns the curves, and what each delay costs at the end."""
     accuracy = curves.read(folder).scaled(100)
     costs = [interval(change) for change in less_first(accuracy.ends)]
-    figure = style.new((WIDTH, 3.6))
-    left, right = figure.subplots(1, 2, width_ratios=[1.5, 1])
+    figure, (left, right) = style.subplots((WIDTH, 3.6), "", 1, 2, width_ratios=[1.5, 1])
     curves.lines(left, dataclasses.replace(accuracy, step=accuracy.step / 1000))
     curves.points(right, accuracy, costs)
     low, high = reported.span(_PAPER, "test accuracy")
@@ -45,19 +43,11 @@ def draw(folder: pathlib.Path) -> Drawn:
     right.set(xlabel="largest delay, updates", ylabel="points at the end, less no delay")
     right.legend(loc="lower left")
     style.legend_below(figure, 4, [left], title="largest delay, updates")
-    return Drawn(figure, _CAPTION, _data(accuracy, costs), _facts(accuracy, costs))
-
-
-def _data(accuracy: Curves, costs: list[Estimate]) -> pd.DataFrame:
     means = accuracy.to_frame().rename(columns={accuracy.by: "max_delay"})
     means.insert(0, "what", "accuracy, %")
     changes = pd.DataFrame(costs).assign(what="change from no delay, points", max_delay=accuracy.settings)
-    both = [means, changes.assign(step=accuracy.step[-1])]
-    return pd.concat(both, ignore_index=True).sort_values("max_delay", kind="stable", ignore_index=True)
-
-
-def _facts(accuracy: Curves, costs: list[Estimate]) -> dict[str, object]:
-    low, high = reported.span(_PAPER, "test accuracy")
+    data = pd.concat([means, changes.assign(step=accuracy.step[-1])], ignore_index=True)
+    data = data.sort_values("max_delay", kind="stable", ignore_index=True)
     delayed = [(f"{d:g}", cost) for d, cost in zip(accuracy.settings, costs, strict=True) if d]
     same = [delay for delay, cost in delayed if cost.low <= 0 <= cost.high]
     different = [
@@ -65,13 +55,13 @@ def _facts(accuracy: Curves, costs: list[Estimate]) -> dict[str, object]:
         for delay, cost in delayed
         if delay not in same
     ]
-    return {
+    facts = {
         "name": accuracy.name,
         "updates": f"{accuracy.step[-1]:,}",
         "seeds": accuracy.num_seeds,
         "same": ", ".join(same) or "none",
         "different": ", ".join(different) or "none",
-        "source": reported.SOURCE,
         "paper_low": f"{100 * low:.0f}",
         "paper_high": f"{100 * high:.0f}",
     }
+    return Drawn(figure, _CAPTION, data, facts)

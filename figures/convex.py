@@ -4,7 +4,6 @@ import pathlib
 
 import numpy as np
 
-from asyncopt.analysis.curves import Curves
 from asyncopt.files import records
 from asyncopt.report import curves, style
 from figures import reported
@@ -12,56 +11,45 @@ from figures.drawn import WIDTH, Drawn, Runs
 
 EXPERIMENT = "logistic regression on rcv1"
 _CAPTION = """\
-**Convex, with inconsistent reads.** Binary logistic regression on {data}; APAM without bias correction, α = {alpha},
-mini-batches of {batch_size}, start drawn from N(0, 1), {epochs} epochs, {seeds} seeds (bands and bars: 95 %
-intervals). Workers of the shared-memory model read the parameters in {blocks} blocks while the server writes them. At
-the end the loss is {lowest} to {highest} over 1 to {workers} workers ({workers} of them are {cost} above one), and
-{accuracy} % of the training rows are right.
+**Convex, with inconsistent reads.** Binary logistic regression on {data}; APAM without bias correction, step size
+α = {alpha}, mini-batches of {batch_size}, start drawn from N(0, 1), {epochs} epochs, {seeds} seeds (bands and bars:
+95 % intervals). The workers of the shared-memory model read the parameters in {blocks} blocks while the server writes
+them. At the end the loss is {lowest} to {highest} over 1 to {workers} workers; from 1 to {workers} it changes by
+{cost}. {accuracy} % of the training rows are classified correctly.
 
 *The paper* ({source}) had losses of {paper_low} to {paper_high} and accuracies of 0.999 at 1 to 32 threads, after 100
 epochs.
 
-*What differs.* {epochs} epochs here. Our gradient is the mean over the mini-batch where the paper's code has the sum,
-to which AMSGrad is nearly indifferent. Coordinates with v̂ ≤ 1e-11, which that code leaves alone, move little here,
-for ε in the denominator.
+*What differs.* There are {epochs} epochs here. Our gradient is the mean over the mini-batch, the paper's code has the
+sum; AMSGrad is nearly indifferent to this. That code does not move coordinates with v̂ ≤ 1e-11. Here they move little,
+because of ε in the denominator.
 """
 _DATA = {
     "rcv1": "rcv1_train.binary (20,242 × 47,236)",
-    "rcv1 like": "generated documents of the shape and statistics of rcv1 (20,242 × 47,236, 74 words a row), since its "
-    "file was not there",
+    "rcv1 like": "generated documents with the shape and statistics of rcv1 (20,242 × 47,236, 74 words a row), because "
+    "its file was missing",
 }
 
 
-def read(folder: pathlib.Path) -> Runs:
-    """Reads the runs of the sweep."""
-    return Runs(dict(records.load_records(folder)))
-
-
 def draw(folder: pathlib.Path) -> Drawn:
-    """Returns loss against epochs, and where it ends against the number of workers, beside the paper's range."""
-    runs = read(folder)
+    """Returns loss against epochs, and the loss at the end against the number of workers beside the paper's range."""
+    runs = Runs(dict(records.load_records(folder)))
     losses = runs.by_workers("objective")
     low, high = reported.span(EXPERIMENT, "training loss")
-    figure = style.new((WIDTH, 3.1))
-    left, right = figure.subplots(1, 2, width_ratios=[1.35, 1], sharey=True)
+    figure, (left, right) = style.subplots((WIDTH, 3.1), "", 1, 2, width_ratios=[1.35, 1], sharey=True)
     curves.lines(left, losses)
     curves.points(right, losses, [estimates[-1] for estimates in losses.intervals], at_settings=True)
     look = {"color": style.PAPER_COLOUR, "alpha": 0.6, "linewidth": 0, "hatch": "////"}
     right.axhspan(low, high, **look, label="paper, 100 epochs")
-    left.set_title(runs.first.summary["labels"]["data"].replace("rcv1 like", "generated rows like rcv1"))
+    left.set_title(runs.first.labels["data"].replace("rcv1 like", "generated rows like rcv1"))
     left.set(yscale="log", xlabel="epochs", ylabel="training loss $F(x_k)$")
     style.workers_axis(right, losses.settings)
     right.set_ylabel(f"after {losses.step[-1]:.0f} epochs")
     right.legend(loc="upper left")
     style.legend_below(figure, 6, [left], title="workers")
-    return Drawn(figure, _CAPTION, losses.to_frame("epoch"), _facts(runs, losses))
-
-
-def _facts(runs: Runs, losses: Curves) -> dict[str, object]:
     config, ends = runs.first.config, [estimates[-1].value for estimates in losses.intervals]
-    low, high = reported.span(EXPERIMENT, "training loss")
-    return {
-        "data": _DATA[runs.first.summary["labels"]["data"]],
+    facts = {
+        "data": _DATA[runs.first.labels["data"]],
         "alpha": f"{config['optimizer']['learning_rate']:g}",
         "batch_size": config["problem"]["batch_size"],
         "epochs": f"{losses.step[-1]:.0f}",
@@ -70,9 +58,9 @@ def _facts(runs: Runs, losses: Curves) -> dict[str, object]:
         "lowest": f"{min(ends):.3g}",
         "highest": f"{max(ends):.3g}",
         "workers": losses.settings[-1],
-        "cost": f"{100 * (ends[-1] / ends[0] - 1):.0f} %",
+        "cost": f"{100 * (ends[-1] / ends[0] - 1):+.0f} %",
         "accuracy": f"{100 * np.mean(runs.by_workers('train_accuracy').ends):.2f}",
-        "source": reported.SOURCE,
         "paper_low": low,
         "paper_high": high,
     }
+    return Drawn(figure, _CAPTION, losses.to_frame("epoch"), facts)

@@ -1,4 +1,4 @@
-"""What the figures of the gallery share: their look, runs by the number of workers, and what is kept of a figure."""
+"""Shared by the figures of the gallery: their look, runs by the number of workers, and a figure with its numbers."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,50 +11,45 @@ from asyncopt.analysis.curves import Curves
 from asyncopt.files.records import Record
 from asyncopt.report import style
 from asyncopt.report.curves import collect
+from figures.reported import SOURCE
 
-# Half of a page is 3.3 inches: 9 points at this width are still 6 there.
+# In a column of 3.3 inches, 9 points at this width become 6.
 WIDTH = 5.0
 RC: dict[Any, Any] = style.RC | {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "legend.fontsize": 8,
-    "legend.title_fontsize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "lines.linewidth": 1.4,
-    "savefig.dpi": 200,
-}
+    "font.size": 9, "axes.titlesize": 9, "legend.fontsize": 8, "legend.title_fontsize": 8, "axes.spines.top": False,
+    "axes.spines.right": False, "lines.linewidth": 1.4, "savefig.dpi": 200,
+}  # fmt: skip
 
 
 class Drawn(NamedTuple):
-    """A figure with what stands behind it."""
+    """A figure with its numbers."""
 
     figure: Figure
     template: str  # the caption, with the names of facts in braces
-    data: pd.DataFrame  # every number in the picture that is the same wherever it is computed
+    data: pd.DataFrame  # the numbers in the picture that are the same on every machine
     facts: Mapping[str, object]
-    clock: pd.DataFrame | None = None  # numbers that were measured on a clock, and so differ each time
+    clock: pd.DataFrame | None = None  # numbers measured on a clock, which differ each time
 
     @property
     def caption(self) -> str:
         """The caption in Markdown."""
-        return self.template.format_map(self.facts)
+        return self.template.format(source=SOURCE, **self.facts)
 
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-    """Runs that differ in the number of workers and in seeds, by name of their folders."""
+    """Runs that differ in the number of workers and in seeds, by the names of their folders."""
 
     records: Mapping[str, Record]
 
     @property
     def first(self) -> Record:
-        """Any of them, for what they have in common."""
+        """The first run, for what all have in common."""
         return next(iter(self.records.values()))
 
     def by_workers(self, quantity: str) -> Curves:
         """Returns a quantity against epochs for each number of workers."""
-        # A synchronous round has a gradient of each worker.
+        # The size of a synchronous round is the number of workers.
         measured = collect(self.records.items(), "trace.num_workers", quantity, also=["handling.size"]).scaled(1.0)
         rows, batch_size = self.first.summary["problem"]["rows"], self.first.config["problem"]["batch_size"]
         return dataclasses.replace(measured, by="workers", step=measured.step * batch_size / rows)

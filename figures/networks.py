@@ -17,25 +17,25 @@ from figures.drawn import WIDTH, Drawn, Runs
 METHODS = ("APAM", "synchronous AMSGrad", "SGD")
 _CAPTION = """\
 **{problem}.** {size}, mini-batches of {batch_size}, {epochs} epochs of gradients for every method and number of
-workers, {seeds} seeds (bands and bars: 95 % intervals); workers of the cluster model whose gradients take {times}
-times. APAM and its synchronous counterpart with the deep-learning code's step, α = {alpha}, SGD with {sgd_alpha};
-nothing is tuned for many workers. The synchronous method makes one step a round, so that p workers make p times fewer
-steps an epoch. Accuracy at the end, with 1 and with {workers} workers: {ends}. Runs that ended below twice chance:
-{stuck}.
+workers, {seeds} seeds (bands and bars: 95 % intervals). Gradients of the cluster model's workers take {times} times.
+APAM and its synchronous counterpart have the step size of the paper's deep-learning code, α = {alpha}; SGD has
+{sgd_alpha}. Nothing is tuned for many workers. The synchronous method makes one step a round, so p workers make p times
+fewer steps an epoch. Accuracy at the end, with 1 and with {workers} workers: {ends}. Runs that ended below twice
+chance: {stuck}.
 
-*The paper* ({source}): {paper}, {paper_setting}. That is APAM; {marks} in the lower right panel.
+*The paper* ({source}): {paper}, {paper_setting}. These are for APAM; {marks} in the lower right panel.
 
 *What differs.* {images} """
 _DIFFERS = {
     "LeNet-5": """\
-{size}, where the paper has 1, and {epochs} epochs, where it has 200; after few, more workers cost more. The order of
-the two AMSGrads is that of gradients: in time the synchronous method loses more, see *Speed-up* and the comparison in
-the README.
+{size} here, 1 in the paper; {epochs} epochs here, 200 in the paper. After few epochs, more workers cost more. The two
+AMSGrads are compared at the same number of gradients. In time the synchronous method loses more: see *Speed-up* and the
+comparison in the README.
 """,
     "perceptron": "{epochs} epochs here; the paper does not state how many it trained for.\n",
 }
 _SIZES = {"LeNet-5": "Width {:g}", "perceptron": "100 hidden units"}
-_IMAGES_DIFFER = "The images are those of {}, so that levels cannot be compared, only what more workers cost."
+_IMAGES_DIFFER = "The images are those of {}, so accuracies cannot be compared, only what more workers cost."
 
 
 def draw(folder: pathlib.Path, experiment: str) -> Drawn:
@@ -46,9 +46,8 @@ def draw(folder: pathlib.Path, experiment: str) -> Drawn:
       experiment: the network's name in ``reported.csv``.
     """
     runs = read(folder)
-    accuracy = {method: of_method.by_workers("test_accuracy") for method, of_method in runs.items()}
-    figure = style.new((WIDTH, 5.2))
-    panels = figure.subplots(2, 2)
+    accuracy = {method: runs_of_method.by_workers("test_accuracy") for method, runs_of_method in runs.items()}
+    figure, panels = style.subplots((WIDTH, 5.2), "", 2, 2)
     early = [np.mean(v[:, v.shape[1] // 8]) for measured in accuracy.values() for v in measured.values]
     means = []
     for axes, (method, measured) in zip(panels.flat, accuracy.items(), strict=False):
@@ -73,7 +72,7 @@ def read(folder: pathlib.Path) -> dict[str, Runs]:
     """Returns the runs of each method."""
     runs: dict[str, dict[str, records.Record]] = {}
     for name, record in records.load_records(folder):
-        runs.setdefault(record.summary["labels"]["method"], {})[name] = record
+        runs.setdefault(record.labels["method"], {})[name] = record
     missing = [method for method in METHODS if method not in runs]
     if missing:
         raise asyncopt.InputError(f"{folder}: no runs of {missing[0]}")
@@ -81,7 +80,7 @@ def read(folder: pathlib.Path) -> dict[str, Runs]:
 
 
 def changes(accuracy: Curves) -> dict[int, Estimate]:
-    """Returns by how many points accuracy at the end differs from that with the fewest workers, seed by seed."""
+    """Returns how many points accuracy at the end differs from that with the fewest workers, seed by seed."""
     return {p: interval(100 * c) for p, c in zip(accuracy.settings, less_first(accuracy.ends), strict=True)}
 
 
@@ -96,11 +95,10 @@ def _draw_changes(axes: Axes, costs: dict[str, dict[int, Estimate]], experiment:
         axes.axhspan(-reach, reach, color=style.PAPER_COLOUR, alpha=0.5, linewidth=0, label="paper, range")
     else:
         p, values = reported.points(experiment, "test accuracy")
-        points = 100 * (np.array(values) - values[0])
-        look = {"color": style.PAPER_COLOUR, "markersize": 9, "label": "paper, APAM"}
-        axes.plot(p, points, style.PAPER_MARKER, **look, zorder=5)
+        look = {"color": style.PAPER_COLOUR, "markersize": 9, "label": "paper, APAM", "zorder": 5}
+        axes.plot(p, 100 * (np.array(values) - values[0]), style.PAPER_MARKER, **look)
     style.workers_axis(axes, workers)
-    # An interval over a few seeds, one of which is lost, reaches far beyond all others.
+    # If one of a few seeds does not learn, its interval is far longer than all others.
     worst = min(change.value for by_p in costs.values() for change in by_p.values())
     axes.set(title="change from one worker", ylabel="accuracy, points", ylim=(1.25 * worst - 4, 4))
     axes.legend(loc="lower left", fontsize=7)
@@ -121,10 +119,8 @@ def _facts(runs: dict[str, Runs], accuracy: dict[str, Curves], experiment: str) 
         ends.append(f"{method} {few:.1f} and {many:.1f} %")
         stuck.append(f"{method} {np.sum(at_end < 2 * chance)} of {at_end.size}")
     paper = [
-        f"{100 * row['low']:.4g} to {100 * row['high']:.4g} % at {row['workers']} workers"
-        if row["low"] < row["high"]
-        else f"{100 * row['low']:.4g} % at {row['workers']}"
-        for _, row in table.iterrows()
+        f"{100 * low:.4g} to {100 * high:.4g} % at {p} workers" if low < high else f"{100 * low:.4g} % at {p}"
+        for p, low, high in zip(table["workers"], table["low"], table["high"], strict=True)
     ]
     return {
         "problem": labels["problem"],
@@ -137,10 +133,9 @@ def _facts(runs: dict[str, Runs], accuracy: dict[str, Curves], experiment: str) 
         "sgd_alpha": f"{runs['SGD'].first.config['optimizer']['learning_rate']:g}",
         "workers": apam.settings[-1],
         "ends": "; ".join(ends),
-        "source": reported.SOURCE,
         "paper": ", ".join(paper),
         "paper_setting": table["source"].iloc[0],
-        "marks": "its range is the band" if _is_range(experiment) else "stars",
+        "marks": "the band shows their range" if _is_range(experiment) else "the stars show them",
         "stuck": "; ".join(stuck),
-        "images": _IMAGES_DIFFER.format(labels["data"]) if labels["data"] != "mnist" else "Not the images.",
+        "images": _IMAGES_DIFFER.format(labels["data"]) if labels["data"] != "mnist" else "The images are the same.",
     }

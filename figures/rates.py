@@ -1,4 +1,4 @@
-"""The theorems' rates: what was measured against K along rules of staleness, and the bounds beside it."""
+"""The theorems' rates: the measured means against K along staleness rules, and the bounds beside them."""
 
 import pathlib
 
@@ -7,17 +7,16 @@ import pandas as pd
 import asyncopt
 from asyncopt.analysis import Measures, Study, studies
 from asyncopt.report import study_figures, style
-from figures import reported
 from figures.drawn import WIDTH, Drawn
 
 _CAPTION = """\
 **The {theorem} theorem.** {name}; {seeds} seeds, means and 95 % intervals; K from {shortest} to {longest}. Slopes in
 K: {slopes}. The bounds fall as K^-1/2 where τ is at most K^1/4, and promise nothing beyond. The mean is at most
-{tight} times the a-posteriori bound (gradients and steps as they came out), and {loose} times the a-priori bound
-(constants alone).
+{tight} times the a-posteriori bound, made from the gradients and steps of the runs. It is at most {loose} times the
+a-priori bound, made from constants alone.
 
-*The paper* ({source}) proves the rate and reports no measurement of it; the constants are those of docs/theory.md.
-Every claim with its verdict comes from `python -m asyncopt.report` on the same runs.
+*The paper* ({source}) proves the rate and reports no measurement of it. The constants are those of docs/theory.md.
+`python -m asyncopt.report` returns every claim with its verdict from the same runs.
 """
 _RULES = ("0", "K^1/4", "K^1/2")
 _KINDS = ("a_posteriori", "a_priori")
@@ -27,6 +26,7 @@ def draw(folder: pathlib.Path) -> Drawn:
     """Returns the report's means beside both bounds, for three rules and at this gallery's size."""
     measures = Measures(only_study(folder))
     study = measures.study
+    assert study.theorem is not None, "the sweeps are about theorems"
     rules = [rule for rule in study.rules if rule in _RULES] or study.rules
     rows = []
     for rule in rules:
@@ -36,20 +36,9 @@ def draw(folder: pathlib.Path) -> Drawn:
             rows.append({"rule": rule, "num_updates": facts["num_updates"], **estimate._asdict(), **bounds})
     data = pd.DataFrame(rows)
     figure = study_figures.rate(measures, rules, (WIDTH, 4.2))
-    return Drawn(figure, _CAPTION, data, _facts(measures, rules, data))
-
-
-def only_study(folder: pathlib.Path) -> Study:
-    """Returns the study of a sweep."""
-    return studies(asyncopt.load_runs(folder))[0]
-
-
-def _facts(measures: Measures, rules: list[str], data: pd.DataFrame) -> dict[str, object]:
-    study = measures.study
-    assert study.theorem is not None, "the sweeps are about theorems"
     slopes = {rule: style.with_interval(measures.estimate(measures.slopes(rule)), ".3f") for rule in rules}
     tight, loose = ((data["value"] / data[kind]).max() for kind in _KINDS)
-    return {
+    texts = {
         "theorem": study.theorem.name.replace("nonconvex", "non-convex"),
         "name": study.name,
         "seeds": len(study.seeds),
@@ -58,5 +47,10 @@ def _facts(measures: Measures, rules: list[str], data: pd.DataFrame) -> dict[str
         "slopes": "; ".join(f"{slope} at τ = {rule}" for rule, slope in slopes.items()),
         "tight": f"{tight:.2g}",
         "loose": f"{loose:.1e}",
-        "source": reported.SOURCE,
     }
+    return Drawn(figure, _CAPTION, data, texts)
+
+
+def only_study(folder: pathlib.Path) -> Study:
+    """Returns the study of a sweep."""
+    return studies(asyncopt.load_runs(folder))[0]

@@ -1,4 +1,4 @@
-"""What the paper reported, from ``reported.csv``: tables of arXiv 2002.09095 and of its authors' public code."""
+"""The numbers that the paper reported, from ``reported.csv``: tables of arXiv 2002.09095 and its authors' code."""
 
 import pathlib
 
@@ -12,7 +12,7 @@ def table(experiment: str, quantity: str) -> pd.DataFrame:
     """Returns the rows of one table.
 
     Args:
-      experiment: its name in the file.
+      experiment: the experiment's name in the file.
       quantity: the quantity's name in the file.
 
     Returns:
@@ -30,7 +30,7 @@ def table(experiment: str, quantity: str) -> pd.DataFrame:
 
 
 def points(experiment: str, quantity: str) -> tuple[list[int], list[float]]:
-    """Returns numbers of workers and values of a table that has one value at each."""
+    """Returns the numbers of workers and the values of a table that has one value for each."""
     rows = table(experiment, quantity)
     return [int(workers) for workers in rows["workers"]], [float(value) for value in rows["low"]]
 

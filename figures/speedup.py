@@ -12,26 +12,27 @@ from asyncopt.analysis import Estimate
 from asyncopt.analysis.cluster_fit import fit_cluster
 from asyncopt.analysis.curves import speedups_to_loss
 from asyncopt.analysis.speedup_fit import SpeedupFit, fit_speedup
+from asyncopt.files import records
 from asyncopt.report import style
 from asyncopt.theory import asynchronous_throughput
 from figures import convex, reported
-from figures.drawn import WIDTH, Drawn
+from figures.drawn import WIDTH, Drawn, Runs
 
 _CAPTION = """\
-**Speed-up.** Left: what *the paper* reported ({source}), and the cluster model with two parameters, the time of a
-gradient and that of the server, fitted to each table (exact throughput of a closed queue, exponential times).
-Root-mean-square relative errors: {fits}. Two numbers cannot contradict two parameters, so that the multinomial table,
-with speed-ups at 1 and 32 workers only, is no test. LeNet-5's first table is superlinear at 2 workers and bends early
-and gently; no choice of the two parameters brings its worst point below 10 %.
+**Speed-up.** Left: what *the paper* reported ({source}), and the cluster model fitted to each table. The model has two
+parameters, the time of a gradient and that of the server (exact throughput of a closed queue, exponential times).
+Root-mean-square relative errors: {fits}. The multinomial table has speed-ups at 1 and 32 workers only, which two
+parameters always fit, so it is no test. LeNet-5's first table is superlinear at 2 workers and bends early and gently;
+no choice of the two parameters brings its worst point below 10 %.
 
 Right: speed-up in simulated seconds to a training loss of {target} in the figure *convex*, whose clock is the first
-table's model: {simulated}. Where that is less than the model's gradients a second, staleness takes the rest. And real
-Ray processes on this machine, each gradient made to take 50 ms because there are two cores: {real}.
+table's model: {simulated}. Where this is less than the model's gradients a second, staleness costs the rest. Beside
+it, real Ray processes on this machine, whose gradients are made to take 50 ms because there are two cores: {real}.
 
-*What differs.* The paper's speed-ups are of time to the end of training on its machines; ours are of a model of them,
-to a loss, and of processes that mostly wait. The model of the Ray runs has seen the run of one worker only.
+*What differs.* The paper measured time to the end of training on its machines. Ours is time to a loss in a model of
+them, and the time of processes that mostly wait. The model of the Ray runs is fitted to one worker only.
 """
-# On this part of its way the run with one worker is asked for its loss, which the others must reach.
+# The loss to reach is that of the run with one worker at this part of its updates.
 _TARGET_AT = 0.5
 _WORKERS = (1, 2, 4, 8, 16, 32)
 
@@ -40,15 +41,14 @@ def draw(simulated: pathlib.Path, real: pathlib.Path) -> Drawn:
     """Returns the paper's speed-ups beside the model, and the speed-ups measured here.
 
     Args:
-      simulated: runs of the figure ``convex``, whose clock is that of the model fitted to the same experiment's table.
-      real: runs of real workers, one of them with a single worker.
+      simulated: folder of the figure ``convex``'s runs, whose clock is the model fitted to the experiment's table.
+      real: folder of runs with real workers; one of them has a single worker.
     """
     fits = {name: fit_speedup(*reported.points(name, "speed-up")) for name in reported.speedup_tables()}
-    runs = convex.read(simulated)
+    runs = Runs(dict(records.load_records(simulated)))
     target, to_loss = speedups_to_loss(runs.by_workers("objective"), runs.by_workers("time"), _TARGET_AT)
     clock = real_speedups(traces.load(path) for path in real.glob("*/trace.npz"))
-    figure = style.new((WIDTH, 3.6))
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = style.subplots((WIDTH, 3.6), "", 1, 2)
     _draw_reported(left, fits)
     _draw_measured(right, to_loss, clock)
     for axes in (left, right):
@@ -59,17 +59,27 @@ def draw(simulated: pathlib.Path, real: pathlib.Path) -> Drawn:
         axes.legend(loc="upper left", fontsize=7, handlelength=1.6)
     left.set(title="reported, and model", ylabel="speed-up")
     right.set_title("measured here")
-    rows = _reported_rows(fits) + [
-        {"what": "simulated, to a loss", "workers": p, **speedup._asdict()} for p, speedup in to_loss.items()
+    what = "simulated, to a loss"
+    rows = _reported_rows(fits) + [{"what": what, "workers": p, **ratio._asdict()} for p, ratio in to_loss.items()]
+    errors = [
+        f"{name} {100 * fit.error:.1f} %, at worst {100 * fit.worst:.1f} % "
+        f"(server: {100 * fit.server / fit.compute:.1f} % of a gradient)"
+        for name, fit in fits.items()
     ]
-    return Drawn(figure, _CAPTION, pd.DataFrame(rows), _facts(fits, target, to_loss, clock), clock)
+    ray = [f"{row['speedup']:.2f} with {row['workers']:.0f} (model {row['model']:.2f})" for _, row in clock.iterrows()]
+    facts = {
+        "fits": "; ".join(errors),
+        "target": f"{target:.3g}",
+        "simulated": ", ".join(f"{speedup.value:.3g} with {p}" for p, speedup in to_loss.items() if p > 1),
+        "real": ", ".join(ray),
+    }
+    return Drawn(figure, _CAPTION, pd.DataFrame(rows), facts, clock)
 
 
 def real_speedups(recorded: Iterable[traces.Trace]) -> pd.DataFrame:
     """Returns updates a second, speed-up and the model's speed-up for each number of workers.
 
-    Args:
-      recorded: traces with a clock; the model is fitted to that of one worker.
+    The model is fitted to the trace of one worker; all traces must have a clock.
     """
     by_workers = {trace.num_workers: trace for trace in recorded}
     model, alone = fit_cluster(by_workers[1]), _rate(by_workers[1])
@@ -113,21 +123,3 @@ def _draw_measured(axes: Axes, to_loss: dict[int, Estimate], clock: pd.DataFrame
     axes.plot(*paper, style.PAPER_MARKER, color=style.PAPER_COLOUR, markersize=9, label="paper, rcv1")
     axes.plot(clock["workers"], clock["speedup"], "D", color="black", markersize=5, label="real (Ray)")
     axes.plot(clock["workers"], clock["model"], "_", color="black", markersize=13, label="its model")
-
-
-def _facts(
-    fits: dict[str, SpeedupFit], target: float, to_loss: dict[int, Estimate], clock: pd.DataFrame
-) -> dict[str, object]:
-    errors = [
-        f"{name} {100 * fit.error:.1f} %, at worst {100 * fit.worst:.1f} % "
-        f"(server: {100 * fit.server / fit.compute:.1f} % of a gradient)"
-        for name, fit in fits.items()
-    ]
-    real = [f"{row['speedup']:.2f} with {row['workers']:.0f} (model {row['model']:.2f})" for _, row in clock.iterrows()]
-    return {
-        "fits": "; ".join(errors),
-        "target": f"{target:.3g}",
-        "simulated": ", ".join(f"{speedup.value:.3g} with {p}" for p, speedup in to_loss.items() if p > 1),
-        "real": ", ".join(real),
-        "source": reported.SOURCE,
-    }

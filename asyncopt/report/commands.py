@@ -1,4 +1,4 @@
-"""What the commands that read run folders share: options, sections of tables and figures, files, and how they end."""
+"""Shared by the commands that read run folders: options, sections, files and exit status."""
 
 import argparse
 import json
@@ -21,13 +21,13 @@ Item = TypeVar("Item")
 
 
 class Files(NamedTuple):
-    """The files that a command writes. With several sections, names of data and figures start with a number."""
+    """Names of the files that a command writes. With several sections, those of data and figures get a number."""
 
     text: str  # Markdown with all tables
     data: str  # CSV with the numbers behind the figures
-    page: str = ""  # HTML with tables and figures; without one, there is no JSON file either
+    page: str = ""  # HTML with tables and figures; without it, there is no JSON file either
     facts: str = ""  # JSON
-    key: str = ""  # what the sections are called in the JSON file
+    key: str = ""  # the key of the sections in the JSON file
     title: str = ""  # heading of the page
 
 
@@ -40,7 +40,7 @@ class Section(NamedTuple):
     data: pd.DataFrame
     figures: Mapping[str, tuple[Figure, str]]  # each figure with its caption, by file name
     verdicts: Sequence[Verdict] = ()  # a table below the others
-    prints_verdicts: bool = True
+    prints_verdicts: bool = True  # the files always have them
     json: Mapping[str, Any] = {}  # facts for the JSON file, besides title and verdicts
 
 
@@ -50,16 +50,16 @@ def report(
     """Writes a report, each file whole or not at all.
 
     Args:
-      files: what the files are called.
-      output: folder for the files; made if need be.
-      read: reads what there is to report on; it warns of what it leaves out.
-      section: returns the section on one of these.
+      files: the names of the files.
+      output: folder for the files; created if need be.
+      read: returns the studies, comparisons or curves, and warns of each run that it leaves out.
+      section: returns the section on one of them.
 
     Returns:
       The tables to print in Markdown, and a line for each warning.
 
     Raises:
-      InputError: if there is nothing to report on.
+      InputError: if there are no runs to report on.
       OSError: if a file cannot be written.
     """
     with warnings.catch_warnings(record=True) as caught:
@@ -75,11 +75,10 @@ def report(
         for path, (figure, _) in zip(captions, part.figures.values(), strict=True):
             style.save(figure, path)
         tables = [*part.tables, *([page.verdict_table(part.verdicts)] if part.verdicts else [])]
+        written.append(page.markdown_section(part.title, part.facts, tables))
         shown = tables if part.prints_verdicts else part.tables
         printed.append(page.markdown_section(part.title, part.facts, shown))
-        written.append(page.markdown_section(part.title, part.facts, tables))
-        verdicts = [page.as_json(verdict) for verdict in part.verdicts]
-        facts.append({"name": part.title, **part.json, "verdicts": verdicts})
+        facts.append({"name": part.title, **part.json, "verdicts": [*map(page.as_json, part.verdicts)]})
         html.append(page.html_section(part.title, part.facts, tables, captions))
     texts = {files.text: "\n".join(written)}
     if files.page:
@@ -100,11 +99,11 @@ def main(
     """Runs a command that reads run folders, and returns its exit status.
 
     Args:
-      command: its module.
-      make: makes the report; its arguments are folder, output and the options by name.
-      description: the help's first words.
-      options: what `argparse` needs to know of each option besides ``--output``.
-      arguments: the command line; default: this process's.
+      command: the command's module.
+      make: makes the report; its arguments are the folder, the output folder and the options by name.
+      description: the first words of the help.
+      options: the arguments of `argparse.ArgumentParser.add_argument` for each option besides ``--output``.
+      arguments: the command line; default: that of this process.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {command}", description=description)
     parser.add_argument("folder", type=pathlib.Path, help="a folder with runs below it, such as a sweep's")
@@ -117,7 +116,7 @@ def main(
 
 
 def finish(command: str, output: pathlib.Path, make: Callable[[], tuple[str, list[str]]]) -> int:
-    """Makes a report, prints its text and its folder, and returns the exit status; an error takes one line."""
+    """Makes a report, prints its text and its folder, and returns the exit status. An error is printed as one line."""
     try:
         text, left_out = make()
     except (InputError, OSError) as error:

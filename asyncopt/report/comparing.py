@@ -17,17 +17,17 @@ _FILES = commands.Files(
 )
 _MARKS = {"confirmed": "✓", "violated": "✗", "inconclusive": "–"}
 _NAMES = {"loss": "training loss", "error": "held-out error"}
-_LEGEND = "✓ APAM gets there first, ✗ the rival does, – the interval contains 1; ∞: the rival never gets there."
+_LEGEND = "✓ APAM reaches it first, ✗ the rival does, – the interval contains 1; ∞: the rival never reaches it."
 
 
 def compare(folder: pathlib.Path, output: pathlib.Path, progress: float = PROGRESS) -> tuple[str, list[str]]:
     """Compares all methods run below a folder, and writes tables, figures and a page with both.
 
     Args:
-      folder: with runs of ``+sweep=comparison`` or the like below it.
-      output: made if need be. Gets ``comparison.md``, ``comparison.json`` and ``comparison.html``, and for each problem
-        ``runs.csv`` (the data behind the figures) and the figures, numbered if there are several problems.
-      progress: the target lies on this part of the way from the start to the best end of any run, in (0, 1).
+      folder: the folder with the runs of ``+sweep=comparison`` or a similar sweep.
+      output: folder for ``comparison.md``, ``comparison.json``, ``comparison.html``, and for each problem ``runs.csv``
+        (the data behind the figures) and the figures, numbered if there are several problems.
+      progress: where the target lies between the start (0) and the best end of any run (1), in (0, 1).
 
     Returns what `commands.report` returns, and raises the same errors.
     """
@@ -35,25 +35,27 @@ def compare(folder: pathlib.Path, output: pathlib.Path, progress: float = PROGRE
 
 
 def _section(comparison: Comparison) -> commands.Section:
-    facts = {
-        "num_updates": comparison.num_updates,
-        "seeds": list(comparison.seeds),
-        "targets": {quantity: comparison.target(quantity) for quantity in comparison.quantities},
-    }
+    targets = {quantity: comparison.target(quantity) for quantity in comparison.quantities}
+    seeds, target = len(comparison.seeds), ", ".join(f"{_NAMES[name]} {targets[name]:.3g}" for name in targets)
+    facts = (
+        f"{len(comparison.trials)} settings of {seeds} seeds, {comparison.num_updates:,} gradients each; step sizes "
+        f"tuned on {seeds - seeds // 2} of the seeds, results from the other {seeds // 2}. The target lies "
+        f"{comparison.progress:.0%} of the way from the start to the best end of any run: {target}. {_LEGEND}"
+    )
     return commands.Section(
         title=comparison.name,
-        facts=_facts_line(comparison),
+        facts=facts,
         tables=[_table(comparison, quantity) for quantity in comparison.quantities],
         data=table(comparison),
         figures=comparison_figures.all_figures(comparison),
         verdicts=[*advantages(comparison), *shrinking(comparison), *throughputs(comparison)],
-        json=facts,
+        json={"num_updates": comparison.num_updates, "seeds": list(comparison.seeds), "targets": targets},
         prints_verdicts=False,
     )
 
 
 def _table(comparison: Comparison, quantity: str) -> Table:
-    """Returns how many times as long the rivals take, a row for each clock and number of workers."""
+    """Returns how many times as long the rivals take, with a row for each clock and number of workers."""
     rivals = [method for method in comparison.methods if method != OURS]
     header = ("gradients take", "workers", f"{OURS}, seconds", *(f"{rival}, times as long" for rival in rivals))
     rows = []
@@ -61,8 +63,7 @@ def _table(comparison: Comparison, quantity: str) -> Table:
         ours = comparison.estimate(comparison.reach(OURS, clock, p, quantity, "time"))
         ratios = [comparison.estimate(comparison.advantage(rival, clock, p, quantity)) for rival in rivals]
         rows.append((clock, str(p), _interval(ours), *map(_marked, ratios)))
-    title = f"Simulated time to a {_NAMES[quantity]} of {comparison.target(quantity):.3g}:"
-    return Table(title, header, rows)
+    return Table(f"Simulated time to a {_NAMES[quantity]} of {comparison.target(quantity):.3g}:", header, rows)
 
 
 def _interval(estimate: Estimate) -> str:
@@ -72,22 +73,11 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _marked(ratio: Estimate) -> str:
-    """Returns a ratio with its interval and whether APAM gets there first."""
+    """Returns a ratio with its interval, and a mark that says whether APAM reaches the target first."""
     outcome, rule = above_one(ratio)
     if math.isnan(ratio.value):
         return f"– ({rule})"
-    value = "∞" if math.isinf(ratio.value) else _interval(ratio)
-    return f"{value} {_MARKS[outcome]}"
-
-
-def _facts_line(comparison: Comparison) -> str:
-    seeds, runs = len(comparison.seeds), len(comparison.trials)
-    targets = ", ".join(f"{_NAMES[name]} {comparison.target(name):.3g}" for name in comparison.quantities)
-    return (
-        f"{runs} settings of {seeds} seeds, {comparison.num_updates:,} gradients each; step sizes tuned on "
-        f"{seeds - seeds // 2} of the seeds, results from the other {seeds // 2}. The target lies "
-        f"{comparison.progress:.0%} of the way from the start to the best end of any run: {targets}. {_LEGEND}"
-    )
+    return f"{'∞' if math.isinf(ratio.value) else _interval(ratio)} {_MARKS[outcome]}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

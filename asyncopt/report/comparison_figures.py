@@ -1,4 +1,4 @@
-"""Figures of a comparison of methods. Made from run folders alone."""
+"""Figures of a comparison of methods."""
 
 from typing import Any
 
@@ -10,35 +10,35 @@ from asyncopt.analysis.comparison import CLOCKS, QUANTITIES, RANDOM, Comparison
 from asyncopt.analysis.curves import linear_speedup
 from asyncopt.report import style
 
-# The first and the last method are drawn at p over and times this, or equal ones would hide each other.
+# Equal points would hide each other. The first method is drawn at p divided by this, the last one at p times this.
 _APART = 1.08
-# A run that ended far above its start is drawn as a cross from this many times the start on, with rows so far apart.
+# A run that ended above this many times its start is drawn as a cross. Rows of crosses are a factor _ROW apart.
 _LARGEST, _ROW = 2.0, 1.12
+_REACH_CAPTION = (
+    "When the mean over seeds first reaches the target, on the simulated clock (top) and in gradients (bottom). A "
+    "point is missing where a method does not reach it. At each point the method has its best step size."
+)
+_STEP_SIZES_CAPTION = "Where training ends, for every step size. Crosses are runs that diverged."
 
 
 def all_figures(comparison: Comparison) -> dict[str, tuple[Figure, str]]:
     """Returns the figures with their captions, by file name."""
-    drawings = {"to": reach, "step_sizes": step_sizes}
-    return {
-        f"{name}_{quantity}": (draw(comparison, quantity), draw.caption)
-        for quantity in comparison.quantities
-        for name, draw in drawings.items()
-    }
+    figures = {}
+    for quantity in comparison.quantities:
+        figures[f"to_{quantity}"] = (reach(comparison, quantity), _REACH_CAPTION)
+        figures[f"step_sizes_{quantity}"] = (step_sizes(comparison, quantity), _STEP_SIZES_CAPTION)
+    return figures
 
 
-@style.drawing(
-    "When the mean over seeds first reaches the target, on the simulated clock (top) and in gradients (bottom). A "
-    "point is missing where a method does not get there. Each method has the step size that suits it there."
-)
+@style.drawing
 def reach(comparison: Comparison, quantity: str) -> Figure:
-    """Returns time and gradients to the target against the number of workers, a column a clock, with ideal speed-up."""
-    columns, rows = len(comparison.clocks), len(CLOCKS)
-    figure = _new(comparison, (1.2 + 3.4 * columns, 7.2), f"{QUANTITIES[quantity]} ≤ {comparison.target(quantity):.3g}")
-    grid = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
+    """Returns time and gradients to the target against the number of workers, with a column for each clock."""
+    target = f"{QUANTITIES[quantity]} ≤ {comparison.target(quantity):.3g}"
+    figure, grid = _subplots(comparison, target, len(comparison.clocks), rows=len(CLOCKS), height=7.2, sharey="row")
     shifts = style.apart(len(comparison.methods), _APART)
     for row, (axis, unit) in enumerate(CLOCKS.items()):
         for axes, clock in zip(grid[row], comparison.clocks, strict=True):
-            for method, shift, look in zip(comparison.methods, shifts, _looks(comparison), strict=True):
+            for shift, (method, look) in zip(shifts, _looks(comparison).items(), strict=True):
                 reached = [
                     (p * shift, *comparison.estimate(comparison.reach(method, clock, p, quantity, axis)))
                     for p in comparison.num_workers
@@ -51,50 +51,51 @@ def reach(comparison: Comparison, quantity: str) -> Figure:
                 label = "linear speed-up of APAM" if axis == "time" else None
                 axes.plot(comparison.num_workers, ideal, ":", color=style.REFERENCE_COLOUR, label=label)
             axes.set_yscale("log")
-            style.workers_axis(axes, comparison.num_workers, "workers $p$" if row == rows - 1 else "")
-            if row == 0:
-                axes.set_title(clock, fontsize="medium")
+            style.workers_axis(axes, comparison.num_workers, "workers $p$" if axes in grid[-1] else "")
+            axes.set_title(clock if axes in grid[0] else "", fontsize="medium")
         grid[row, 0].set_ylabel(f"{unit} to the target")
     style.legend_below(figure, 5, grid.flat, fontsize="small")
     return figure
 
 
-@style.drawing("Where training ends, for every step size; crosses are runs that diverged.")
+@style.drawing
 def step_sizes(comparison: Comparison, quantity: str) -> Figure:
     """Returns where training ends against the step size, with few, some and many workers, on one clock."""
     every = comparison.num_workers
     clock = RANDOM if RANDOM in comparison.clocks else comparison.clocks[0]
     chosen = sorted({every[0], every[len(every) // 2], every[-1]})
-    figure = _new(comparison, (1.2 + 3.4 * len(chosen), 4.4), clock)
-    grid = figure.subplots(1, len(chosen), sharex=True, sharey=True, squeeze=False)
+    figure, grid = _subplots(comparison, clock, len(chosen), rows=1, height=4.4, sharey=True)
     highest = _LARGEST * max(trial.values[quantity][:, 0].mean() for trial in comparison.trials)
     for axes, p in zip(grid[0], chosen, strict=True):
-        for row, (method, look) in enumerate(zip(comparison.methods, _looks(comparison), strict=True)):
+        for row, (method, look) in enumerate(_looks(comparison).items()):
             tried = comparison.tried(method, clock, p)
             rates = np.array([trial.learning_rate for trial in tried])
             ends = np.array([comparison.ends(trial, quantity) for trial in tried]).reshape(-1, 3)
             shown = ends[:, 0] < highest
             style.bars(axes, rates[shown], ends[shown], **look)
-            # One above the other, each method in a row of its own.
+            # Each method has its own row of crosses.
             above = np.full((~shown).sum(), highest * _ROW**row)
             axes.plot(rates[~shown], above, "x", color=look["color"], markersize=5)
         axes.axhline(comparison.target(quantity), color=style.REFERENCE_COLOUR, linestyle=":", label="target")
-        style.log_axes(axes, r"step size $\alpha$")
+        style.log_axes(axes, r"step size $\alpha$", f"{QUANTITIES[quantity]} at the end" if axes is grid[0, 0] else "")
         axes.set_title(workers(p), fontsize="medium")
-    grid[0, 0].set_ylabel(f"{QUANTITIES[quantity]} at the end")
     style.legend_below(figure, 5, grid.flat, fontsize="small")
     return figure
 
 
-def _looks(comparison: Comparison) -> list[dict[str, Any]]:
-    """Returns for each method how its points are drawn."""
-    return [
-        {"fmt": style.marker(i) + style.line(i), "color": style.colour(method), "label": method}
+def _looks(comparison: Comparison) -> dict[str, dict[str, Any]]:
+    """Returns the look of each method's points."""
+    return {
+        method: {"fmt": style.marker(i) + style.line(i), "color": style.colour(method), "label": method}
         for i, method in enumerate(comparison.methods)
-    ]
+    }
 
 
-def _new(comparison: Comparison, size: tuple[float, float], subject: str) -> Figure:
+def _subplots(
+    comparison: Comparison, subject: str, columns: int, rows: int, height: float, sharey: bool | str
+) -> tuple[Figure, Any]:
     half = len(comparison.seeds) // 2
     seeds = f"{half} seeds with 95 % intervals, step sizes tuned on {len(comparison.seeds) - half} others"
-    return style.new(size, f"{comparison.name}; {subject}\n{comparison.num_updates:,} gradients a run; {seeds}")
+    title = f"{comparison.name}; {subject}\n{comparison.num_updates:,} gradients a run; {seeds}"
+    size = (1.2 + 3.4 * columns, height)
+    return style.subplots(size, title, rows, columns, sharex=True, sharey=sharey, squeeze=False)

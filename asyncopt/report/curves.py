@@ -1,10 +1,11 @@
 """``python -m asyncopt.curves FOLDER``: what delays do to training curves, from the run folders of a sweep alone.
 
-One curve for each value of a setting, with intervals over seeds; what each loses to the first, and whether all meet.
+There is one curve for each value of a setting, with intervals over seeds. The table says how much each loses to the
+first, and whether they meet at the end.
 """
 
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from asyncopt.report.page import Table
 _BY, _QUANTITY = "trace.max_delay", "test_accuracy"
 _FILES = commands.Files(text="curves.md", data="curves.csv")
 _LABELS = {"trace.max_delay": "largest delay", "test_accuracy": "held-out accuracy", "objective": "objective $F(x_k)$"}
-# What may differ between runs of one curve.
+# Settings that may differ between the runs of a curve.
 _SEEDS = ("seeds", "progress", "plot")
 
 
@@ -30,8 +31,8 @@ def draw(folder: pathlib.Path, output: pathlib.Path, by: str = _BY, quantity: st
     """Reads the runs below a folder, and writes ``curves.png``, the data behind it (``curves.csv``) and ``curves.md``.
 
     Args:
-      folder: with runs that differ in one setting and in seeds only.
-      output: made if need be.
+      folder: the folder with the runs, which differ in one setting and in seeds only.
+      output: folder for the files; created if need be.
       by: the setting that differs.
       quantity: what to draw, a column of ``metrics.parquet``.
 
@@ -41,11 +42,7 @@ def draw(folder: pathlib.Path, output: pathlib.Path, by: str = _BY, quantity: st
 
 
 def read(folder: pathlib.Path, by: str = _BY, quantity: str = _QUANTITY) -> Curves:
-    """Reads the runs below a folder, which must differ in one setting and in seeds only.
-
-    Raises:
-      InputError: as `collect` does, or if there is no run.
-    """
+    """Reads the runs below a folder; raises an InputError as `collect` does, or if there is no run."""
     return collect(records.load_records(folder), by, quantity)
 
 
@@ -56,14 +53,13 @@ def collect(runs: Iterable[tuple[str, records.Record]], by: str, quantity: str, 
       runs: name and record of each run, at least one.
       by: the setting that differs.
       quantity: a column of ``metrics.parquet``.
-      also: settings that follow from that one, and so differ, too.
+      also: settings that follow from that one, and so differ as well.
 
     Raises:
       InputError: if the runs differ otherwise, lack the setting or the quantity, or have no seed in common.
     """
     by_setting: dict[Any, dict[int, Float[np.ndarray, " E"]]] = {}
-    first: tuple[str, dict[str, Any], Int[np.ndarray, " E"]] | None = None
-    title = ""
+    first: tuple[str, dict[str, Any], Int[np.ndarray, " E"], Mapping[str, Any]] | None = None
     for run, record in runs:
         config = records.flat(record.config)
         if by not in config:
@@ -73,33 +69,30 @@ def collect(runs: Iterable[tuple[str, records.Record]], by: str, quantity: str, 
         common = {k: v for k, v in config.items() if k not in (by, *also) and k.partition(".")[0] not in _SEEDS}
         table = record.metrics.pivot(index="seed", columns="step", values=quantity)
         step = table.columns.to_numpy()
-        if first is None:
-            first = (run, common, step)
-            title = f"{record.summary['labels']['problem']}; {record.summary['labels']['method']}"
+        first = first or (run, common, step, record.summary["labels"])
         differing = sorted(key for key in common.keys() | first[1].keys() if common.get(key) != first[1].get(key))
         if differing or not np.array_equal(step, first[2]):
             difference = differing[0] if differing else "the evaluated steps"
             raise InputError(f"{run}: differs from {first[0]} in {difference}, expected {by} and seeds only")
         by_setting.setdefault(config[by], {}).update(dict(zip(table.index, table.to_numpy(), strict=True)))
     assert first is not None, "there is at least one run"
-    settings = sorted(by_setting)
-    seeds = sorted(set.intersection(*(set(runs) for runs in by_setting.values())))
+    settings, seeds = sorted(by_setting), sorted(set.intersection(*map(set, by_setting.values())))
     if not seeds:
         raise InputError(f"no seed has been run with every value of {by}")
     values = [np.stack([by_setting[setting][seed] for seed in seeds]) for setting in settings]
-    return Curves(title, by, quantity, settings, first[2], values)
+    labels = first[3]
+    return Curves(f"{labels['problem']}; {labels['method']}", by, quantity, settings, first[2], values)
 
 
 def _section(curves: Curves) -> commands.Section:
-    figures = {"curves": (figure(curves), figure.caption)}
-    return commands.Section(curves.name, "", [table(curves)], curves.to_frame(), figures)
+    return commands.Section(curves.name, "", [table(curves)], curves.to_frame(), {"curves": (figure(curves), "")})
 
 
-@style.drawing()
+@style.drawing
 def figure(curves: Curves) -> Figure:
-    """Returns the curves, dark to light in the order of the setting, with intervals; and the end, enlarged."""
-    drawn = style.new((11.0, 4.8), f"{curves.name}\n{style.seeds(curves.num_seeds, style.INTERVALS)}")
-    left, right = drawn.subplots(1, 2, width_ratios=[1.7, 1])
+    """Returns the curves with intervals, dark to light in the order of the setting; and the end, enlarged."""
+    title = f"{curves.name}\n{style.seeds(curves.num_seeds, style.INTERVALS)}"
+    drawn, (left, right) = style.subplots((11.0, 4.8), title, 1, 2, width_ratios=[1.7, 1])
     label, by = (_LABELS.get(name, name) for name in (curves.quantity, curves.by))
     lines(left, curves)
     left.set(xlabel="updates $k$", ylabel=label)
@@ -123,7 +116,7 @@ def lines(axes: Axes, curves: Curves) -> None:
 
 
 def points(axes: Axes, curves: Curves, estimates: Sequence[Estimate], at_settings: bool = False) -> None:
-    """Draws one estimate a setting, in the colours of `lines`: side by side, or at the settings' own places."""
+    """Draws an estimate for each setting, in the colours of `lines`: side by side, or with the setting as x."""
     places = curves.settings if at_settings else range(len(estimates))
     for index, (place, estimate, shade) in enumerate(zip(places, estimates, style.shades(len(estimates)), strict=True)):
         style.bars(axes, [place], [estimate], color=shade, fmt=style.marker(index))
@@ -132,13 +125,9 @@ def points(axes: Axes, curves: Curves, estimates: Sequence[Estimate], at_setting
 
 
 def table(curves: Curves) -> Table:
-    """Returns for each setting its mean over the run and its end, and both less those of the first setting.
-
-    Differences are taken seed by seed, on the same mini-batches.
-    """
-    header = (
-        curves.by, "mean over the run", "less the first", "at the end", "less the first", "no different at the end?",
-    )  # fmt: skip
+    """Returns each setting's mean over the run and end, and both less those of the first setting, seed by seed."""
+    difference = "less the first"
+    header = (curves.by, "mean over the run", difference, "at the end", difference, "no different at the end?")
     means, ends = curves.means_over_run, curves.ends
     columns = [[interval(values) for values in column] for column in (means, less_first(means), ends, less_first(ends))]
     same = ["-" if np.isnan(d.low) else "yes" if d.low <= 0 <= d.high else "no" for d in columns[-1]]

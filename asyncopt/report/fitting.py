@@ -58,17 +58,10 @@ def _text(recorded: Trace, fitted: cluster_fit.ClusterFit, compared: dict) -> st
     return "\n".join(lines)
 
 
-@style.drawing()
+@style.drawing
 def delays(recorded: Trace, synthetic: Trace, name: str) -> Figure:
-    """Returns the histogram of a recorded trace's delays beside that of the cluster model fitted to it.
-
-    Args:
-      recorded: the recorded trace.
-      synthetic: the model's trace.
-      name: the recorded trace's name.
-    """
-    figure = style.new((7, 4.4))
-    axes = figure.add_subplot()
+    """Returns the histogram of a recorded trace's delays beside that of the cluster model's, under the trace's name."""
+    figure, axes = style.subplots((7, 4.4))
     largest = max(recorded.max_delay, synthetic.max_delay)
     width = max(1, -(-(largest + 1) // _MOST_BARS))
     labels = [
@@ -76,17 +69,16 @@ def delays(recorded: Trace, synthetic: Trace, name: str) -> Figure:
         for label, trace in (("recorded", recorded), ("cluster model", synthetic))
     ]
     histograms(axes, (recorded, synthetic), np.arange(0, largest + width + 1, width) - 0.5, labels)
-    axes.set_xlabel("delay, in updates" + (f" (bars of {width})" if width > 1 else ""))
-    axes.set_ylabel("share of updates")
+    bars = f" (bars of {width})" if width > 1 else ""
+    axes.set(xlabel=f"delay, in updates{bars}", ylabel="share of updates")
     style.legend_below(figure, 2, [axes])
-    axes.set_title(
-        f"{name}: {recorded.num_updates:,} updates; the model has {synthetic.num_workers} workers", fontsize="medium"
-    )
+    title = f"{name}: {recorded.num_updates:,} updates; the model has {synthetic.num_workers} workers"
+    axes.set_title(title, fontsize="medium")
     return figure
 
 
 def histograms(axes: Axes, pair: tuple[Trace, Trace], edges: np.ndarray, labels: list[str]) -> list[np.ndarray]:
-    """Draws the delays of a recorded trace as bars and those of a modelled one as steps, and returns their shares."""
+    """Draws the delays of a recorded trace as bars and those of the model as steps. Returns the shares of updates."""
     recorded, modelled = shares = [np.histogram(trace.delay, edges)[0] / trace.num_updates for trace in pair]
     width = 0.85 * (edges[1] - edges[0])
     axes.bar((edges[:-1] + edges[1:]) / 2, recorded, width=width, color=style.RECORDED_COLOUR, label=labels[0])

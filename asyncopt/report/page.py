@@ -1,4 +1,4 @@
-"""Verdicts, tables, sections and pages as Markdown, HTML and JSON."""
+"""Verdicts, tables, sections and pages in Markdown, HTML and JSON."""
 
 import base64
 import html
@@ -32,17 +32,15 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     """Returns one row for each verdict."""
     rows = []
     for verdict in verdicts:
-        value, low, high = (number(x) for x in verdict.measured)
-        measured = (value, f"[{low}, {high}]" if low != "-" else "-")
+        value, low, high = map(number, verdict.measured)
+        measured = (value, "-" if low == "-" else f"[{low}, {high}]")
         rows.append((verdict.claim, verdict.predicted, *measured, str(verdict.runs), verdict.outcome, verdict.rule))
     return Table("", _HEADER, rows)
 
 
 def number(value: float) -> str:
-    """Returns three significant digits; what is zero but for rounding is zero."""
-    if math.isnan(value):
-        return "-"
-    return f"{0.0 if abs(value) < 1e-12 else value:.3g}"
+    """Returns a number with three significant digits. One that rounding alone keeps from zero is shown as zero."""
+    return "-" if math.isnan(value) else f"{0.0 if abs(value) < 1e-12 else value:.3g}"
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
@@ -69,7 +67,7 @@ def markdown_section(title: str, facts: str, tables: Sequence[Table]) -> str:
 
 
 def html_section(title: str, facts: str, tables: Sequence[Table], captions: Mapping[pathlib.Path, str]) -> str:
-    """Returns a heading, a line of facts, tables, and the pictures at some paths with their captions."""
+    """Returns a heading, a line of facts, the tables, and the pictures at the paths with their captions."""
     parts = [f"<h2>{html.escape(title)}</h2>\n<p>{html.escape(facts)}</p>\n"]
     parts += map(_html_table, tables)
     for path, caption in captions.items():
@@ -80,19 +78,18 @@ def html_section(title: str, facts: str, tables: Sequence[Table], captions: Mapp
 
 
 def _html_table(table: Table) -> str:
-    """Returns a table; a cell that is an outcome has its colour."""
+    """Returns a table, in which outcomes have colours."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in table.header)
     body = ""
     for row in table.rows:
-        cells = (html.escape(cell) for cell in row)
-        marked = (f'<td class="{c}">{c}</td>' if c in _OUTCOMES else f"<td>{c}</td>" for c in cells)
+        marked = (f'<td class="{c}">{c}</td>' if c in _OUTCOMES else f"<td>{c}</td>" for c in map(html.escape, row))
         body += f"<tr>{''.join(marked)}</tr>\n"
     title = f"<p>{html.escape(table.title)}</p>" if table.title else ""
     return f"{title}<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n"
 
 
 def html_page(title: str, sections: Sequence[str], left_out: Sequence[str]) -> str:
-    """Returns a whole page, with what was left out at its end."""
+    """Returns a whole page; at its end it lists the runs that were left out."""
     notes = "".join(f"<li>{html.escape(line)}</li>" for line in left_out)
     notes = f"<h2>Left out</h2><ul>{notes}</ul>" if notes else ""
     return (

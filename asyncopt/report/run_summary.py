@@ -1,4 +1,4 @@
-"""One run: its training curve, and the short table that ends it. Made from its record alone."""
+"""The training curve of a run and the short table that is printed at its end."""
 
 import numpy as np
 import pandas as pd
@@ -17,32 +17,27 @@ _ROWS = {
     "average_objective": "F of the average",
 }
 _INCIDENTS = {"workers replaced": "workers_replaced", "gradients refused": "gradients_refused"}
-# A run is drawn as far as this many times its start.
+# Values above this many times the start are not drawn.
 _DIVERGING = 1e6
 
 
-@style.drawing()
+@style.drawing
 def curve(record: Record) -> Figure:
     """Returns the gap (or F, where F* is unknown) against updates, for the iterate and for the average.
 
     Lines are medians over seeds, bands run from the smallest to the largest seed. The dotted line has the theorems'
     slope, k^-1/2.
     """
-    labels, trace = record.summary["labels"], record.summary["trace"]
-    method, colour = labels["method"], style.colour(labels["method"])
+    labels, trace = record.labels, record.summary["trace"]
     known = "gap" in record.metrics
     quantity = "gap" if known else "objective"
-    start = record.metrics.loc[record.metrics["step"] == 0, quantity].median()
-    later = record.metrics[record.metrics["step"] > 0]
-
-    figure = style.new((7, 4.4))
-    axes = figure.add_subplot()
-    iterate = _band(axes, later, quantity, start, colour, "-", f"{method}, iterate $x_k$")
-    average = _band(axes, later, f"average_{quantity}", start, colour, "--", f"{method}, average $\\bar x_k$")
+    figure, axes = style.subplots((7, 4.4))
+    iterate = _band(axes, record, quantity, "-", "iterate $x_k$")
+    average = _band(axes, record, f"average_{quantity}", "--", "average $\\bar x_k$")
     if known and len(average) > 1:
         steps = average.index.to_numpy(float)
-        label = "slope of the bounds, $k^{-1/2}$"
-        style.power_law(axes, steps, -0.5, (steps[0], average.iloc[0]), ":", label=label)
+        through = (steps[0], average.iloc[0])
+        style.power_law(axes, steps, -0.5, through, label="slope of the bounds, $k^{-1/2}$")
     if len(iterate) or len(average):
         axes.set(xscale="log", yscale="log")
     else:
@@ -59,7 +54,7 @@ def curve(record: Record) -> Figure:
 
 
 def table(record: Record) -> str:
-    """Returns the short table that ends a run: means over seeds, and their range."""
+    """Returns the short table printed at the end of a run: means over seeds, and their range."""
     trace, timing = record.summary["trace"], record.summary["timing"]
     last = record.metrics[record.metrics["step"] == trace["num_updates"]]
     title = f"{trace['num_updates']:,} updates, {style.seeds(len(last))}"
@@ -82,17 +77,16 @@ def table(record: Record) -> str:
     return "\n".join(lines)
 
 
-def _band(
-    axes: Axes, metrics: pd.DataFrame, column: str, start: float, colour: style.Colour, line: str, label: str
-) -> pd.Series:
+def _band(axes: Axes, record: Record, column: str, line: str, what: str) -> pd.Series:
     """Draws the median over seeds and a band from the smallest to the largest, and returns the median."""
-    # A logarithmic axis has no place for a gap lost in rounding, and a diverging run would flatten all others.
+    method, metrics = record.summary["labels"]["method"], record.metrics[record.metrics["step"] > 0]
+    start = record.metrics.loc[record.metrics["step"] == 0, column.removeprefix("average_")].median()
+    # A logarithmic axis cannot show a gap lost in rounding. A diverging run would flatten all others.
     limit = _DIVERGING * abs(start)
-    values = metrics[column].where(metrics[column] > 0).clip(upper=limit)
-    by_step = values.groupby(metrics["step"])
+    by_step = metrics[column].where(metrics[column] > 0).clip(upper=limit).groupby(metrics["step"])
     median = by_step.median()
     median = median[median < limit]
-    low, high = by_step.min().loc[median.index], by_step.max().loc[median.index]
-    estimates = np.stack([median, low, high], axis=-1)
-    style.band(axes, median.index, estimates, alpha=0.15, color=colour, linestyle=line, label=label)
+    estimates = np.stack([median, by_step.min().loc[median.index], by_step.max().loc[median.index]], axis=-1)
+    look = {"color": style.colour(method), "linestyle": line, "label": f"{method}, {what}"}
+    style.band(axes, median.index, estimates, alpha=0.15, **look)
     return median

@@ -1,9 +1,8 @@
-"""How all figures look: colours, markers, lines, axes, intervals and legends stand here, and nowhere else."""
+"""The look of all figures: colours, markers, lines, axes, intervals and legends."""
 
-import functools
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,68 +12,44 @@ from numpy.typing import ArrayLike
 
 from asyncopt.files import atomic
 
-P = ParamSpec("P")
-FigureOrNone = TypeVar("FigureOrNone", Figure, Figure | None)
 Colour = str | tuple[float, ...]
 
 RC: dict[Any, Any] = {
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-}
-# One colour a method, in every figure: Okabe and Ito's palette, which the colour-blind can tell apart.
+    "axes.axisbelow": True, "axes.grid": True, "grid.color": "#dddddd", "grid.linewidth": 0.6, "legend.frameon": False,
+}  # fmt: skip
+# Decorates every function that draws a figure.
+drawing = matplotlib.rc_context(RC)
+# A method has the same colour in every figure. The colour-blind can tell the colours of Okabe and Ito's palette apart.
 COLOURS = {"APAM": "#0072B2", "SGD": "#D55E00", "SGD with momentum": "#E69F00", "synchronous AMSGrad": "#56B4E9"}
 OTHER_COLOUR = "#009E73"
-# Of the same palette, but no method's.
+# From the same palette; no method has these.
 THRESHOLD_COLOUR = "#CC79A7"
 RECORDED_COLOUR, MODEL_COLOUR = "#BBBBBB", "#000000"
 REFERENCE_COLOUR = "#555555"
-# What the paper reported has a colour and a marker that nothing measured here has.
+# Only numbers that the paper reported have this colour and this marker.
 PAPER_COLOUR, PAPER_MARKER = "#009E73", "*"
 INTERVALS = "means and 95 % intervals"
 _LINES, _MARKERS = ("-", "--", "-.", ":"), "os^DvPXh<>p"
 
 
-class Drawing(Generic[P, FigureOrNone]):
-    """A function that draws a figure in this style, with the figure's caption."""
-
-    def __init__(self, draw: Callable[P, FigureOrNone], caption: str):
-        functools.update_wrapper(self, draw)
-        self._draw, self.caption = draw, caption
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> FigureOrNone:
-        """Draws the figure."""
-        with matplotlib.rc_context(RC):
-            return self._draw(*args, **kwargs)
-
-
-def drawing(caption: str = "") -> Callable[[Callable[P, FigureOrNone]], Drawing[P, FigureOrNone]]:
-    """Returns a decorator that gives a drawing function this style, and its figure a caption."""
-    return lambda draw: Drawing(draw, caption)
-
-
-def new(size: tuple[float, float], title: str = "") -> Figure:
-    """Returns an empty figure of a size in inches."""
+def subplots(
+    size: tuple[float, float], title: str = "", rows: int = 1, columns: int = 1, **grid: Any
+) -> tuple[Figure, Any]:
+    """Returns an empty figure, whose size is in inches, with its axes: an array of them, or the only one."""
     figure = Figure(figsize=size, layout="constrained", dpi=150)
     if title:
         figure.suptitle(title, fontsize="medium")
-    return figure
+    return figure, figure.subplots(rows, columns, **grid)
 
 
 def save(figure: Figure, path: pathlib.Path) -> None:
-    """Writes a figure as PNG, whole or not at all.
-
-    Raises:
-      OSError: if the file cannot be written.
-    """
-    # Without matplotlib's version in it, the file depends only on what is drawn.
+    """Writes a figure as PNG, whole or not at all; raises an OSError if the file cannot be written."""
+    # PNG files name the version of matplotlib. Without it the file depends only on what is drawn.
     atomic.write(path, lambda partial: figure.savefig(partial, metadata={"Software": None}))
 
 
 def seeds(number: int, intervals: str = "") -> str:
-    """Returns "1 seed", or "16 seeds" and what intervals over them show."""
+    """Returns "1 seed", or "16 seeds" followed by what the intervals show."""
     return "1 seed" if number == 1 else ", ".join(filter(None, [f"{number} seeds", intervals]))
 
 
@@ -90,7 +65,7 @@ def colour(method: str) -> str:
 
 
 def shades(number: int) -> list[Colour]:
-    """Returns colours from dark to light, which greyscale and the colour-blind also put in this order."""
+    """Returns colours from dark to light. In greyscale and to the colour-blind, too, they are in this order."""
     return [matplotlib.colormaps["inferno"](x) for x in np.linspace(0.05, 0.82, number)]
 
 
@@ -100,50 +75,44 @@ def line(index: int) -> str:
 
 
 def marker(index: int) -> str:
-    """Returns a marker, different for each of a few."""
+    """Returns a marker; the first eleven differ."""
     return _MARKERS[index % len(_MARKERS)]
 
 
 def apart(number: int, reach: float) -> np.ndarray:
-    """Returns factors between 1 / reach and reach: points set apart on a logarithmic axis do not hide each other."""
+    """Returns factors from 1 / reach to reach. They move points apart that would hide each other on a log axis."""
     return np.geomspace(1 / reach, reach, number) if number > 1 else np.ones(1)
 
 
-def log_axes(axes: Axes, xlabel: str) -> None:
-    """Makes both axes logarithmic, and names the lower one."""
-    axes.set(xscale="log", yscale="log", xlabel=xlabel)
+def log_axes(axes: Axes, xlabel: str, ylabel: str = "") -> None:
+    """Makes both axes logarithmic, and labels them."""
+    axes.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
 
 
 def workers_axis(axes: Axes, workers: Sequence[int], label: str = "workers $p$") -> None:
-    """Makes the lower axis logarithmic, with a tick at each number of workers."""
-    axes.set_xscale("log")
+    """Makes the x axis logarithmic, with a tick at each number of workers."""
+    axes.set(xscale="log", xlabel=label, xlim=(min(workers) / 1.25, max(workers) * 1.25))
     axes.set_xticks(list(workers), [str(p) for p in workers])
     axes.minorticks_off()
-    axes.set_xlim(min(workers) / 1.25, max(workers) * 1.25)
-    axes.set_xlabel(label)
 
 
 def bars(axes: Axes, x: ArrayLike, estimates: ArrayLike, **look: Any) -> None:
-    """Draws estimates against x as points with their intervals as bars, no bar where an interval has no end.
-
-    An estimate whose interval has no upper end also gets an arrow upwards.
-    """
+    """Draws estimates as points with their intervals as bars. An arrow upwards marks an interval without upper end."""
     value, low, high = np.asarray(estimates, float).reshape(-1, 3).T
     with np.errstate(invalid="ignore"):
         errors = np.nan_to_num(np.abs(np.stack([low, high]) - value), posinf=0.0)
-    settings: dict[str, Any] = {"capsize": 2, "markersize": 5, **look}
-    axes.errorbar(x, value, errors, **settings)
+    axes.errorbar(x, value, errors, **{"capsize": 2, "markersize": 5, **look})
     mark_limits(axes, x, value, np.isposinf(high), look["color"])
 
 
 def mark_limits(axes: Axes, x: ArrayLike, y: ArrayLike, is_limit: ArrayLike, colour: Colour) -> None:
-    """Gives an arrow upwards to those points of which only a lower limit is known."""
+    """Marks with an arrow upwards the points that are only lower limits."""
     for left, bottom in np.stack([np.asarray(x, float), np.asarray(y, float)], axis=-1)[np.asarray(is_limit, bool)]:
         axes.annotate("", (left, bottom * 1.8), (left, bottom), arrowprops={"arrowstyle": "->", "color": colour})
 
 
 def band(axes: Axes, x: ArrayLike, estimates: ArrayLike, alpha: float = 0.12, **look: Any) -> None:
-    """Draws estimates against x as a line, with their intervals as a band."""
+    """Draws estimates as a line, with their intervals as a band."""
     value, low, high = np.asarray(estimates, float).reshape(-1, 3).T
     axes.plot(x, value, **look)
     if np.isfinite(low).any():
@@ -151,15 +120,14 @@ def band(axes: Axes, x: ArrayLike, estimates: ArrayLike, alpha: float = 0.12, **
 
 
 def power_law(
-    axes: Axes, x: np.ndarray, exponent: float, through: tuple[float, float], line: str = ":", **look: Any
+    axes: Axes, x: np.ndarray, exponent: float, through: Sequence[float], line: str = ":", **look: Any
 ) -> None:
     """Draws y = c x^exponent through a point (x, y)."""
-    settings: dict[str, Any] = {"color": REFERENCE_COLOUR, **look}
-    axes.plot(x, through[1] * (x / through[0]) ** exponent, line, **settings)
+    axes.plot(x, through[1] * (x / through[0]) ** exponent, line, **{"color": REFERENCE_COLOUR, **look})
 
 
 def legend_below(figure: Figure, columns: int, axes: Iterable[Axes], **look: Any) -> None:
-    """Puts one legend of some axes under the whole figure, each label once."""
+    """Puts one legend for some axes below the figure, with each label once."""
     handles = {}
     for panel in axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):

@@ -21,11 +21,11 @@ def report(
     """Judges all runs below a folder, and writes tables, figures and a page with both.
 
     Args:
-      folder: with runs below it.
-      output: made if need be. Gets ``verdicts.md``, ``verdicts.json`` and ``report.html``, and for each study
-        ``cells.csv`` (the data behind the figures) and the figures, numbered if there are several studies.
+      folder: the folder with the runs.
+      output: folder for ``verdicts.md``, ``verdicts.json``, ``report.html``, and for each study ``cells.csv`` (the data
+        behind the figures) and the figures, numbered if there are several studies.
       quantity: what to measure, a key of `asyncopt.analysis.studies.QUANTITIES`; default: what the theorem bounds.
-      min_updates: leave out shorter runs.
+      min_updates: runs with fewer updates are left out.
 
     Returns what `commands.report` returns, and raises the same errors.
     """
@@ -34,30 +34,26 @@ def report(
 
 def _section(study: Study) -> commands.Section:
     measures = Measures(study)
+    lengths, diverged = sorted(map(int, study.cells["num_updates"].unique())), int(study.cells["diverged"].sum())
+    line = f"{_plain(QUANTITIES[study.quantity])}; {len(study.cells)} cells of {style.seeds(len(study.seeds))}; "
+    line += f"K from {lengths[0]:,} to {lengths[-1]:,}; staleness {', '.join(study.rules)}"
+    line += f"; {diverged} runs diverged." if diverged else "."
     facts = {
         "quantity": study.quantity,
         "theorem": None if study.theorem is None else study.theorem.name,
         "outside_the_theorem_because": study.outside or None,
         "seeds": len(study.seeds),
-        "num_updates": _lengths(study),
+        "num_updates": lengths,
         "rules": study.rules,
     }
-    return commands.Section(
-        title=study.name,
-        facts=_facts_line(study),
-        tables=[],
-        data=cells_table(measures),
-        figures=study_figures.all_figures(measures),
-        verdicts=judge(measures),
-        json=facts,
-    )
+    figures = study_figures.all_figures(measures)
+    return commands.Section(study.name, line, [], cells_table(measures), figures, judge(measures), json=facts)
 
 
 def cells_table(measures: Measures) -> pd.DataFrame:
-    """Returns one row a cell: what it was, what was measured with its interval, its bounds, excess and inflation."""
-    study = measures.study
+    """Returns a row for each cell: its settings, its mean with an interval, its bounds, excess and inflation."""
+    study, (inflation, side) = measures.study, measures.inflation
     columns: dict[str, Any] = {}
-    inflation, side = measures.inflation
     for name, values in (("mean", measures.means), ("inflation", inflation)):
         estimates = [measures.estimate(values[:, cell]) for cell in range(len(study.cells))]
         columns |= dict(zip((name, f"{name}_low", f"{name}_high"), zip(*estimates, strict=True), strict=True))
@@ -66,19 +62,8 @@ def cells_table(measures: Measures) -> pd.DataFrame:
     return study.cells.drop(columns="run").assign(**columns)
 
 
-def _facts_line(study: Study) -> str:
-    lengths, diverged = _lengths(study), int(study.cells["diverged"].sum())
-    line = f"{_plain(QUANTITIES[study.quantity])}; {len(study.cells)} cells of {style.seeds(len(study.seeds))}; "
-    line += f"K from {lengths[0]:,} to {lengths[-1]:,}; staleness {', '.join(study.rules)}"
-    return line + (f"; {diverged} runs diverged" if diverged else "") + "."
-
-
-def _lengths(study: Study) -> list[int]:
-    return sorted(int(k) for k in study.cells["num_updates"].unique())
-
-
 def _plain(text: str) -> str:
-    """Returns matplotlib's mathematics as plain text."""
+    """Returns a label's mathematics as plain text."""
     for tex, plain in ((r"\bar x", "x̄"), (r"\|", "‖"), (r"\nabla", "∇"), ("^2", "²"), ("F^*", "F*"), ("$", "")):
         text = text.replace(tex, plain)
     return text
