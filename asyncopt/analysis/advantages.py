@@ -1,4 +1,4 @@
-"""The claims of a comparison: ours reaches the target before each rival, and why the synchronous one does not."""
+"""The claims of a comparison: ours reaches the target before each rival, and why the synchronous method is later."""
 
 import itertools
 import math
@@ -10,9 +10,9 @@ from asyncopt.analysis.bootstrap import Estimate
 from asyncopt.analysis.comparison import OURS, RANDOM, STEADY, SYNCHRONOUS, Comparison, Trial
 from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED, Verdict
 
-# The throughput of a trace of some hundred rounds is within about this part of the expected one.
+# The throughput of a trace of some hundred rounds is expected within this part of the predicted one.
 THROUGHPUT_TOLERANCE = 0.1
-# Clocks that add the same durations in another order differ by less than this.
+# Clocks that add the same durations in different orders differ by less than this.
 _ROUNDING = 1e-9
 
 
@@ -37,7 +37,7 @@ def _advantage(comparison: Comparison, rival: str, clock: str, num_workers: int,
 
 
 def shrinking(comparison: Comparison) -> list[Verdict]:
-    """Returns a verdict for each number of workers: with constant times, the synchronous method loses less."""
+    """Returns a verdict for each number of workers: the synchronous method loses less with constant times."""
     verdicts = []
     for quantity, p in itertools.product(comparison.quantities, comparison.num_workers):
         settings = itertools.product((OURS, SYNCHRONOUS), (RANDOM, STEADY))
@@ -53,7 +53,7 @@ def shrinking(comparison: Comparison) -> list[Verdict]:
 
 
 def throughputs(comparison: Comparison) -> list[Verdict]:
-    """Returns a verdict for each clock and p with a formula: gradients a second of ours, over the synchronous ones."""
+    """Returns a verdict for each clock and p with a formula: our gradients per second over the synchronous ones."""
     verdicts = []
     for clock, p in itertools.product(comparison.clocks, comparison.num_workers):
         pair = [comparison.tried(method, clock, p) for method in (OURS, SYNCHRONOUS)]
@@ -71,14 +71,12 @@ def throughputs(comparison: Comparison) -> list[Verdict]:
 
 def _predicted_ratio(trial: Trial) -> float | None:
     """Returns what the formulas give for the trial's clock, or None where they do not apply."""
-    trace = trial.trace
-    compute, server = trace["compute"], trace["server"]
-    alike = not trace.get("stragglers") and not trace["network"]["mean"]
-    if not alike or compute["distribution"] not in ("exponential", "constant"):
+    trace, compute, server = trial.trace, trial.trace["compute"], trial.trace["server"]
+    alike = not trace.get("stragglers") and not trace["network"]["mean"] and np.isscalar(compute["mean"])
+    distribution = compute["distribution"]
+    if not alike or distribution not in ("exponential", "constant") or server["distribution"] != distribution:
         return None
-    if server["distribution"] != compute["distribution"] or not np.isscalar(compute["mean"]):
-        return None
-    settings = (trial.num_workers, compute["mean"], server["mean"], compute["distribution"])
+    settings = (trial.num_workers, compute["mean"], server["mean"], distribution)
     return theory.asynchronous_throughput(*settings) / theory.synchronous_throughput(*settings)
 
 

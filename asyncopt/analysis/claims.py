@@ -1,7 +1,7 @@
-"""The claims of the theorems, each held against a study: `judge` returns the verdicts.
+"""Compares the claims of theorems with a study: `judge` returns the verdicts.
 
-Too few seeds, or less than two decades of K, settle nothing either way. A claim is confirmed only by runs that the
-theorem is about; others can contradict it. The claims and their limits are derived in ``docs/theory.md``.
+Too few seeds, or less than two decades of K, are inconclusive. Only runs to which the theorem applies can confirm a
+claim; others can contradict it. The claims and their limits are derived in ``docs/theory.md``.
 """
 
 import dataclasses
@@ -20,15 +20,12 @@ from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED, Verdict
 from asyncopt.theory import claims
 
 # The intervals are tested at this many seeds; over less than two decades of K a slope still depends on the start.
-MIN_SEEDS = 16
-MIN_RANGE = 100.0
-MIN_LENGTHS = 4
-# Exponents are the limit of large K; at the K of a study they are reached to about this much.
-SLOPE_TOLERANCE = 0.1
-THRESHOLD_TOLERANCE = 0.05
-# A delay that costs more than so many times the updates after two decades of K is not bounded in any useful sense.
+MIN_SEEDS, MIN_RANGE, MIN_LENGTHS = 16, 100.0, 4
+# Exponents hold in the limit of large K; at the K of a study they are reached about this closely.
+SLOPE_TOLERANCE, THRESHOLD_TOLERANCE = 0.1, 0.05
+# An inflation of this size after two decades of K counts as unbounded.
 HOPELESS_INFLATION = 10.0
-# How much a delay rounded to whole updates can seem to grow faster than its rule.
+# The exponent of a delay that is rounded to whole updates can exceed its rule's by this much.
 ROUNDING = 0.05
 
 _NOTHING = Estimate(math.nan, math.nan, math.nan)
@@ -39,29 +36,27 @@ def judge(measures: Measures) -> list[Verdict]:
     study = measures.study
     groups = [(isinstance(claim, claims.Rate), verdicts(claim, measures)) for claim in study.claims]
     rates = [rate for is_rate, group in groups if is_rate for rate in group]
-    # Against runs that do not converge even with the least delay, a loose bound holds and no delay does harm.
+    # If runs do not converge even with the least delay, a loose bound holds and no delay does harm.
     converges = not rates or rates[0].outcome == CONFIRMED
-    reason = f"but it is not confirmed that these runs converge at {at(study.rules[0])}"
-    return [
-        judged if converges or is_rate or judged.outcome != CONFIRMED else _doubted(judged, reason)
-        for is_rate, group in groups
-        for judged in group
-    ]
+    doubt = f"but it is not confirmed that these runs converge at {at(study.rules[0])}"
 
+    def doubted(judged: Verdict) -> Verdict:
+        if converges or judged.outcome != CONFIRMED:
+            return judged
+        return dataclasses.replace(judged, outcome=INCONCLUSIVE, rule=f"{judged.rule}, {doubt}")
 
-def _doubted(judged: Verdict, reason: str) -> Verdict:
-    return dataclasses.replace(judged, outcome=INCONCLUSIVE, rule=f"{judged.rule}, {reason}")
+    return [judged if is_rate else doubted(judged) for is_rate, group in groups for judged in group]
 
 
 @functools.singledispatch
 def verdicts(claim: claims.Claim, measures: Measures) -> list[Verdict]:
-    """Returns the verdicts on one claim. A new type of claim brings a function with ``@verdicts.register``."""
+    """Returns the verdicts on one claim; a new type of claim adds a function with ``@verdicts.register``."""
     raise NotImplementedError(f"no function judges {claim}")
 
 
 @verdicts.register
 def _bounds(claim: claims.BoundsHold, measures: Measures) -> list[Verdict]:
-    """Measured at most the a-posteriori bound, and that at most the a-priori one, in every cell."""
+    """In every cell, the measured mean is at most the a-posteriori bound, and that at most the a-priori bound."""
     study, predicted = measures.study, "ratio ≤ 1"
     words = ["measured mean ≤ a-posteriori bound", "a-posteriori bound ≤ a-priori bound"]
     if study.outside:
@@ -72,17 +67,16 @@ def _bounds(claim: claims.BoundsHold, measures: Measures) -> list[Verdict]:
         ratios = np.where(study.censored, np.inf, measures.means / bounds)
         chained = bounds / study.cells["a_priori"].to_numpy()
     closest = measures.estimate(ratios[:, int(np.argmax(ratios[0]))])
-    # The highest upper end of all cells: the one with the largest mean need not have it.
+    # The highest upper end of all cells; the cell with the largest mean need not have it.
     high = max(measures.estimate(ratios[:, cell]).high for cell in cells)
     measured = Estimate(closest.value, closest.low, high)
     outcome, rule = verdict.at_most(measured, 1.0, 0.0)
     rule += f" in all {len(cells)} cells" if outcome == CONFIRMED else ""
     first = _verdict(measures, words[0], predicted, measured, cells, (outcome, rule))
-    largest = float(chained.max())
-    # A sum of inequalities that hold in every single run, so there is no interval; rounding is allowed for.
-    decision = (CONFIRMED, "in all cells") if largest <= 1 + 1e-9 else (VIOLATED, "in some cell it is larger")
-    measured = Estimate(largest, math.nan, math.nan)
-    return [first, _verdict(measures, words[1], predicted, measured, cells, decision)]
+    # This inequality holds in every single run, so it needs no interval, only room for rounding.
+    largest = Estimate(float(chained.max()), math.nan, math.nan)
+    decision = (CONFIRMED, "in all cells") if largest.value <= 1 + 1e-9 else (VIOLATED, "in some cell it is larger")
+    return [first, _verdict(measures, words[1], predicted, largest, cells, decision)]
 
 
 @verdicts.register
@@ -92,8 +86,7 @@ def _rates(claim: claims.Rate, measures: Measures) -> list[Verdict]:
     for rule in study.rules:
         measured = measures.estimate(measures.slopes(rule))
         outcome, decided = verdict.at_most(measured, claim.exponent, SLOPE_TOLERANCE)
-        if measured.high < claim.exponent:
-            decided += f"; faster than {power}"
+        decided += f"; faster than {power}" if measured.high < claim.exponent else ""
         words, predicted = f"falls as {power} or faster at {at(rule)}", f"slope ≤ {claim.exponent:g}"
         beyond = _beyond(study, rule, claim.up_to)
         judged.append(_verdict(measures, words, predicted, measured, study.where(rule), (outcome, decided), beyond))
@@ -102,23 +95,20 @@ def _rates(claim: claims.Rate, measures: Measures) -> list[Verdict]:
 
 @verdicts.register
 def _same_rate(claim: claims.SameRate, measures: Measures) -> list[Verdict]:
-    """The largest delays that the theorem allows do not change the rate."""
+    """The largest delays that the theorem allows leave the rate unchanged."""
     study, judged = measures.study, []
-    if study.reference is None:
-        return judged
     for rule in study.rules:
-        if rule != study.reference and study.exponent(rule) == claim.up_to:
+        if study.reference not in (None, rule) and study.exponent(rule) == claim.up_to:
             difference = measures.estimate(measures.slopes(rule) - measures.slopes(study.reference))
-            decision = verdict.at_most(difference, 0.0, SLOPE_TOLERANCE)
+            decision, beyond = verdict.at_most(difference, 0.0, SLOPE_TOLERANCE), _beyond(study, rule, claim.up_to)
             words = f"no slower in K at {at(rule)} than without delay"
-            beyond = _beyond(study, rule, claim.up_to)
             judged.append(_verdict(measures, words, "change ≤ 0", difference, study.where(rule), decision, beyond))
     return judged
 
 
 @verdicts.register
 def _attained(claim: claims.Attained, measures: Measures) -> list[Verdict]:
-    """On a problem that attains the rate no method is faster."""
+    """On a problem that attains the rate, no method is faster."""
     study = measures.study
     if not study.attains_rate or study.reference is None:
         return []
@@ -130,7 +120,7 @@ def _attained(claim: claims.Attained, measures: Measures) -> list[Verdict]:
 
 @verdicts.register
 def _delay_term(claim: claims.DelayTerm, measures: Measures) -> list[Verdict]:
-    """The excess over zero delay grows at most as a power of τ, and falls at least as one of K."""
+    """The excess over zero delay grows at most as a power of τ, and falls at least as fast as a power of K."""
     exponents, cells = measures.excess_exponents, np.flatnonzero(measures.in_delay_term)
     judged = []
     for words, symbol, column, limit in (
@@ -145,7 +135,7 @@ def _delay_term(claim: claims.DelayTerm, measures: Measures) -> list[Verdict]:
             measured = measures.estimate(exponents[:, column])
             outcome, decided = verdict.at_most(measured, limit, SLOPE_TOLERANCE)
             if measures.helped.any():
-                # The sum of a gain and a loss is no power law, and its exponents say nothing of either.
+                # The sum of a gain and a loss is no power law, so its exponents describe neither.
                 outcome, decided = INCONCLUSIVE, f"no power law: in {measures.helped.sum()} cells the delay does good"
         words, predicted = f"excess over zero delay {words}", f"{symbol} ≤ {limit:g}"
         judged.append(_verdict(measures, words, predicted, measured, cells, (outcome, decided)))
@@ -154,13 +144,11 @@ def _delay_term(claim: claims.DelayTerm, measures: Measures) -> list[Verdict]:
 
 @verdicts.register
 def _inflations(claim: claims.Inflation, measures: Measures) -> list[Verdict]:
-    """Updates to accuracy: below the critical staleness they tend to those without delay, at it they stay bounded."""
+    """The inflation tends to 1 below the critical staleness, and stays bounded at it."""
     study, judged, words = measures.study, [], "updates to accuracy, over those without delay,"
-    if study.reference is None:
-        return judged
     for rule in study.rules:
         cells, exponent = study.where(rule), study.exponent(rule)
-        if rule == study.reference or exponent == 0:
+        if study.reference in (None, rule) or exponent == 0:
             continue
         beyond = _beyond(study, rule, claim.critical)
         longest = f"K = {study.cells['num_updates'].iloc[cells[-1]]:,}"
@@ -168,7 +156,7 @@ def _inflations(claim: claims.Inflation, measures: Measures) -> list[Verdict]:
         decision = verdict.at_most(growth, 0.0, SLOPE_TOLERANCE)
         at_longest = measures.estimate(measures.inflation[0][:, cells[-1]])
         if measures.inflation[1][0, cells[-1]] == fits.AT_LEAST and at_longest.value >= HOPELESS_INFLATION:
-            # Only limits are known, through which any line could be drawn; the last of them says enough.
+            # Only limits are known, which many lines could meet; the last limit alone decides.
             growth, decision = _NOTHING, (VIOLATED, f"at {longest} it is {at_longest.value:.3g} at least")
         bounded = f"{words} stay bounded at {at(rule)}"
         judged.append(_verdict(measures, bounded, "slope ≤ 0", growth, cells, decision, beyond))
@@ -193,23 +181,18 @@ def _threshold(claim: claims.Threshold, measures: Measures) -> list[Verdict]:
     elif exact < len(num_updates):
         decided += f"; a limit only at {len(num_updates) - exact} of {len(num_updates)} K"
     cells = np.flatnonzero(np.isin(measures.study.cells["num_updates"], num_updates))
-    words = f"largest delay with at most {ACCEPTED_INFLATION:g} times the updates grows"
-    words += f" as {_power(claim.exponent)} or faster"
-    return [_verdict(measures, words, f"exponent ≥ {claim.exponent:g}", measured, cells, (outcome, decided))]
+    harmless, power = f"largest delay with at most {ACCEPTED_INFLATION:g} times the updates", _power(claim.exponent)
+    words, predicted = f"{harmless} grows as {power} or faster", f"exponent ≥ {claim.exponent:g}"
+    return [_verdict(measures, words, predicted, measured, cells, (outcome, decided))]
 
 
 def _verdict(
-    measures: Measures,
-    claim: str,
-    predicted: str,
-    measured: Estimate,
-    cells: np.ndarray,
-    decision: tuple[str, str],
-    beyond: str = "",
-) -> Verdict:
-    """Returns a verdict, after making sure that nothing is confirmed which these runs cannot confirm.
+    measures: Measures, claim: str, predicted: str, measured: Estimate, cells: np.ndarray,
+    decision: tuple[str, str], beyond: str = "",
+) -> Verdict:  # fmt: skip
+    """Returns a verdict that confirms only what these runs can confirm.
 
-    ``decision`` is outcome and rule as far as the number alone says; ``beyond``, why nothing is claimed of these cells.
+    ``decision`` is outcome and rule by the number alone; ``beyond`` says why nothing is claimed of these cells, or "".
     """
     study, (outcome, decided) = measures.study, decision
     if outcome != INCONCLUSIVE and (thin := _too_thin(study, cells)):
@@ -224,9 +207,10 @@ def _verdict(
 
 
 def _beyond(study: Study, rule: str, critical: float) -> str:
-    """Returns that nothing is claimed, if staleness grows faster than K^critical or is fixed above it at every K tried.
+    """Returns that nothing is claimed beyond K^critical, or "" for staleness that is within it.
 
-    What the theorems limit is the mean square delay of the trace. With a heavy tail it grows faster than the rule says.
+    Fixed staleness is beyond it if it exceeds K^critical at every K. The theorems limit the mean square delay, which
+    grows faster than its rule if the trace has a heavy tail.
     """
     cells, exponent = study.cells.iloc[study.where(rule)], study.exponent(rule)
     delay, num_updates = cells["delay"].to_numpy(), cells["num_updates"].to_numpy(float)
@@ -251,7 +235,7 @@ def _too_thin(study: Study, cells: np.ndarray) -> str:
 
 
 def _power(exponent: float) -> str:
-    """Returns a power of K as a reader expects it: ``K^1/4``, ``K^-1/2``, ``1/K``."""
+    """Returns a power of K as readers expect it: ``K^1/4``, ``K^-1/2``, ``1/K``."""
     return "1/K" if exponent == -1 else f"K^{fractions.Fraction(exponent).limit_denominator(64)}"
 
 

@@ -1,7 +1,8 @@
-"""Training curves: means over seeds with intervals, what each setting costs, and speed-up to the same accuracy."""
+"""Training curves: means over seeds with intervals, the cost of each setting, and speed-ups to an accuracy."""
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,12 +22,12 @@ class Curves:
     """Training curves of runs that differ in one setting and in seeds.
 
     Args:
-      name: problem and method, in words.
+      name: problem and method in words.
       by: the setting that differs.
       quantity: what was measured.
-      settings: values of the setting, in order.
-      step: real[E], updates made, or the same in another unit.
-      values: for each setting, float[S, E], a row a seed; the same seeds in all.
+      settings: the values of the setting, in order.
+      step: the number of updates at each evaluation, or its equivalent in another unit.
+      values: for each setting, a row for each seed; all settings have the same seeds.
     """
 
     name: str
@@ -58,20 +59,17 @@ class Curves:
         return [np.trapezoid(values, self.step, axis=1) / length for values in self.values]
 
     def scaled(self, factor: float) -> "Curves":
-        """Returns the curves in another unit, in double precision."""
+        """Returns the curves times a factor, in double precision."""
         return dataclasses.replace(self, values=[factor * values.astype(float) for values in self.values])
 
     def to_frame(self, axis: str = "step") -> pd.DataFrame:
-        """Returns one row for each setting and evaluation: both, and the mean with its interval."""
-        return pd.DataFrame([
-            {self.by: setting, axis: step, **estimate._asdict()}
-            for setting, estimates in zip(self.settings, self.intervals, strict=True)
-            for step, estimate in zip(self.step, estimates, strict=True)
-        ])  # fmt: skip
+        """Returns a row for each setting and evaluation, with the mean and its interval."""
+        pairs = zip(itertools.product(self.settings, self.step), itertools.chain(*self.intervals), strict=True)
+        return pd.DataFrame([{self.by: setting, axis: step, **mean._asdict()} for (setting, step), mean in pairs])
 
 
 def intervals(values: Float[np.ndarray, "S E"]) -> list[Estimate]:
-    """Returns the mean over seeds in each column, with Student's 95 % interval: seeds of networks are few."""
+    """Returns each column's mean over seeds with Student's 95 % interval, since networks are trained with few seeds."""
     number, mean = len(values), values.mean(axis=0)
     reach = np.full(values.shape[1], np.nan)
     if number > 1:
@@ -85,8 +83,8 @@ def interval(values: Float[np.ndarray, " S"]) -> Estimate:
 
 
 def less_first(values: Sequence[Float[np.ndarray, " S"]]) -> list[Float[np.ndarray, " S"]]:
-    """Returns the differences from the first setting, seed by seed, on the same mini-batches."""
-    return [mine - values[0] for mine in values]
+    """Returns the differences from the first setting, seed by seed, since a seed has the same mini-batches in all."""
+    return [of_setting - values[0] for of_setting in values]
 
 
 def speedups_to_loss(losses: Curves, clock: Curves, progress: float) -> tuple[float, dict[Any, Estimate]]:
@@ -95,10 +93,10 @@ def speedups_to_loss(losses: Curves, clock: Curves, progress: float) -> tuple[fl
     Args:
       losses: training losses by the number of workers.
       clock: simulated seconds at the same evaluations of the same runs.
-      progress: the loss to reach is the first setting's mean when this part of its run is over, in [0, 1].
+      progress: the loss to reach is the first setting's mean after this part of its run, in [0, 1].
 
     Returns:
-      The loss to reach, and for each number of workers the first one's seconds over its own, seed by seed.
+      The loss to reach, and for each number of workers the first setting's seconds over its own, paired by seed.
     """
     alone = losses.values[0].mean(axis=0)
     target = float(alone[round(progress * (len(alone) - 1))])
@@ -107,10 +105,10 @@ def speedups_to_loss(losses: Curves, clock: Curves, progress: float) -> tuple[fl
 
 
 def speedups_to_accuracy(measures: Measures) -> pd.DataFrame:
-    """Returns the speed-ups of a study: throughput over the run without delay's, divided by the inflation.
+    """Returns the speed-ups of a study: the throughput over that without delay, divided by the inflation.
 
-    There is one row for each cell with a clock and several workers whose inflation is known, with ``throughput`` over
-    that without delay, and the speed-up's ``value``, ``low`` and ``high``.
+    Each cell with a clock, several workers and an exact inflation has a row with ``num_updates``, ``num_workers``, the
+    ratio of ``throughput``, and the speed-up's ``value``, ``low`` and ``high``.
     """
     cells, (inflation, side), rows = measures.study.cells, measures.inflation, []
     for cell, partner in enumerate(measures.partner):
@@ -124,11 +122,11 @@ def speedups_to_accuracy(measures: Measures) -> pd.DataFrame:
 
 
 def linear_speedup(comparison: Comparison, clock: str, quantity: str, axis: str) -> Float[np.ndarray, " p"] | None:
-    """Returns what each number of workers would need if staleness cost nothing, on the axis "time" or "step".
+    """Returns the "time" or "step" (``axis``) that each number of workers would need if staleness cost nothing.
 
-    None if the fewest workers do not reach the target.
+    It is None if the smallest number of workers does not reach the target.
     """
     workers = np.array(comparison.num_workers)
-    alone = comparison.estimate(comparison.reach(OURS, clock, int(workers[0]), quantity, axis)).value
+    alone = comparison.reach(OURS, clock, int(workers[0]), quantity, axis)[0]
     needed = alone * workers[0] / workers if axis == "time" else np.full(len(workers), alone)
     return needed if np.isfinite(alone) else None

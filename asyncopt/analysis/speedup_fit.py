@@ -1,4 +1,4 @@
-"""The cluster model fitted to reported speed-ups: the computing time and the server that would give them."""
+"""Fits the cluster model to reported speed-ups: the computing time and the server's time that would give them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from jaxtyping import Float
 from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.theory import asynchronous_throughput
 
-# The search starts from each of these times of the server, in units of one worker's time for a gradient.
+# The search starts from each of these server times, in units of one worker's time for a gradient.
 _STARTS = (0.001, 0.01, 0.1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SpeedupFit:
-    """The cluster whose throughput is nearest to reported speed-ups, in units of one worker's update in the report.
+    """The cluster whose throughput is nearest to reported speed-ups, in units of the report's one-worker update.
 
     Args:
       num_workers: int[n], p.
       reported: float[n], the reported speed-up for each p.
       compute: mean time of one gradient.
-      server: mean time in which the server applies a gradient.
+      server: mean time for the server to apply a gradient.
     """
 
     num_workers: tuple[int, ...]
@@ -36,17 +36,17 @@ class SpeedupFit:
 
     @property
     def errors(self) -> Float[np.ndarray, " n"]:
-        """The model's speed-up over the reported one, less 1."""
+        """The relative error of the model's speed-up at each p."""
         return np.array([self.speedup(p) for p in self.num_workers]) / np.array(self.reported) - 1
 
     @property
     def error(self) -> float:
-        """The root of the mean of the squared relative errors."""
+        """The root mean square of the relative errors."""
         return float(np.sqrt(np.mean(self.errors**2)))
 
     @property
     def worst(self) -> float:
-        """The largest relative error of any point, without its sign."""
+        """The largest absolute relative error."""
         return float(np.abs(self.errors).max())
 
 
@@ -55,8 +55,8 @@ def fit_speedup(num_workers: Sequence[int], reported: Sequence[float]) -> Speedu
 
     .. math:: \min_{c, s} \sum_i \big(\log X_{p_i}(c, s) - \log S_i\big)^2,
 
-    with X the exact throughput of `asyncopt.theory.asynchronous_throughput`, exponential times. Both times are free,
-    since the report's 1 at one worker is a measurement, too.
+    with X the throughput of `asyncopt.theory.asynchronous_throughput` for exponential times. Both times are free, since
+    the reported speed-up of one worker is a measurement, too.
 
     Args:
       num_workers: int[n], p, at least two different ones.
@@ -66,10 +66,8 @@ def fit_speedup(num_workers: Sequence[int], reported: Sequence[float]) -> Speedu
       InputError: if the lengths differ, a number is out of range, or there are fewer than two points.
     """
     if len(num_workers) != len(reported) or len(set(num_workers)) < 2:
-        raise InputError(
-            f"num_workers has {len(num_workers)} values and reported {len(reported)}, "
-            "expected as many of each, of at least two different numbers of workers"
-        )
+        lengths = f"num_workers has {len(num_workers)} values and reported {len(reported)}"
+        raise InputError(f"{lengths}, expected as many of each, of at least two different numbers of workers")
     workers = tuple(check_integer("num_workers", p, at_least=1) for p in num_workers)
     speedups = tuple(check_number("reported", s, above=0) for s in reported)
 
@@ -78,7 +76,7 @@ def fit_speedup(num_workers: Sequence[int], reported: Sequence[float]) -> Speedu
         return np.log([asynchronous_throughput(p, compute, server) for p in workers]) - np.log(speedups)
 
     starts = [(0.0, np.log(start)) for start in _STARTS]
-    # Tight, so that the last digits do not depend on where the search started.
+    # Tight tolerances, so the last digits do not depend on the start of the search.
     solutions = [scipy.optimize.least_squares(residuals, x, xtol=1e-12, ftol=1e-12, gtol=1e-12) for x in starts]
     compute, server = np.exp(min(solutions, key=lambda solution: solution.cost).x)
     return SpeedupFit(workers, speedups, float(compute), float(server))
