@@ -63,7 +63,7 @@ def _save(rule, run, result, folder, target, learning_rate, schedule, settings):
     """Writes a run as the command line does."""
     config = {
         "staleness": rule,
-        "problem": {"_target_": f"asyncopt.problems.{f"asyncopt.problems.{type(run.problem).__name__.lower()}"}"},
+        "problem": {"_target_": f"asyncopt.problems.{type(run.problem).__name__.lower()}"},
         "optimizer": {
             "_target_": target,
             "learning_rate": learning_rate,
@@ -80,7 +80,7 @@ def _save(rule, run, result, folder, target, learning_rate, schedule, settings):
         "handling": None,
         "runtime": None,
     }
-    execute.save(Task(config, run.seeds, run.trace), folder, run, result)
+    execute.save(Task(config, run.trace), folder, run, result)
 
 
 def ascent(transform):

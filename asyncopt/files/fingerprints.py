@@ -8,9 +8,6 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from asyncopt.checks import InputError
-from asyncopt.files import records
-
 # Settings that change how a run is made or shown, but not its results.
 SHOWN = ("checkpoint_seconds", "compilation_cache", "force", "plot", "progress")
 # Rooms that read finished runs: their code decides no number of a run.
@@ -37,15 +34,6 @@ def fingerprint(settings: Mapping[str, Any], trace_digest: str) -> str:
         "versions": package_versions(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def finished(folder: pathlib.Path, wanted: str) -> records.Record | None:
-    """Returns the run in a folder if it is whole and has the wanted fingerprint."""
-    try:
-        record = records.load_run(folder)
-    except InputError:
-        return None
-    return record if record.summary.get("fingerprint") == wanted else None
 
 
 def _paths(settings: Any) -> Iterator[str]:

@@ -15,7 +15,7 @@ from asyncopt.checks import InputError
 from asyncopt.files import atomic
 
 CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.parquet", "summary.json"
-# Parts of the summary that every run has, and that `load_runs` puts into its table.
+# Parts of the summary that `load_runs` puts into its table.
 _SECTIONS = ("trace", "problem", "labels", "staleness")
 
 
@@ -32,6 +32,18 @@ class Record:
     config: Mapping[str, Any]
     metrics: pd.DataFrame
     summary: Mapping[str, Any]
+
+    @property
+    def labels(self) -> Mapping[str, Any]:
+        """What the parts of the run are called in titles and tables.
+
+        Raises:
+          InputError: if an earlier version wrote the run, without labels.
+        """
+        labels = self.summary.get("labels")
+        if not isinstance(labels, dict):
+            raise InputError("summary.json has no labels, expected a run of this version; run it again")
+        return labels
 
 
 def save(folder: pathlib.Path, record: Record, also: Callable[[pathlib.Path], object] = lambda folder: None) -> None:
@@ -82,9 +94,6 @@ def load_run(folder: str | os.PathLike[str]) -> Record:
         or not {"seed", "step"} <= set(metrics)
     ):
         raise InputError(f"{folder}: not a run of asyncopt")
-    missing = [section for section in _SECTIONS if not isinstance(summary.get(section), dict)]
-    if missing:
-        raise InputError(f"{folder / SUMMARY}: no {missing[0]}, expected a run of this version; run it again")
     return Record(sections, metrics, summary)
 
 
@@ -105,7 +114,7 @@ def load_runs(folder: str | os.PathLike[str]) -> pd.DataFrame:
     """
     frames = []
     for run, record in load_records(folder):
-        facts = {section: record.summary[section] for section in _SECTIONS}
+        facts = {section: record.summary[section] for section in _SECTIONS if section in record.summary}
         constants = {**flat(record.config), **flat(facts, "summary.")}
         frames.append(record.metrics.assign(run=run, **constants))
     return pd.concat(frames, ignore_index=True)

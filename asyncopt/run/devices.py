@@ -13,8 +13,6 @@ from typing import Any
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-from asyncopt.checks import InputError, check_integer
-
 
 def prepare_jax(settings: Mapping[str, Any], num_runs: int) -> None:
     """Sets JAX up for runs of one configuration.
@@ -22,20 +20,14 @@ def prepare_jax(settings: Mapping[str, Any], num_runs: int) -> None:
     Args:
       settings: the configuration, as in ``conf/config.yaml``; precision, compilation_cache and threads are read.
       num_runs: the number of runs side by side.
-
-    Raises:
-      InputError: if a setting is out of range.
     """
-    precision = settings["precision"]
-    if precision not in ("float32", "float64"):
-        raise InputError(f"precision is {precision!r}, expected float32 or float64")
-    jax.config.update("jax_enable_x64", precision == "float64")
+    jax.config.update("jax_enable_x64", settings["precision"] == "float64")
     _keep_compiled_programs(settings["compilation_cache"])
     num_cores = len(os.sched_getaffinity(0))
     threads = settings["threads"]
     if threads is None:
         threads = max(1, num_cores // max(1, num_runs))  # no seeds at all are refused later
-    _share_out_cores(min(check_integer("threads", threads, at_least=1), num_cores), num_cores)
+    _share_out_cores(min(threads, num_cores), num_cores)
 
 
 def _share_out_cores(threads: int, num_cores: int) -> None:
@@ -52,8 +44,6 @@ def _share_out_cores(threads: int, num_cores: int) -> None:
 
 def _keep_compiled_programs(cache: bool | str) -> None:
     """Lets JAX keep compiled programs in a folder for the next process. JAX's own variables take precedence."""
-    if not isinstance(cache, bool | str):
-        raise InputError(f"compilation_cache is {cache!r}, expected true, false or a folder")
     if cache is True and "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     folder = None

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from asyncopt import runtime
 from asyncopt.checks import InputError
 from asyncopt.engine import Checkpoint, Result, Run, replay
-from asyncopt.files import fingerprints, records
+from asyncopt.files import records
 from asyncopt.files.records import Record
 from asyncopt.report import style
 from asyncopt.report.run_summary import curve, table
@@ -22,6 +22,8 @@ from asyncopt.run.build import build
 from asyncopt.run.devices import prepare_jax
 from asyncopt.run.task import Task, check_rounds, constructor, errors_of, prepare
 from asyncopt.traces import Trace
+
+FINISHED = "finished before, and not run again (force=true runs it)"
 
 
 def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
@@ -45,29 +47,31 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
     task, folder = prepare(config), pathlib.Path(folder)
     prepare_jax(task.settings, task.num_side_by_side)
     record = finished(task, folder)
-    if record is not None:
-        return conclude_finished(task, folder, record)
-    return conclude(task, folder, (_train if task.is_real else _replay)(task, folder))
+    if record is None:
+        record = (_train if task.is_real else _replay)(task, folder)
+    else:
+        print(f"{FINISHED}: {folder}")
+    return conclude(task, folder, record)
 
 
 def finished(task: Task, folder: pathlib.Path) -> Record | None:
-    """Returns the run in a folder if it is whole and what is asked for, and need not be made again."""
-    return None if task.settings["force"] else fingerprints.finished(folder, task.fingerprint)
+    """Returns the run in a folder, if it is whole and what the task asks for."""
+    if task.settings["force"]:
+        return None
+    try:
+        record = records.load_run(folder)
+    except InputError:
+        return None
+    return record if record.summary.get("fingerprint") == task.fingerprint else None
 
 
 def conclude(task: Task, folder: pathlib.Path, record: Record) -> pathlib.Path:
-    """Draws the curve, if asked for, and prints the table of a run that is in its folder."""
+    """Prints the table of a run that is in its folder, and draws its curve, if asked for."""
+    print(f"{table(record)}\n\n{folder}")
     if task.settings["plot"]:
-        style.save(curve(record), folder / "curve.png")
-    print(table(record))
-    print(f"\n{folder}")
+        figure = curve(record)
+        style.save(figure, folder / "curve.png")
     return folder
-
-
-def conclude_finished(task: Task, folder: pathlib.Path, record: Record) -> pathlib.Path:
-    """Does the same for a run that was finished before, and says so."""
-    print(f"finished before, and not run again (force=true runs it): {folder}")
-    return conclude(task, folder, record)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import dataclasses
 import fractions
 import re
 
-from asyncopt.checks import InputError, check_integer
+from asyncopt.checks import InputError
 
 _RULE = re.compile(r"(?:(?P<factor>\d+(?:\.\d+)?)\*)?K(?:\*\*|\^)(?P<exponent>\d+/\d+|\d+(?:\.\d+)?|\.\d+)")
 
@@ -43,9 +43,11 @@ def parse(value: int | str) -> Staleness:
     Raises:
       InputError: if it is neither a whole number of updates nor of the form ``c*K**a``, where a may be a fraction.
     """
-    if not isinstance(value, str):
-        return Staleness(check_integer("staleness", value, at_least=0), 0.0)
-    match = _RULE.fullmatch(value.replace(" ", ""))
+    match = None
+    if isinstance(value, str):
+        match = _RULE.fullmatch(value.replace(" ", ""))
+    elif isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return Staleness(value, 0.0)
     try:
         if match is None:
             raise ValueError

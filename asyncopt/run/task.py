@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.errors import InstantiationException
@@ -26,18 +26,16 @@ class Task:
 
     Args:
       settings: the configuration, resolved, as plain values.
-      seeds: seeds of the run.
       trace: the trace that the configuration asks for. A real run makes its own: then a synchronous one of its length.
     """
 
     settings: dict[str, Any]
-    seeds: Sequence[int]
     trace: Trace
 
-    @functools.cached_property
-    def config(self) -> DictConfig:
-        """The same settings for Hydra, which makes objects of them."""
-        return OmegaConf.create(self.settings)
+    @property
+    def seeds(self) -> Sequence[int]:
+        """Seeds of the run."""
+        return _seeds("seeds", self.settings["seeds"])
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -70,7 +68,7 @@ def prepare(config: DictConfig) -> Task:
       InputError: as of `checked`, or if the trace refuses its settings.
     """
     settings = checked(config)
-    return Task(settings, _seeds(settings["seeds"]), _trace(settings))
+    return Task(settings, _trace(settings))
 
 
 def checked(config: DictConfig) -> dict[str, Any]:
@@ -85,17 +83,15 @@ def checked(config: DictConfig) -> dict[str, Any]:
     if missing:
         raise InputError(f"{missing[0]} has no value, expected {missing[0]}=... on the command line")
     settings = _plain(config, resolve=True)
-    seeds = _seeds(settings["seeds"])
-    if settings["runtime"] is not None:
-        check_integer("runtime.workers", settings["runtime"]["workers"], at_least=1)
-        if len(seeds) != 1 or settings["history_dtype"] is not None:
-            raise InputError(
-                f"seeds is {settings['seeds']} and history_dtype {settings['history_dtype']}, expected one seed, "
-                "seeds=[0], and history_dtype=null: a real run keeps no history, and a sweep makes several, -m "
-                "seeds=[0],[1]"
-            )
-    if settings["checkpoint_seconds"] is not None:
-        check_number("checkpoint_seconds", settings["checkpoint_seconds"], above=0)
+    for name, check in _CHECKS.items():
+        check(name, settings[name])
+    seeds, history_dtype = settings["seeds"], settings["history_dtype"]
+    num_seeds = len(seeds) if isinstance(seeds, list) else seeds
+    if settings["runtime"] is not None and (num_seeds != 1 or history_dtype is not None):
+        raise InputError(
+            f"seeds is {seeds} and history_dtype {history_dtype}, expected one seed, seeds=[0], and "
+            "history_dtype=null: a real run keeps no history, and a sweep makes several, -m seeds=[0],[1]"
+        )
     return settings
 
 
@@ -103,6 +99,42 @@ def _plain(config: DictConfig, *, resolve: bool) -> dict[str, Any]:
     settings = OmegaConf.to_container(config, resolve=resolve)
     assert isinstance(settings, dict)
     return {str(key): value for key, value in settings.items()}
+
+
+def _seeds(name: str, seeds: Any) -> Sequence[int]:
+    if isinstance(seeds, list):
+        return [check_integer(name, seed, at_least=0) for seed in seeds]
+    return range(check_integer(name, seeds, at_least=1))
+
+
+def _check_precision(name: str, precision: Any) -> None:
+    if precision not in ("float32", "float64"):
+        raise InputError(f"{name} is {precision!r}, expected float32 or float64")
+
+
+def _check_cache(name: str, cache: Any) -> None:
+    if not isinstance(cache, bool | str):
+        raise InputError(f"{name} is {cache!r}, expected true, false or a folder")
+
+
+def _unless_null(check: Callable[..., object], **limits: float) -> Callable[[str, Any], object]:
+    return lambda name, value: None if value is None else check(name, value, **limits)
+
+
+def _check_runtime(name: str, runtime: Any) -> None:
+    if runtime is not None:
+        check_integer(f"{name}.workers", runtime["workers"], at_least=1)
+
+
+# What the values of a configuration must be. The objects that the groups describe check their own.
+_CHECKS: Mapping[str, Callable[[str, Any], object]] = {
+    "seeds": _seeds,
+    "runtime": _check_runtime,
+    "precision": _check_precision,
+    "compilation_cache": _check_cache,
+    "threads": _unless_null(check_integer, at_least=1),
+    "checkpoint_seconds": _unless_null(check_number, above=0),
+}
 
 
 def _trace(settings: Mapping[str, Any]) -> Trace:
@@ -173,9 +205,3 @@ def _check_staleness(unresolved: Mapping[str, Any]) -> None:
             f"staleness is {rule!r}, but the delays of {trace['_target_']} were set otherwise; "
             "expected staleness=null, or a trace with one such setting, left alone"
         )
-
-
-def _seeds(seeds: Any) -> Sequence[int]:
-    if isinstance(seeds, list):
-        return [check_integer("seeds", seed, at_least=0) for seed in seeds]
-    return range(check_integer("seeds", seeds, at_least=1))

@@ -207,10 +207,10 @@ def _conclude(sweep: "SweepPlan", number: int, result: "tuple[Run, Result] | Non
     del config  # the job's task was made of it
     task, folder = sweep.tasks[number], sweep.jobs[number].folder
     with execute.hydra_errors():
+        record = sweep.finished[number] if result is None else execute.save(task, folder, *result)
         if result is None:
-            execute.conclude_finished(task, folder, sweep.finished[number])
-        else:
-            execute.conclude(task, folder, execute.save(task, folder, *result))
+            print(f"{execute.FINISHED}: {folder}")
+        execute.conclude(task, folder, record)
 
 
 def job(number: int, config: DictConfig) -> "Job":

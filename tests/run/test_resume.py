@@ -73,8 +73,16 @@ def test_a_damaged_run_is_made_again(tmp_path, replays, name, damage):
 
 @pytest.mark.parametrize(
     ("file", "counts"),
-    [("engine/loop.py", True), ("optim/apam.py", True), ("run/build.py", True), ("checks.py", True)]
-    + [("report/page.py", False), ("analysis/fits.py", False), ("theory/convex.py", False), ("compare.py", False)],
+    [
+        ("engine/loop.py", True),
+        ("optim/apam.py", True),
+        ("run/build.py", True),
+        ("checks.py", True),
+        ("report/page.py", False),
+        ("analysis/fits.py", False),
+        ("theory/convex.py", False),
+        ("compare.py", False),
+    ],
 )
 def test_only_code_that_computes_counts(file, counts, tmp_path, monkeypatch):
     package = tmp_path / "asyncopt"
