@@ -59,7 +59,7 @@ GALLERY = {
 
 
 def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path) -> bool:
-    """Makes the missing runs of a figure's sweeps, draws it, and writes picture, data and caption.
+    """Makes the missing runs of a figure's sweeps, draws it, and writes picture, data and caption to ``output``.
 
     Args:
       name: a key of `GALLERY`.
@@ -67,8 +67,7 @@ def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path) -> boo
       runs: folder for the sweeps.
       output: folder for picture, data and caption.
 
-    Returns:
-      False if the same code already made all of them from the same sweeps.
+    Returns False if the same code already made all of them from the same sweeps.
 
     Raises:
       InputError: if a sweep fails, or its runs are not what the figure needs.
@@ -77,7 +76,9 @@ def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path) -> boo
     figure = GALLERY[name]
     overrides = _own_data(*figure.data) if figure.data else []
     sweeps = [at_scale(sweep, scale) for sweep in figure.sweeps]
-    made_from = _digest(_code(), *overrides, *map(_configuration, sweeps))
+    code = [path.read_text() for path in sorted(pathlib.Path(__file__).parent.glob("*")) if path.is_file()]
+    versions = [fingerprints.source(), str(fingerprints.package_versions()), matplotlib.__version__]
+    made_from = _digest(*code, *versions, *overrides, *map(_configuration, sweeps))
     stamp = runs / f"{name}.made"
     if stamp.exists() and stamp.read_text() == _digest(made_from, *_made(name, output)):
         return False
@@ -121,12 +122,6 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _code() -> str:
-    """Returns a hash of this folder's and the package's code, and of the versions of the libraries."""
-    texts = [path.read_text() for path in sorted(pathlib.Path(__file__).parent.glob("*")) if path.is_file()]
-    return _digest(fingerprints.source(), str(fingerprints.package_versions()), matplotlib.__version__, *texts)
-
-
 def _made(name: str, output: pathlib.Path) -> list[str]:
     """Returns the hashes of those of a figure's files that exist."""
     paths = [output / f"{name}{suffix}" for suffix in (".png", ".csv", "_clock.csv", ".md")]
@@ -167,7 +162,7 @@ def index(output: pathlib.Path, scale: str) -> str:
                 files += f", by the clock of this machine: [{name}_clock.csv]({name}_clock.csv)"
             runs = ", ".join(f"`+sweep={at_scale(sweep, scale)}`" for sweep in figure.sweeps)
             parts += [f"## {figure.title}", f"![{figure.title}]({name}.png)", caption.read_text().strip()]
-            parts.append(f"{files}. Runs: {runs}.")
+            parts += [f"{files}. Runs: {runs}."]
     return "\n\n".join(parts) + "\n"
 
 

@@ -55,13 +55,7 @@ def draw(folder: pathlib.Path) -> Drawn:
         for delay, cost in delayed
         if delay not in same
     ]
-    facts = {
-        "name": accuracy.name,
-        "updates": f"{accuracy.step[-1]:,}",
-        "seeds": accuracy.num_seeds,
-        "same": ", ".join(same) or "none",
-        "different": ", ".join(different) or "none",
-        "paper_low": f"{100 * low:.0f}",
-        "paper_high": f"{100 * high:.0f}",
-    }
+    facts = {"name": accuracy.name, "updates": f"{accuracy.step[-1]:,}", "seeds": accuracy.num_seeds}
+    facts |= {"same": ", ".join(same) or "none", "different": ", ".join(different) or "none"}
+    facts |= {"paper_low": f"{100 * low:.0f}", "paper_high": f"{100 * high:.0f}"}
     return Drawn(figure, _CAPTION, data, facts)

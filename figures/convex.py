@@ -7,7 +7,7 @@ import numpy as np
 from asyncopt.files import records
 from asyncopt.report import curves, style
 from figures import reported
-from figures.drawn import WIDTH, Drawn, Runs
+from figures.drawn import WIDTH, Drawn, by_workers
 
 EXPERIMENT = "logistic regression on rcv1"
 _CAPTION = """\
@@ -33,34 +33,25 @@ _DATA = {
 
 def draw(folder: pathlib.Path) -> Drawn:
     """Returns loss against epochs, and the loss at the end against the number of workers beside the paper's range."""
-    runs = Runs(dict(records.load_records(folder)))
-    losses = runs.by_workers("objective")
+    runs = dict(records.load_records(folder))
+    first, losses = next(iter(runs.values())), by_workers(runs, "objective")
     low, high = reported.span(EXPERIMENT, "training loss")
     figure, (left, right) = style.subplots((WIDTH, 3.1), "", 1, 2, width_ratios=[1.35, 1], sharey=True)
     curves.lines(left, losses)
     curves.points(right, losses, [estimates[-1] for estimates in losses.intervals], at_settings=True)
     look = {"color": style.PAPER_COLOUR, "alpha": 0.6, "linewidth": 0, "hatch": "////"}
     right.axhspan(low, high, **look, label="paper, 100 epochs")
-    left.set_title(runs.first.labels["data"].replace("rcv1 like", "generated rows like rcv1"))
+    left.set_title(first.labels["data"].replace("rcv1 like", "generated rows like rcv1"))
     left.set(yscale="log", xlabel="epochs", ylabel="training loss $F(x_k)$")
     style.workers_axis(right, losses.settings)
     right.set_ylabel(f"after {losses.step[-1]:.0f} epochs")
     right.legend(loc="upper left")
     style.legend_below(figure, 6, [left], title="workers")
-    config, ends = runs.first.config, [estimates[-1].value for estimates in losses.intervals]
-    facts = {
-        "data": _DATA[runs.first.labels["data"]],
-        "alpha": f"{config['optimizer']['learning_rate']:g}",
-        "batch_size": config["problem"]["batch_size"],
-        "epochs": f"{losses.step[-1]:.0f}",
-        "seeds": losses.num_seeds,
-        "blocks": config["trace"]["num_blocks"],
-        "lowest": f"{min(ends):.3g}",
-        "highest": f"{max(ends):.3g}",
-        "workers": losses.settings[-1],
-        "cost": f"{100 * (ends[-1] / ends[0] - 1):+.0f} %",
-        "accuracy": f"{100 * np.mean(runs.by_workers('train_accuracy').ends):.2f}",
-        "paper_low": low,
-        "paper_high": high,
-    }
+    config, ends = first.config, [estimates[-1].value for estimates in losses.intervals]
+    accuracy = 100 * np.mean(by_workers(runs, "train_accuracy").ends)
+    facts: dict[str, object] = {"data": _DATA[first.labels["data"]], "blocks": config["trace"]["num_blocks"]}
+    facts |= {"alpha": f"{config['optimizer']['learning_rate']:g}", "batch_size": config["problem"]["batch_size"]}
+    facts |= {"epochs": f"{losses.step[-1]:.0f}", "seeds": losses.num_seeds, "workers": losses.settings[-1]}
+    facts |= {"lowest": f"{min(ends):.3g}", "highest": f"{max(ends):.3g}", "accuracy": f"{accuracy:.2f}"}
+    facts |= {"cost": f"{100 * (ends[-1] / ends[0] - 1):+.0f} %", "paper_low": low, "paper_high": high}
     return Drawn(figure, _CAPTION, losses.to_frame("epoch"), facts)

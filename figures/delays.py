@@ -46,19 +46,13 @@ def draw(folder: pathlib.Path) -> Drawn:
         look = {"color": style.REFERENCE_COLOUR, "linestyle": ":", "label": "$p - 1$, theory's mean"}
         axes.axvline(trace.num_workers - 1, **look)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.set_title(kind)
+        axes.set(title=kind, xlabel="delay, updates" if axes in panels[1] else "")
         shares = {"delay": np.arange(largest + 1), "recorded": recorded, "modelled": modelled}
         rows.append(pd.DataFrame({"workers": kind, **shares}))
-    for axes in panels[1]:
-        axes.set_xlabel("delay, updates")
     for axes in panels[:, 0]:
         axes.set_ylabel("share of updates")
     style.legend_below(figure, 3, [panels[0, 0]])
-    facts = {
-        "updates": f"{runs[0][1].num_updates:,}",
-        "workers": runs[0][1].num_workers,
-        "errors": "; ".join(errors),
-        "shown": f"{100 * _SHOWN:g}",
-    }
+    facts = {"updates": f"{runs[0][1].num_updates:,}", "workers": runs[0][1].num_workers}
+    facts |= {"errors": "; ".join(errors), "shown": f"{100 * _SHOWN:g}"}
     panels_drawn = pd.DataFrame({"panel": [axes.get_title() for axes in panels.flat]})
     return Drawn(figure, _CAPTION, panels_drawn, facts, pd.concat(rows, ignore_index=True))

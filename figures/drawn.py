@@ -13,6 +13,7 @@ from asyncopt.report import style
 from asyncopt.report.curves import collect
 from figures.reported import SOURCE
 
+Runs = Mapping[str, Record]  # by the names of their folders
 # In a column of 3.3 inches, 9 points at this width become 6.
 WIDTH = 5.0
 RC: dict[Any, Any] = style.RC | {
@@ -36,20 +37,10 @@ class Drawn(NamedTuple):
         return self.template.format(source=SOURCE, **self.facts)
 
 
-@dataclasses.dataclass(frozen=True)
-class Runs:
-    """Runs that differ in the number of workers and in seeds, by the names of their folders."""
-
-    records: Mapping[str, Record]
-
-    @property
-    def first(self) -> Record:
-        """The first run, for what all have in common."""
-        return next(iter(self.records.values()))
-
-    def by_workers(self, quantity: str) -> Curves:
-        """Returns a quantity against epochs for each number of workers."""
-        # The size of a synchronous round is the number of workers.
-        measured = collect(self.records.items(), "trace.num_workers", quantity, also=["handling.size"]).scaled(1.0)
-        rows, batch_size = self.first.summary["problem"]["rows"], self.first.config["problem"]["batch_size"]
-        return dataclasses.replace(measured, by="workers", step=measured.step * batch_size / rows)
+def by_workers(runs: Runs, quantity: str) -> Curves:
+    """Returns a quantity against epochs for each number of workers, from runs that differ in it and in seeds only."""
+    # The size of a synchronous round is the number of workers.
+    measured = collect(runs.items(), "trace.num_workers", quantity, also=["handling.size"]).scaled(1.0)
+    first = next(iter(runs.values()))
+    epochs = measured.step * first.config["problem"]["batch_size"] / first.summary["problem"]["rows"]
+    return dataclasses.replace(measured, by="workers", step=epochs)

@@ -1,6 +1,7 @@
 """Networks on 1 to 32 workers: accuracy against epochs, asynchronous, synchronous and non-adaptive."""
 
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from asyncopt.analysis.curves import Curves, interval, less_first
 from asyncopt.files import records
 from asyncopt.report import curves, style
 from figures import reported
-from figures.drawn import WIDTH, Drawn, Runs
+from figures.drawn import WIDTH, Drawn, Runs, by_workers
 
 METHODS = ("APAM", "synchronous AMSGrad", "SGD")
 _CAPTION = """\
@@ -41,34 +42,30 @@ _IMAGES_DIFFER = "The images are those of {}, so accuracies cannot be compared, 
 def draw(folder: pathlib.Path, experiment: str) -> Drawn:
     """Returns a panel of curves for each method, and what more workers cost each beside what the paper reported.
 
-    Args:
-      folder: the sweep's folder.
-      experiment: the network's name in ``reported.csv``.
+    ``experiment`` is the network's name in ``reported.csv``.
     """
     runs = read(folder)
-    accuracy = {method: runs_of_method.by_workers("test_accuracy") for method, runs_of_method in runs.items()}
+    accuracy = {method: by_workers(runs[method], "test_accuracy") for method in METHODS}
     figure, panels = style.subplots((WIDTH, 5.2), "", 2, 2)
     early = [np.mean(v[:, v.shape[1] // 8]) for measured in accuracy.values() for v in measured.values]
-    means = []
+    tables = []
     for axes, (method, measured) in zip(panels.flat, accuracy.items(), strict=False):
         percent = measured.scaled(100)
         curves.lines(axes, percent)
-        means.append(percent.to_frame("epoch").assign(what="accuracy, %", method=method))
+        tables.append(percent.to_frame("epoch").assign(what="accuracy, %", method=method))
         axes.set(title=method, xlabel="epochs", ylabel="held-out accuracy, %", ylim=(max(100 * min(early) - 5, 0), 100))
     costs = {method: changes(measured) for method, measured in accuracy.items()}
     _draw_changes(panels[1, 1], costs, experiment)
     style.legend_below(figure, 6, [panels[0, 0]], title="workers")
-    ends = [
-        {"what": "change from one worker, points", "method": method, "workers": p, **change._asdict()}
-        for method, by_p in costs.items()
-        for p, change in by_p.items()
-    ]
+    for method, by_p in costs.items():
+        ends = pd.DataFrame([{"workers": p, **change._asdict()} for p, change in by_p.items()])
+        tables.append(ends.assign(what="change from one worker, points", method=method))
     columns = ["what", "method", "workers", "epoch", "value", "low", "high"]
-    data = pd.concat([*means, pd.DataFrame(ends)], ignore_index=True)[columns]
+    data = pd.concat(tables, ignore_index=True)[columns]
     return Drawn(figure, _CAPTION + _DIFFERS[experiment], data, _facts(runs, accuracy, experiment))
 
 
-def read(folder: pathlib.Path) -> dict[str, Runs]:
+def read(folder: pathlib.Path) -> Mapping[str, Runs]:
     """Returns the runs of each method."""
     runs: dict[str, dict[str, records.Record]] = {}
     for name, record in records.load_records(folder):
@@ -76,7 +73,7 @@ def read(folder: pathlib.Path) -> dict[str, Runs]:
     missing = [method for method in METHODS if method not in runs]
     if missing:
         raise asyncopt.InputError(f"{folder}: no runs of {missing[0]}")
-    return {method: Runs(runs[method]) for method in METHODS}
+    return runs
 
 
 def changes(accuracy: Curves) -> dict[int, Estimate]:
@@ -108,9 +105,9 @@ def _is_range(experiment: str) -> bool:
     return "-" in reported.table(experiment, "test accuracy")["workers"].iloc[0]
 
 
-def _facts(runs: dict[str, Runs], accuracy: dict[str, Curves], experiment: str) -> dict[str, object]:
-    config, summary = runs["APAM"].first.config, runs["APAM"].first.summary
-    labels, chance = summary["labels"], 1 / summary["problem"]["classes"]
+def _facts(runs: Mapping[str, Runs], accuracy: dict[str, Curves], experiment: str) -> dict[str, object]:
+    first, sgd = (next(iter(runs[method].values())) for method in ("APAM", "SGD"))
+    config, labels, chance = first.config, first.labels, 1 / first.summary["problem"]["classes"]
     table, apam = reported.table(experiment, "test accuracy"), accuracy["APAM"]
     ends, stuck = [], []
     for method, measured in accuracy.items():
@@ -122,20 +119,11 @@ def _facts(runs: dict[str, Runs], accuracy: dict[str, Curves], experiment: str) 
         f"{100 * low:.4g} to {100 * high:.4g} % at {p} workers" if low < high else f"{100 * low:.4g} % at {p}"
         for p, low, high in zip(table["workers"], table["low"], table["high"], strict=True)
     ]
-    return {
-        "problem": labels["problem"],
-        "size": _SIZES[experiment].format(config["problem"]["width"]),
-        "batch_size": config["problem"]["batch_size"],
-        "epochs": f"{apam.step[-1]:.0f}",
-        "seeds": apam.num_seeds,
-        "times": config["trace"]["compute"]["distribution"],
-        "alpha": f"{config['optimizer']['learning_rate']:g}",
-        "sgd_alpha": f"{runs['SGD'].first.config['optimizer']['learning_rate']:g}",
-        "workers": apam.settings[-1],
-        "ends": "; ".join(ends),
-        "paper": ", ".join(paper),
-        "paper_setting": table["source"].iloc[0],
-        "marks": "the band shows their range" if _is_range(experiment) else "the stars show them",
-        "stuck": "; ".join(stuck),
-        "images": _IMAGES_DIFFER.format(labels["data"]) if labels["data"] != "mnist" else "The images are the same.",
-    }
+    problem, alpha, sgd_alpha = config["problem"], *(run.config["optimizer"]["learning_rate"] for run in (first, sgd))
+    marks = "the band shows their range" if _is_range(experiment) else "the stars show them"
+    images = "The images are the same." if labels["data"] == "mnist" else _IMAGES_DIFFER.format(labels["data"])
+    facts = {"problem": labels["problem"], "size": _SIZES[experiment].format(problem["width"]), "images": images}
+    facts |= {"batch_size": problem["batch_size"], "epochs": f"{apam.step[-1]:.0f}", "seeds": apam.num_seeds}
+    facts |= {"times": config["trace"]["compute"]["distribution"], "workers": apam.settings[-1]}
+    facts |= {"alpha": f"{alpha:g}", "sgd_alpha": f"{sgd_alpha:g}", "ends": "; ".join(ends), "stuck": "; ".join(stuck)}
+    return facts | {"paper": ", ".join(paper), "paper_setting": table["source"].iloc[0], "marks": marks}

@@ -2,12 +2,12 @@
 
 import pathlib
 
-from asyncopt.analysis import Measures
+import asyncopt
+from asyncopt.analysis import Measures, studies
 from asyncopt.analysis.fits import AT_LEAST
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
 from asyncopt.report import study_figures, style
 from figures.drawn import WIDTH, Drawn
-from figures.rates import only_study
 
 _CAPTION = """\
 **How much staleness is harmless?** {name}; {seeds} seeds. Training without delay reaches some accuracy in K updates. A
@@ -21,15 +21,12 @@ diagram. That more is harmless here does not contradict the theorem.
 
 def draw(folder: pathlib.Path) -> Drawn:
     """Returns the diagram of the report, at this gallery's size."""
-    measures = Measures(only_study(folder))
+    study = studies(asyncopt.load_runs(folder))[0]
+    measures = Measures(study)
     figure = study_figures.phase(measures, (WIDTH, 4.4))
     assert figure is not None, "the sweep has cells with delay"
-    study, (value, side) = measures.study, (part[0] for part in measures.inflation)
+    value, side = (part[0] for part in measures.inflation)
     data = study.cells[["num_updates", "delay"]].assign(inflation=value, is_lower_limit=side == AT_LEAST)
-    facts = {
-        "name": study.name,
-        "seeds": len(study.seeds),
-        "accepted": f"{ACCEPTED_INFLATION:g}",
-        "exponent": style.with_interval(measures.estimate(measures.threshold_fit[:, 1])),
-    }
+    exponent = style.with_interval(measures.estimate(measures.threshold_fit[:, 1]))
+    facts = {"name": study.name, "seeds": len(study.seeds), "accepted": f"{ACCEPTED_INFLATION:g}", "exponent": exponent}
     return Drawn(figure, _CAPTION, data[data["delay"] > 0].reset_index(drop=True), facts)

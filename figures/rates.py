@@ -5,7 +5,7 @@ import pathlib
 import pandas as pd
 
 import asyncopt
-from asyncopt.analysis import Measures, Study, studies
+from asyncopt.analysis import Measures, studies
 from asyncopt.report import study_figures, style
 from figures.drawn import WIDTH, Drawn
 
@@ -24,8 +24,8 @@ _KINDS = ("a_posteriori", "a_priori")
 
 def draw(folder: pathlib.Path) -> Drawn:
     """Returns the report's means beside both bounds, for three rules and at this gallery's size."""
-    measures = Measures(only_study(folder))
-    study = measures.study
+    study = studies(asyncopt.load_runs(folder))[0]
+    measures = Measures(study)
     assert study.theorem is not None, "the sweeps are about theorems"
     rules = [rule for rule in study.rules if rule in _RULES] or study.rules
     rows = []
@@ -38,19 +38,8 @@ def draw(folder: pathlib.Path) -> Drawn:
     figure = study_figures.rate(measures, rules, (WIDTH, 4.2))
     slopes = {rule: style.with_interval(measures.estimate(measures.slopes(rule)), ".3f") for rule in rules}
     tight, loose = ((data["value"] / data[kind]).max() for kind in _KINDS)
-    texts = {
-        "theorem": study.theorem.name.replace("nonconvex", "non-convex"),
-        "name": study.name,
-        "seeds": len(study.seeds),
-        "shortest": f"{data['num_updates'].min():,}",
-        "longest": f"{data['num_updates'].max():,}",
-        "slopes": "; ".join(f"{slope} at τ = {rule}" for rule, slope in slopes.items()),
-        "tight": f"{tight:.2g}",
-        "loose": f"{loose:.1e}",
-    }
+    theorem, k = study.theorem.name.replace("nonconvex", "non-convex"), data["num_updates"]
+    texts = {"theorem": theorem, "name": study.name, "seeds": len(study.seeds), "tight": f"{tight:.2g}"}
+    texts |= {"loose": f"{loose:.1e}", "shortest": f"{k.min():,}", "longest": f"{k.max():,}"}
+    texts |= {"slopes": "; ".join(f"{slope} at τ = {rule}" for rule, slope in slopes.items())}
     return Drawn(figure, _CAPTION, data, texts)
-
-
-def only_study(folder: pathlib.Path) -> Study:
-    """Returns the study of a sweep."""
-    return studies(asyncopt.load_runs(folder))[0]

@@ -9,18 +9,9 @@ _PATH = pathlib.Path(__file__).with_name("reported.csv")
 
 
 def table(experiment: str, quantity: str) -> pd.DataFrame:
-    """Returns the rows of one table.
+    """Returns the rows of one table: ``workers`` (text; 1-32 is a range), ``low``, ``high`` (float), ``source`` (text).
 
-    Args:
-      experiment: the experiment's name in the file.
-      quantity: the quantity's name in the file.
-
-    Returns:
-      ``workers`` (int, or text for a range, 1-32), ``low`` and ``high`` (float, equal where one number was reported),
-      ``source``.
-
-    Raises:
-      ValueError: if there is no such table.
+    ``low`` and ``high`` are equal where one number was reported. Raises a ValueError if there is no such table.
     """
     rows = pd.read_csv(_PATH, dtype={"workers": str})
     chosen = rows[(rows["experiment"] == experiment) & (rows["quantity"] == quantity)]

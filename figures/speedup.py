@@ -16,7 +16,7 @@ from asyncopt.files import records
 from asyncopt.report import style
 from asyncopt.theory import asynchronous_throughput
 from figures import convex, reported
-from figures.drawn import WIDTH, Drawn, Runs
+from figures.drawn import WIDTH, Drawn, by_workers
 
 _CAPTION = """\
 **Speed-up.** Left: what *the paper* reported ({source}), and the cluster model fitted to each table. The model has two
@@ -45,8 +45,8 @@ def draw(simulated: pathlib.Path, real: pathlib.Path) -> Drawn:
       real: folder of runs with real workers; one of them has a single worker.
     """
     fits = {name: fit_speedup(*reported.points(name, "speed-up")) for name in reported.speedup_tables()}
-    runs = Runs(dict(records.load_records(simulated)))
-    target, to_loss = speedups_to_loss(runs.by_workers("objective"), runs.by_workers("time"), _TARGET_AT)
+    runs = dict(records.load_records(simulated))
+    target, to_loss = speedups_to_loss(by_workers(runs, "objective"), by_workers(runs, "time"), _TARGET_AT)
     clock = real_speedups(traces.load(path) for path in real.glob("*/trace.npz"))
     figure, (left, right) = style.subplots((WIDTH, 3.6), "", 1, 2)
     _draw_reported(left, fits)
@@ -67,12 +67,8 @@ def draw(simulated: pathlib.Path, real: pathlib.Path) -> Drawn:
         for name, fit in fits.items()
     ]
     ray = [f"{row['speedup']:.2f} with {row['workers']:.0f} (model {row['model']:.2f})" for _, row in clock.iterrows()]
-    facts = {
-        "fits": "; ".join(errors),
-        "target": f"{target:.3g}",
-        "simulated": ", ".join(f"{speedup.value:.3g} with {p}" for p, speedup in to_loss.items() if p > 1),
-        "real": ", ".join(ray),
-    }
+    reached = ", ".join(f"{ratio.value:.3g} with {p}" for p, ratio in to_loss.items() if p > 1)
+    facts = {"fits": "; ".join(errors), "target": f"{target:.3g}", "simulated": reached, "real": ", ".join(ray)}
     return Drawn(figure, _CAPTION, pd.DataFrame(rows), facts, clock)
 
 

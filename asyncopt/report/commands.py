@@ -18,6 +18,8 @@ from asyncopt.report import page, style
 from asyncopt.report.page import Table
 
 Item = TypeVar("Item")
+Arguments = Sequence[str] | None  # of a command line; None means that of this process
+Printed = tuple[str, list[str]]  # the tables in Markdown, and a line for each warning
 
 
 class Files(NamedTuple):
@@ -46,7 +48,7 @@ class Section(NamedTuple):
 
 def report(
     files: Files, output: pathlib.Path, read: Callable[[], Iterable[Item]], section: Callable[[Item], Section]
-) -> tuple[str, list[str]]:
+) -> Printed:
     """Writes a report, each file whole or not at all.
 
     Args:
@@ -90,22 +92,14 @@ def report(
 
 
 def main(
-    command: str,
-    make: Callable[..., tuple[str, list[str]]],
-    description: str | None,
-    options: Mapping[str, Mapping[str, Any]],
-    arguments: Sequence[str] | None = None,
+    command: str, make: Callable[..., Printed], text: str | None, options: Mapping[str, Any], arguments: Arguments
 ) -> int:
     """Runs a command that reads run folders, and returns its exit status.
 
-    Args:
-      command: the command's module.
-      make: makes the report; its arguments are the folder, the output folder and the options by name.
-      description: the first words of the help.
-      options: the arguments of `argparse.ArgumentParser.add_argument` for each option besides ``--output``.
-      arguments: the command line; default: that of this process.
+    ``make`` makes the report from the folder, the output folder and the options by name. ``text`` starts the help.
+    ``options`` has what `argparse.ArgumentParser.add_argument` takes for each option besides ``--output``.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m {command}", description=description)
+    parser = argparse.ArgumentParser(prog=f"python -m {command}", description=text)
     parser.add_argument("folder", type=pathlib.Path, help="a folder with runs below it, such as a sweep's")
     parser.add_argument("--output", type=pathlib.Path, help="where to write (default: FOLDER/report)")
     for name, settings in options.items():
@@ -115,7 +109,7 @@ def main(
     return finish(command, output, lambda: make(output=output, **chosen))
 
 
-def finish(command: str, output: pathlib.Path, make: Callable[[], tuple[str, list[str]]]) -> int:
+def finish(command: str, output: pathlib.Path, make: Callable[[], Printed]) -> int:
     """Makes a report, prints its text and its folder, and returns the exit status. An error is printed as one line."""
     try:
         text, left_out = make()

@@ -3,24 +3,23 @@
 import itertools
 import math
 import pathlib
-from collections.abc import Sequence
 
 from asyncopt.analysis import Estimate
 from asyncopt.analysis.advantages import above_one, advantages, shrinking, throughputs
 from asyncopt.analysis.comparison import OURS, PROGRESS, Comparison, comparisons, table
 from asyncopt.files import records
 from asyncopt.report import commands, comparison_figures, style
+from asyncopt.report.commands import Arguments, Printed
 from asyncopt.report.page import Table
 
-_FILES = commands.Files(
-    "comparison.md", "runs.csv", "comparison.html", "comparison.json", "comparisons", "Methods on one clock"
-)
+_TITLE = "Methods on one clock"
+_FILES = commands.Files("comparison.md", "runs.csv", "comparison.html", "comparison.json", "comparisons", _TITLE)
 _MARKS = {"confirmed": "✓", "violated": "✗", "inconclusive": "–"}
 _NAMES = {"loss": "training loss", "error": "held-out error"}
 _LEGEND = "✓ APAM reaches it first, ✗ the rival does, – the interval contains 1; ∞: the rival never reaches it."
 
 
-def compare(folder: pathlib.Path, output: pathlib.Path, progress: float = PROGRESS) -> tuple[str, list[str]]:
+def compare(folder: pathlib.Path, output: pathlib.Path, progress: float = PROGRESS) -> Printed:
     """Compares all methods run below a folder, and writes tables, figures and a page with both.
 
     Args:
@@ -42,15 +41,12 @@ def _section(comparison: Comparison) -> commands.Section:
         f"tuned on {seeds - seeds // 2} of the seeds, results from the other {seeds // 2}. The target lies "
         f"{comparison.progress:.0%} of the way from the start to the best end of any run: {target}. {_LEGEND}"
     )
+    tables = [_table(comparison, quantity) for quantity in comparison.quantities]
+    verdicts = [*advantages(comparison), *shrinking(comparison), *throughputs(comparison)]
+    json = {"num_updates": comparison.num_updates, "seeds": list(comparison.seeds), "targets": targets}
+    figures = comparison_figures.all_figures(comparison)
     return commands.Section(
-        title=comparison.name,
-        facts=facts,
-        tables=[_table(comparison, quantity) for quantity in comparison.quantities],
-        data=table(comparison),
-        figures=comparison_figures.all_figures(comparison),
-        verdicts=[*advantages(comparison), *shrinking(comparison), *throughputs(comparison)],
-        json={"num_updates": comparison.num_updates, "seeds": list(comparison.seeds), "targets": targets},
-        prints_verdicts=False,
+        comparison.name, facts, tables, table(comparison), figures, verdicts, prints_verdicts=False, json=json
     )
 
 
@@ -80,7 +76,7 @@ def _marked(ratio: Estimate) -> str:
     return f"{'∞' if math.isinf(ratio.value) else _interval(ratio)} {_MARKS[outcome]}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Arguments = None) -> int:
     """Parses the command line, compares, and returns the exit status."""
     words = f"where the target lies between the start and the best end of any run (default: {PROGRESS})"
     options = {"--progress": {"type": float, "default": PROGRESS, "metavar": "PART", "help": words}}

@@ -39,13 +39,11 @@ def reach(comparison: Comparison, quantity: str) -> Figure:
     for row, (axis, unit) in enumerate(CLOCKS.items()):
         for axes, clock in zip(grid[row], comparison.clocks, strict=True):
             for shift, (method, look) in zip(shifts, _looks(comparison).items(), strict=True):
-                reached = [
-                    (p * shift, *comparison.estimate(comparison.reach(method, clock, p, quantity, axis)))
-                    for p in comparison.num_workers
-                ]
-                points = np.array([point for point in reached if np.isfinite(point[1])]).reshape(-1, 4)
-                if len(points):
-                    style.bars(axes, points[:, 0], points[:, 1:], **look)
+                reached = [comparison.reach(method, clock, p, quantity, axis) for p in comparison.num_workers]
+                estimates = np.array([comparison.estimate(replicates) for replicates in reached])
+                known = np.isfinite(estimates[:, 0])
+                if known.any():
+                    style.bars(axes, shift * np.array(comparison.num_workers)[known], estimates[known], **look)
             ideal = linear_speedup(comparison, clock, quantity, axis)
             if ideal is not None:
                 label = "linear speed-up of APAM" if axis == "time" else None

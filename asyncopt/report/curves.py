@@ -18,6 +18,7 @@ from asyncopt.analysis.curves import Curves, interval, less_first
 from asyncopt.checks import InputError
 from asyncopt.files import records
 from asyncopt.report import commands, style
+from asyncopt.report.commands import Arguments, Printed
 from asyncopt.report.page import Table
 
 _BY, _QUANTITY = "trace.max_delay", "test_accuracy"
@@ -27,7 +28,7 @@ _LABELS = {"trace.max_delay": "largest delay", "test_accuracy": "held-out accura
 _SEEDS = ("seeds", "progress", "plot")
 
 
-def draw(folder: pathlib.Path, output: pathlib.Path, by: str = _BY, quantity: str = _QUANTITY) -> tuple[str, list[str]]:
+def draw(folder: pathlib.Path, output: pathlib.Path, by: str = _BY, quantity: str = _QUANTITY) -> Printed:
     """Reads the runs below a folder, and writes ``curves.png``, the data behind it (``curves.csv``) and ``curves.md``.
 
     Args:
@@ -136,7 +137,7 @@ def table(curves: Curves) -> Table:
     return Table("", header, rows)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Arguments = None) -> int:
     """Parses the command line, draws, and returns the exit status."""
     options = {
         "--by": {"default": _BY, "help": f"the setting that differs (default: {_BY})"},

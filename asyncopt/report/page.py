@@ -92,8 +92,6 @@ def html_page(title: str, sections: Sequence[str], left_out: Sequence[str]) -> s
     """Returns a whole page; at its end it lists the runs that were left out."""
     notes = "".join(f"<li>{html.escape(line)}</li>" for line in left_out)
     notes = f"<h2>Left out</h2><ul>{notes}</ul>" if notes else ""
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>asyncopt: verdicts</title>'
-        f"<style>{_STYLE}</style></head>\n<body><h1>{html.escape(title)}</h1>\n"
-        f"{''.join(sections)}{notes}</body></html>\n"
-    )
+    head = f'<meta charset="utf-8"><title>asyncopt: verdicts</title><style>{_STYLE}</style>'
+    body = f"<h1>{html.escape(title)}</h1>\n{''.join(sections)}{notes}"
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{body}</body></html>\n'

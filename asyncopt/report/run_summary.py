@@ -46,8 +46,9 @@ def curve(record: Record) -> Figure:
     axes.set_axisbelow("line")
     axes.legend()
     diverged = sum(k >= 0 for k in record.summary["diverged_at"].values())
-    seeds = style.seeds(record.metrics["seed"].nunique(), "bands from smallest to largest")
-    seeds += f", {diverged} diverged" if diverged else ""
+    seeds = style.seeds(record.metrics["seed"].nunique(), "bands from smallest to largest") + (
+        f", {diverged} diverged" if diverged else ""
+    )
     delays = f"delay {trace['mean_delay']:.3g} on average, {trace['max_delay']:,} at most"
     axes.set_title(f"{labels['problem']}: {delays}\n{seeds}", fontsize="medium")
     return figure
@@ -63,10 +64,8 @@ def table(record: Record) -> str:
         if column in last and not ("gap" in last and column.endswith("objective")):
             values = last[column]
             lines.append(f"{name:34}{values.mean():12.5g}{values.min():12.5g}{values.max():12.5g}")
-    lines += [
-        f"{'delay, in updates':34}{trace['mean_delay']:12.5g}{'':12}{trace['max_delay']:12d}",
-        f"{'updates a second, all seeds':34}{timing['updates_per_second']:12,.0f}",
-    ]
+    lines.append(f"{'delay, in updates':34}{trace['mean_delay']:12.5g}{'':12}{trace['max_delay']:12d}")
+    lines.append(f"{'updates a second, all seeds':34}{timing['updates_per_second']:12,.0f}")
     real = record.summary.get("runtime")
     if real is not None:
         lines.append(f"{'updates a second on the real clock':34}{real['updates_per_second']:12,.1f}")

@@ -42,13 +42,9 @@ def all_figures(measures: Measures) -> dict[str, tuple[Figure, str]]:
 def rate(measures: Measures, rules: Sequence[str] | None = None, size: tuple[float, float] = _WIDE) -> Figure:
     """Returns the means against K along rules with their slopes, and beside it the bounds.
 
-    Args:
-      measures: the study.
-      rules: which rules to draw; default: all of them, and beside the bounds those that the theorem is about.
-      size: width and height in inches.
+    Without ``rules``, the left panel has all rules, and the right panel those that the theorem is about.
     """
-    study = measures.study
-    law = _claim(study, claims.Rate)
+    study, law = measures.study, _claim(measures.study, claims.Rate)
     figure, (left, right) = _subplots(study, size, 2)
     shown = rules or study.rules
     styles = _styles(study, shown)
@@ -69,7 +65,6 @@ def rate(measures: Measures, rules: Sequence[str] | None = None, size: tuple[flo
         label = f"theory: $K^{{{_fraction(law.exponent)}}}$"
         style.power_law(left, np.unique(k), law.exponent, (k.max(), 0.6 * lowest), "-.", label=label)
     left.set_title("measured", fontsize="medium")
-
     bounds = _BOUNDS if "a_posteriori" in study.cells else {}
     about = [rule for rule in study.rules if rule == study.reference or (law and study.exponent(rule) == law.up_to)]
     for rule in rules or about or study.rules[:1]:
@@ -116,11 +111,10 @@ def phase(measures: Measures, size: tuple[float, float] = _NARROW) -> Figure | N
         bottom, top = min(bottom, edges[0]), max(top, edges[-1])
     span = np.array([sides[0], sides[-1]])
     allowed = _claim(study, claims.Threshold)
-    for exponent, line in ((allowed.exponent if allowed else None, "-"), (0.5, "--")):
-        if exponent is not None:
-            label = rf"$\tau = K^{{{_fraction(exponent)}}}$"
-            look = {"color": "black", "linewidth": 1.4, "path_effects": _OUTLINE}
-            style.power_law(axes, span, exponent, (1.0, 1.0), line, label=label, **look)
+    for exponent, line in [*([(allowed.exponent, "-")] if allowed else []), (0.5, "--")]:
+        look = {"color": "black", "linewidth": 1.4, "path_effects": _OUTLINE}
+        label = rf"$\tau = K^{{{_fraction(exponent)}}}$"
+        style.power_law(axes, span, exponent, (1.0, 1.0), line, label=label, **look)
     _draw_thresholds(axes, measures, span)
     style.log_axes(axes, "updates $K$", _STALENESS)
     axes.grid(visible=False)

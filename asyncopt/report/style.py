@@ -21,7 +21,6 @@ RC: dict[Any, Any] = {
 drawing = matplotlib.rc_context(RC)
 # A method has the same colour in every figure. The colour-blind can tell the colours of Okabe and Ito's palette apart.
 COLOURS = {"APAM": "#0072B2", "SGD": "#D55E00", "SGD with momentum": "#E69F00", "synchronous AMSGrad": "#56B4E9"}
-OTHER_COLOUR = "#009E73"
 # From the same palette; no method has these.
 THRESHOLD_COLOUR = "#CC79A7"
 RECORDED_COLOUR, MODEL_COLOUR = "#BBBBBB", "#000000"
@@ -61,7 +60,7 @@ def with_interval(estimate: tuple[float, float, float], form: str = ".2f") -> st
 
 def colour(method: str) -> str:
     """Returns a method's colour."""
-    return COLOURS.get(method, OTHER_COLOUR)
+    return COLOURS.get(method, "#009E73")
 
 
 def shades(number: int) -> list[Colour]:
@@ -119,11 +118,9 @@ def band(axes: Axes, x: ArrayLike, estimates: ArrayLike, alpha: float = 0.12, **
         axes.fill_between(x, low, high, color=look["color"], alpha=alpha, linewidth=0)
 
 
-def power_law(
-    axes: Axes, x: np.ndarray, exponent: float, through: Sequence[float], line: str = ":", **look: Any
-) -> None:
+def power_law(axes: Axes, x: np.ndarray, exponent: float, point: Sequence[float], line: str = ":", **look: Any) -> None:
     """Draws y = c x^exponent through a point (x, y)."""
-    axes.plot(x, through[1] * (x / through[0]) ** exponent, line, **{"color": REFERENCE_COLOUR, **look})
+    axes.plot(x, point[1] * (x / point[0]) ** exponent, line, **{"color": REFERENCE_COLOUR, **look})
 
 
 def legend_below(figure: Figure, columns: int, axes: Iterable[Axes], **look: Any) -> None:

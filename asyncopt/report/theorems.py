@@ -1,7 +1,6 @@
 """``python -m asyncopt.report FOLDER``: verdicts on the theorems and figures, from run folders alone."""
 
 import pathlib
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,14 +9,13 @@ from asyncopt.analysis import Measures, Study, judge, studies
 from asyncopt.analysis.studies import QUANTITIES
 from asyncopt.files import records
 from asyncopt.report import commands, study_figures, style
+from asyncopt.report.commands import Arguments, Printed
 
 _TITLE = "What theory says of staleness, and what was measured"
 _FILES = commands.Files("verdicts.md", "cells.csv", "report.html", "verdicts.json", "studies", _TITLE)
 
 
-def report(
-    folder: pathlib.Path, output: pathlib.Path, quantity: str | None = None, min_updates: int = 0
-) -> tuple[str, list[str]]:
+def report(folder: pathlib.Path, output: pathlib.Path, quantity: str | None = None, min_updates: int = 0) -> Printed:
     """Judges all runs below a folder, and writes tables, figures and a page with both.
 
     Args:
@@ -38,14 +36,9 @@ def _section(study: Study) -> commands.Section:
     line = f"{_plain(QUANTITIES[study.quantity])}; {len(study.cells)} cells of {style.seeds(len(study.seeds))}; "
     line += f"K from {lengths[0]:,} to {lengths[-1]:,}; staleness {', '.join(study.rules)}"
     line += f"; {diverged} runs diverged." if diverged else "."
-    facts = {
-        "quantity": study.quantity,
-        "theorem": None if study.theorem is None else study.theorem.name,
-        "outside_the_theorem_because": study.outside or None,
-        "seeds": len(study.seeds),
-        "num_updates": lengths,
-        "rules": study.rules,
-    }
+    theorem = None if study.theorem is None else study.theorem.name
+    facts = {"quantity": study.quantity, "theorem": theorem, "outside_the_theorem_because": study.outside or None}
+    facts |= {"seeds": len(study.seeds), "num_updates": lengths, "rules": study.rules}
     figures = study_figures.all_figures(measures)
     return commands.Section(study.name, line, [], cells_table(measures), figures, judge(measures), json=facts)
 
@@ -69,7 +62,7 @@ def _plain(text: str) -> str:
     return text
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Arguments = None) -> int:
     """Parses the command line, reports, and returns the exit status."""
     options = {
         "--quantity": {"choices": QUANTITIES, "help": "what to measure (default: what the theorem bounds)"},

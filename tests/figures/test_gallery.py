@@ -18,6 +18,7 @@ from asyncopt.analysis.speedup_fit import fit_speedup
 from asyncopt.files import records
 from asyncopt.run import task
 from figures import artificial_delay, convex, delays, networks, phase, rates, reported, speedup
+from figures.drawn import by_workers
 from tests import sweep as sweeps
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -96,7 +97,7 @@ def test_networks_compare_seed_by_seed(tmp_path):
     _network_runs(tmp_path, losses)
     runs = networks.read(tmp_path)
     for method, loses in losses.items():
-        change = networks.changes(runs[method].by_workers("test_accuracy"))[32]
+        change = networks.changes(by_workers(runs[method], "test_accuracy"))[32]
         assert change == pytest.approx([-100 * loses] * 3), method
     drawn = networks.draw(tmp_path, "perceptron")
     assert "98.3 % at 1" in drawn.facts["paper"]
