@@ -96,6 +96,3 @@ def above_one(measured: Estimate) -> tuple[str, str]:
 def workers(number: int) -> str:
     """Returns "1 worker" or "8 workers"."""
     return "1 worker" if number == 1 else f"{number} workers"
-
-
-__all__ = ["above_one", "advantages", "shrinking", "throughputs", "workers"]

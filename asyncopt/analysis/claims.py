@@ -237,6 +237,3 @@ def _too_thin(study: Study, cells: np.ndarray) -> str:
 def _power(exponent: float) -> str:
     """Returns a power of K as readers expect it: ``K^1/4``, ``K^-1/2``, ``1/K``."""
     return "1/K" if exponent == -1 else f"K^{fractions.Fraction(exponent).limit_denominator(64)}"
-
-
-__all__ = ["CONFIRMED", "INCONCLUSIVE", "VIOLATED", "judge", "verdicts"]

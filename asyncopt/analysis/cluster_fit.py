@@ -23,19 +23,12 @@ _FITTED_UPDATES, _SEEDS = 5_000, (0, 1)
 
 @dataclasses.dataclass(frozen=True)
 class ClusterFit:
-    """A cluster that produces traces like a recorded one.
+    """A cluster that produces traces like a recorded one."""
 
-    Args:
-      num_workers: p.
-      compute: seconds for one gradient, messages included.
-      server: seconds for the server to apply a gradient.
-      has_clock: whether the seconds are the trace's; otherwise a gradient takes 1 s on average.
-    """
-
-    num_workers: int
-    compute: Duration
-    server: Duration
-    has_clock: bool
+    num_workers: int  #: p
+    compute: Duration  #: seconds for one gradient, messages included
+    server: Duration  #: seconds for the server to apply a gradient
+    has_clock: bool  #: whether the seconds are the trace's; otherwise a gradient takes 1 s on average
 
     def trace(self, num_updates: int, seed: int = 0) -> Trace:
         """Returns a synthetic trace."""

@@ -19,23 +19,14 @@ from asyncopt.analysis.measures import Measures
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Curves:
-    """Training curves of runs that differ in one setting and in seeds.
+    """Training curves of runs that differ in one setting and in seeds."""
 
-    Args:
-      name: problem and method in words.
-      by: the setting that differs.
-      quantity: what was measured.
-      settings: the values of the setting, in order.
-      step: the number of updates at each evaluation, or its equivalent in another unit.
-      values: for each setting, a row for each seed; all settings have the same seeds.
-    """
-
-    name: str
-    by: str
-    quantity: str
-    settings: list[Any]
-    step: Real[np.ndarray, " E"]
-    values: list[Float[np.ndarray, "S E"]]
+    name: str  #: problem and method in words
+    by: str  #: the setting that differs
+    quantity: str  #: what was measured
+    settings: list[Any]  #: the values of the setting, in order
+    step: Real[np.ndarray, " E"]  #: the number of updates at each evaluation, or its equivalent in another unit
+    values: list[Float[np.ndarray, "S E"]]  #: for each setting, a row for each seed; all settings have the same seeds
 
     @property
     def num_seeds(self) -> int:
@@ -88,15 +79,10 @@ def less_first(values: Sequence[Float[np.ndarray, " S"]]) -> list[Float[np.ndarr
 
 
 def speedups_to_loss(losses: Curves, clock: Curves, progress: float) -> tuple[float, dict[Any, Estimate]]:
-    """Returns the speed-up in simulated seconds to a training loss.
+    """Returns a training loss to reach, and for each number of workers the speed-up in simulated seconds to it.
 
-    Args:
-      losses: training losses by the number of workers.
-      clock: simulated seconds at the same evaluations of the same runs.
-      progress: the loss to reach is the first setting's mean after this part of its run, in [0, 1].
-
-    Returns:
-      The loss to reach, and for each number of workers the first setting's seconds over its own, paired by seed.
+    The loss is the mean of the first setting after a part of its run, ``progress`` in [0, 1]. ``clock`` has the seconds
+    of the same evaluations. A speed-up is the first setting's seconds over those of another, paired by seed.
     """
     alone = losses.values[0].mean(axis=0)
     target = float(alone[round(progress * (len(alone) - 1))])
@@ -122,7 +108,7 @@ def speedups_to_accuracy(measures: Measures) -> pd.DataFrame:
 
 
 def linear_speedup(comparison: Comparison, clock: str, quantity: str, axis: str) -> Float[np.ndarray, " p"] | None:
-    """Returns the "time" or "step" (``axis``) that each number of workers would need if staleness cost nothing.
+    """Returns what each number of workers would need on ``axis`` ("time" or "step") if staleness cost nothing.
 
     It is None if the smallest number of workers does not reach the target.
     """

@@ -52,14 +52,9 @@ def threshold(
 ) -> tuple[Float[np.ndarray, "..."], Int[np.ndarray, "..."]]:
     """Returns the largest delay whose inflation is at most `ACCEPTED_INFLATION`, interpolated in log-log.
 
-    Args:
-      delays: the delays tried at one K, increasing, above 0.
-      inflations: the inflation at each delay. Lower limits from `inflation` count as values: all are above the
-        accepted inflation.
-
-    Returns:
-      The threshold, and whether it is `EXACT`, `AT_LEAST` (the largest delay tried was harmless) or `AT_MOST` (the
-      smallest was not).
+    The second value is `EXACT`, `AT_LEAST` (the largest delay was harmless) or `AT_MOST` (the smallest was not).
+    ``delays`` are those tried at one K, increasing, above 0. Lower limits in ``inflations`` count as values, since all
+    exceed the accepted inflation.
     """
     limit = np.log(ACCEPTED_INFLATION)
     log_delay, log_inflation = np.log(delays), np.log(inflations)

@@ -16,19 +16,12 @@ _STARTS = (0.001, 0.01, 0.1)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SpeedupFit:
-    """The cluster whose throughput is nearest to reported speed-ups, in units of the report's one-worker update.
+    """The cluster whose throughput is nearest to reported speed-ups, in units of the report's one-worker update."""
 
-    Args:
-      num_workers: int[n], p.
-      reported: float[n], the reported speed-up for each p.
-      compute: mean time of one gradient.
-      server: mean time for the server to apply a gradient.
-    """
-
-    num_workers: tuple[int, ...]
-    reported: tuple[float, ...]
-    compute: float
-    server: float
+    num_workers: tuple[int, ...]  #: p
+    reported: tuple[float, ...]  #: the reported speed-up for each p
+    compute: float  #: mean time of one gradient
+    server: float  #: mean time for the server to apply a gradient
 
     def speedup(self, num_workers: int) -> float:
         """Returns the model's speed-up with p workers."""

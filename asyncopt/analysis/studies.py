@@ -28,32 +28,22 @@ _SETTINGS = ("problem.", "optimizer.", "handling.", "trace.", "precision", "para
 class Study:
     """One problem and method over delays and K.
 
-    Args:
-      name: problem, method and kind of trace in words.
-      method: the optimizer's label, such as "APAM".
-      quantity: what is measured, a key of `QUANTITIES`.
-      theorem: the theorem that is about this quantity, or None.
-      outside: why the theorem does not apply to these runs; empty if it does.
-      cells: a row for each cell, by rule and K: ``rule`` (label), its ``exponent`` and ``factor``, ``num_updates``,
-        ``delay`` (root mean square, in updates), ``mean_delay``, ``max_delay``, ``num_workers``, ``diverged`` (seeds),
-        ``throughput`` (updates a second of the trace's clock, NaN without a clock), and the bounds ``a_priori`` and
-        ``a_posteriori`` with their parts.
-      values: the measurement, a row for each seed, a column for each cell; inf where a run diverged.
-      seeds: the seeds of the rows.
-      limit: the largest finite value of all. It replaces inf where a number is needed, as a lower limit.
-      attains_rate: whether the problem is constructed to show that no method is faster than the theorem's rate.
+    ``cells`` has a row for each cell, sorted by rule and K: ``rule`` (label), its ``exponent`` and ``factor``,
+    ``num_updates``, ``delay`` (root mean square, in updates), ``mean_delay``, ``max_delay``, ``num_workers``,
+    ``diverged`` (seeds), ``throughput`` (updates a second of the trace's clock, NaN without a clock), and the bounds
+    ``a_priori`` and ``a_posteriori`` with their parts. ``values`` has a row for each seed and a column for each cell.
     """
 
-    name: str
-    method: str
-    quantity: str
-    theorem: Theorem | None
-    outside: str
+    name: str  #: problem, method and kind of trace in words
+    method: str  #: the optimizer's label, such as "APAM"
+    quantity: str  #: what is measured, a key of `QUANTITIES`
+    theorem: Theorem | None  #: the theorem about this quantity
+    outside: str  #: why the theorem does not apply to these runs, or ""
     cells: pd.DataFrame
-    values: Float[np.ndarray, "S C"]
-    seeds: tuple[int, ...]
-    limit: float
-    attains_rate: bool = False
+    values: Float[np.ndarray, "S C"]  #: the measurement; inf where a run diverged
+    seeds: tuple[int, ...]  #: the seeds of the rows
+    limit: float  #: the largest finite value of all; replaces inf where a number is needed, as a lower limit
+    attains_rate: bool = False  #: whether the problem shows that no method is faster than the theorem's rate
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -132,7 +122,10 @@ def _common_settings(run: Evidence) -> str:
 
 
 def _study(runs: Sequence[Evidence], quantity: str | None) -> Study | None:
-    name, quantity = _name(runs[0]), quantity or _default_quantity(runs[0])
+    name = _name(runs[0])
+    if quantity is None:
+        bounded = (theorem.quantity for theorem in theory.THEOREMS.values() if theorem.concerns(runs[0]))
+        quantity = next(bound for bound in bounded if cells.column(bound) in runs[0].columns)
     if any(cells.column(quantity) not in run.columns for run in runs):
         warnings.warn(f"left out: {name}: F* is unknown, so there is no {quantity}", stacklevel=3)
         return None
@@ -149,17 +142,12 @@ def _study(runs: Sequence[Evidence], quantity: str | None) -> Study | None:
     values = np.stack([row.pop("measured").loc[seeds].to_numpy() for row in rows], axis=1)
     finite = np.append(values[np.isfinite(values)], [row.pop("start") for row in rows])
     return Study(
-        name=name,
-        method=str(runs[0].facts["summary.labels.optimizer"]),
-        quantity=quantity,
-        theorem=theorem,
-        outside=outside,
+        name=name, method=str(runs[0].facts["summary.labels.optimizer"]),
+        quantity=quantity, theorem=theorem, outside=outside,
         cells=pd.DataFrame(rows).assign(diverged=(~np.isfinite(values)).sum(axis=0)),
-        values=values,
-        seeds=tuple(int(seed) for seed in seeds),
-        limit=float(finite.max()),
+        values=values, seeds=tuple(int(seed) for seed in seeds), limit=float(finite.max()),
         attains_rate=bool(runs[0].facts.get("summary.problem.attains_rate", False)),
-    )
+    )  # fmt: skip
 
 
 def _without_repetitions(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -179,12 +167,6 @@ def _name(run: Evidence) -> str:
     problem, constraint, optimizer, handling, trace = (run.facts.get(f"summary.labels.{name}") for name in names)
     within = f" in a {constraint}" if constraint else ""
     return f"{problem}{within}; {optimizer}{f', {handling}' if handling else ''}; {trace} delays"
-
-
-def _default_quantity(run: Evidence) -> str:
-    """Returns what the first theorem about the problem bounds, among the recorded quantities."""
-    concerned = (theorem.quantity for theorem in theory.THEOREMS.values() if theorem.concerns(run))
-    return next(quantity for quantity in concerned if cells.column(quantity) in run.columns)
 
 
 def _theorem(quantity: str, runs: Sequence[Evidence]) -> tuple[Theorem | None, str]:

@@ -10,23 +10,14 @@ CONFIRMED, VIOLATED, INCONCLUSIVE = "confirmed", "violated", "inconclusive"
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """The result of comparing one claim of the theory with runs.
+    """The result of comparing one claim of the theory with runs."""
 
-    Args:
-      claim: the claim in words.
-      predicted: what the theory says about the measured number.
-      measured: the number with its 95 % interval over seeds; NaN where there is none.
-      runs: the number of runs (seeds times cells) that it was computed from.
-      outcome: "confirmed", "violated" or "inconclusive".
-      rule: the criterion that decided.
-    """
-
-    claim: str
-    predicted: str
-    measured: Estimate
-    runs: int
-    outcome: str
-    rule: str
+    claim: str  #: the claim in words
+    predicted: str  #: what the theory says about the measured number
+    measured: Estimate  #: the number with its interval; NaN where there is none
+    runs: int  #: how many runs (seeds times cells) it was computed from
+    outcome: str  #: "confirmed", "violated" or "inconclusive"
+    rule: str  #: the criterion that decided
 
 
 def at_most(measured: Estimate, limit: float, tolerance: float) -> tuple[str, str]:

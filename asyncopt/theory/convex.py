@@ -88,13 +88,9 @@ def _a_posteriori(run: Evidence) -> Bound:
 
 
 CONVEX = Theorem(
-    name="convex",
-    title="the gap of APAM's average on a convex problem in a box",
-    quantity="average_gap",
+    name="convex", title="the gap of APAM's average on a convex problem in a box", quantity="average_gap",
     concerns=lambda run: bool(run.facts.get("summary.problem.convex", False)),
     hypotheses=(*apam.HYPOTHESES, known("summary.problem.diameter", "X is not a bounded box")),
     columns=("step_size", "scale_l1", "scaled_momentum_sum", "momentum_l1", "drift"),
-    a_priori=_a_priori,
-    a_posteriori=_a_posteriori,
-    claims=apam.CLAIMS,
-)
+    a_priori=_a_priori, a_posteriori=_a_posteriori, claims=apam.CLAIMS,
+)  # fmt: skip

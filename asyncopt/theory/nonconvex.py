@@ -95,9 +95,7 @@ def _a_posteriori(run: Evidence) -> Bound:
 
 
 NONCONVEX = Theorem(
-    name="nonconvex",
-    title="the mean of APAM's ‖∇F‖² without a constraint",
-    quantity="mean_grad_norm_sq",
+    name="nonconvex", title="the mean of APAM's ‖∇F‖² without a constraint", quantity="mean_grad_norm_sq",
     concerns=lambda run: True,
     hypotheses=(
         *apam.HYPOTHESES,
@@ -106,7 +104,5 @@ NONCONVEX = Theorem(
         known("summary.problem.lower_bound", "F has no known lower bound"),
     ),
     columns=("objective", "scaled_gradient_sum", "scaled_momentum_max"),
-    a_priori=_a_priori,
-    a_posteriori=_a_posteriori,
-    claims=apam.CLAIMS,
-)
+    a_priori=_a_priori, a_posteriori=_a_posteriori, claims=apam.CLAIMS,
+)  # fmt: skip

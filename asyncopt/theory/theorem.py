@@ -31,15 +31,10 @@ class Bound(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evidence:
-    """One run with all its seeds, as theorems read it.
+    """One run with all its seeds, as theorems read it."""
 
-    Args:
-      facts: configuration and summary, flat: "optimizer.b1", "summary.trace.mean_delay". An unknown fact has no key.
-      columns: [S, E], what was recorded for each seed at each evaluation, "step" included.
-    """
-
-    facts: Mapping[str, Any]
-    columns: Mapping[str, Shaped[np.ndarray, "S E"]]
+    facts: Mapping[str, Any]  #: configuration and summary, flat: "optimizer.b1"; an unknown fact has no key
+    columns: Mapping[str, Shaped[np.ndarray, "S E"]]  #: what was recorded at each evaluation, "step" included
 
     @property
     def num_updates(self) -> int:
@@ -76,29 +71,17 @@ def equal(fact: str, value: Any, otherwise: str) -> Hypothesis:
 
 @dataclasses.dataclass(frozen=True)
 class Theorem:
-    """A theorem, as a value.
+    """A theorem, as a value."""
 
-    Args:
-      name: one word, for tables.
-      title: what it bounds, for readers.
-      quantity: what it bounds, a key of `asyncopt.analysis.studies.QUANTITIES`.
-      concerns: whether it is about the problem of a run.
-      hypotheses: what it assumes, each as a function that returns why a run does not meet it, or "".
-      columns: the recorded columns that its bounds need.
-      a_priori: returns the bound from constants and the trace.
-      a_posteriori: returns the bound for each seed, from what the run measured.
-      claims: what follows from it, in the order of reports.
-    """
-
-    name: str
-    title: str
-    quantity: str
-    concerns: Callable[[Evidence], bool]
-    hypotheses: tuple[Hypothesis, ...]
-    columns: tuple[str, ...]
-    a_priori: Callable[[Evidence], Bound]
-    a_posteriori: Callable[[Evidence], Bound]
-    claims: tuple[Claim, ...]
+    name: str  #: one word, for tables
+    title: str  #: what it bounds, for readers
+    quantity: str  #: what it bounds, a key of `asyncopt.analysis.studies.QUANTITIES`
+    concerns: Callable[[Evidence], bool]  #: whether it is about the problem of a run
+    hypotheses: tuple[Hypothesis, ...]  #: each returns why a run does not meet it, or ""
+    columns: tuple[str, ...]  #: the recorded columns that its bounds need
+    a_priori: Callable[[Evidence], Bound]  #: the bound from constants and the trace
+    a_posteriori: Callable[[Evidence], Bound]  #: the bound for each seed, from what the run measured
+    claims: tuple[Claim, ...]  #: what follows from it, in the order of reports
 
     def is_about(self, quantity: str, run: Evidence) -> bool:
         """Whether the theorem bounds this quantity for such a problem."""
