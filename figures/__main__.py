@@ -28,7 +28,6 @@ from figures.drawn import RC, Drawn
 
 ROOT = pathlib.Path(__file__).parents[1]
 OUTPUT = pathlib.Path(__file__).parent / "gallery"
-SCALES = ("laptop", "paper")
 
 
 class Figure(NamedTuple):
@@ -61,13 +60,8 @@ GALLERY = {
 def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path) -> bool:
     """Makes the missing runs of a figure's sweeps, draws it, and writes picture, data and caption to ``output``.
 
-    Args:
-      name: a key of `GALLERY`.
-      scale: "laptop" or "paper".
-      runs: folder for the sweeps.
-      output: folder for picture, data and caption.
-
-    Returns False if the same code already made all of them from the same sweeps.
+    ``name`` is a key of `GALLERY`, ``scale`` is "laptop" or "paper", ``runs`` is the folder for the sweeps. Returns
+    False if the same code already made all of them from the same sweeps.
 
     Raises:
       InputError: if a sweep fails, or its runs are not what the figure needs.
@@ -176,7 +170,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the command line, makes the figures, and returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m figures", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which figures (default: all): {', '.join(GALLERY)}")
-    parser.add_argument("--scale", choices=SCALES, default="laptop", help="sizes for two cores, or those of the paper")
+    parser.add_argument(
+        "--scale", choices=("laptop", "paper"), default="laptop", help="sizes for two cores, or those of the paper"
+    )
     parser.add_argument("--runs", type=pathlib.Path, help="folder of the sweeps (default: outputs/figures/SCALE)")
     parser.add_argument("--output", type=pathlib.Path, default=OUTPUT, help="folder of pictures, data and captions")
     options = parser.parse_args(arguments)

@@ -50,11 +50,7 @@ def draw(folder: pathlib.Path) -> Drawn:
     data = data.sort_values("max_delay", kind="stable", ignore_index=True)
     delayed = [(f"{d:g}", cost) for d, cost in zip(accuracy.settings, costs, strict=True) if d]
     same = [delay for delay, cost in delayed if cost.low <= 0 <= cost.high]
-    different = [
-        f"{delay} ({cost.value:.1f} points [{cost.low:.1f}, {cost.high:.1f}])"
-        for delay, cost in delayed
-        if delay not in same
-    ]
+    different = [f"{d} ({c.value:.1f} points [{c.low:.1f}, {c.high:.1f}])" for d, c in delayed if d not in same]
     facts = {"name": accuracy.name, "updates": f"{accuracy.step[-1]:,}", "seeds": accuracy.num_seeds}
     facts |= {"same": ", ".join(same) or "none", "different": ", ".join(different) or "none"}
     facts |= {"paper_low": f"{100 * low:.0f}", "paper_high": f"{100 * high:.0f}"}

@@ -39,8 +39,8 @@ def draw(folder: pathlib.Path) -> Drawn:
     figure, (left, right) = style.subplots((WIDTH, 3.1), "", 1, 2, width_ratios=[1.35, 1], sharey=True)
     curves.lines(left, losses)
     curves.points(right, losses, [estimates[-1] for estimates in losses.intervals], at_settings=True)
-    look = {"color": style.PAPER_COLOUR, "alpha": 0.6, "linewidth": 0, "hatch": "////"}
-    right.axhspan(low, high, **look, label="paper, 100 epochs")
+    look = {"color": style.PAPER_COLOUR, "alpha": 0.6, "linewidth": 0, "hatch": "////", "label": "paper, 100 epochs"}
+    right.axhspan(low, high, **look)
     left.set_title(first.labels["data"].replace("rcv1 like", "generated rows like rcv1"))
     left.set(yscale="log", xlabel="epochs", ylabel="training loss $F(x_k)$")
     style.workers_axis(right, losses.settings)

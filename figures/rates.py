@@ -32,8 +32,7 @@ def draw(folder: pathlib.Path) -> Drawn:
     for rule in rules:
         for cell in study.where(rule):
             facts, estimate = study.cells.iloc[cell], measures.estimate(measures.means[:, cell])
-            bounds = {kind: facts[kind] for kind in _KINDS}
-            rows.append({"rule": rule, "num_updates": facts["num_updates"], **estimate._asdict(), **bounds})
+            rows.append({"rule": rule, **facts[["num_updates"]], **estimate._asdict(), **facts[list(_KINDS)]})
     data = pd.DataFrame(rows)
     figure = study_figures.rate(measures, rules, (WIDTH, 4.2))
     slopes = {rule: style.with_interval(measures.estimate(measures.slopes(rule)), ".3f") for rule in rules}

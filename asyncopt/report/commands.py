@@ -49,16 +49,10 @@ class Section(NamedTuple):
 def report(
     files: Files, output: pathlib.Path, read: Callable[[], Iterable[Item]], section: Callable[[Item], Section]
 ) -> Printed:
-    """Writes a report, each file whole or not at all.
+    """Writes a report to the folder ``output``, each file whole or not at all.
 
-    Args:
-      files: the names of the files.
-      output: folder for the files; created if need be.
-      read: returns the studies, comparisons or curves, and warns of each run that it leaves out.
-      section: returns the section on one of them.
-
-    Returns:
-      The tables to print in Markdown, and a line for each warning.
+    ``read`` returns the studies, comparisons or curves, and warns of each run that it leaves out. ``section`` returns
+    the section on one of them.
 
     Raises:
       InputError: if there are no runs to report on.

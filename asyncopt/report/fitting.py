@@ -41,10 +41,7 @@ def _fit(path: pathlib.Path, column: str | None, seed: int, output: pathlib.Path
     model = {"overrides": fitted.overrides(), "has_clock": fitted.has_clock, "comparison": compared}
     atomic.write(output / "model.json", lambda partial: partial.write_text(json.dumps(model, indent=2) + "\n"))
     style.save(delays(recorded, synthetic, path.name), output / "delays.png")
-    return _text(recorded, fitted, compared)
 
-
-def _text(recorded: Trace, fitted: cluster_fit.ClusterFit, compared: dict) -> str:
     clock = "durations as recorded" if fitted.has_clock else "from delays alone: a gradient takes 1 s on average"
     lines = [f"{recorded}\n", f"the cluster model, {clock}:", "  " + " ".join(f"'{o}'" for o in fitted.overrides())]
     lines.append(f"\n{'':24}{'recorded':>12}{'synthetic':>12}")

@@ -69,23 +69,20 @@ def markdown_section(title: str, facts: str, tables: Sequence[Table]) -> str:
 def html_section(title: str, facts: str, tables: Sequence[Table], captions: Mapping[pathlib.Path, str]) -> str:
     """Returns a heading, a line of facts, the tables, and the pictures at the paths with their captions."""
     parts = [f"<h2>{html.escape(title)}</h2>\n<p>{html.escape(facts)}</p>\n"]
-    parts += map(_html_table, tables)
+    for table in tables:
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in table.header)
+        body = ""
+        for row in table.rows:
+            # A cell with an outcome has its colour.
+            cells = (f'<td class="{c}">{c}</td>' if c in _OUTCOMES else f"<td>{c}</td>" for c in map(html.escape, row))
+            body += f"<tr>{''.join(cells)}</tr>\n"
+        parts.append(f"<p>{html.escape(table.title)}</p>" if table.title else "")
+        parts.append(f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n")
     for path, caption in captions.items():
         data = base64.b64encode(path.read_bytes()).decode()
         parts.append(f'<figure><img alt="{html.escape(path.stem)}" src="data:image/png;base64,{data}">')
         parts.append(f"<figcaption>{html.escape(caption)}</figcaption></figure>\n")
     return "".join(parts)
-
-
-def _html_table(table: Table) -> str:
-    """Returns a table, in which outcomes have colours."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.header)
-    body = ""
-    for row in table.rows:
-        marked = (f'<td class="{c}">{c}</td>' if c in _OUTCOMES else f"<td>{c}</td>" for c in map(html.escape, row))
-        body += f"<tr>{''.join(marked)}</tr>\n"
-    title = f"<p>{html.escape(table.title)}</p>" if table.title else ""
-    return f"{title}<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n"
 
 
 def html_page(title: str, sections: Sequence[str], left_out: Sequence[str]) -> str:

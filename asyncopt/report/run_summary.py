@@ -9,13 +9,10 @@ from asyncopt.files.records import Record
 from asyncopt.report import style
 
 _ROWS = {
-    "gap": "gap F - F* at the end",
-    "average_gap": "gap F - F* of the average",
-    "train_accuracy": "accuracy on the training rows",
-    "test_accuracy": "accuracy on held-out rows",
-    "objective": "F at the end",
-    "average_objective": "F of the average",
-}
+    "gap": "gap F - F* at the end", "average_gap": "gap F - F* of the average",
+    "train_accuracy": "accuracy on the training rows", "test_accuracy": "accuracy on held-out rows",
+    "objective": "F at the end", "average_objective": "F of the average",
+}  # fmt: skip
 _INCIDENTS = {"workers replaced": "workers_replaced", "gradients refused": "gradients_refused"}
 # Values above this many times the start are not drawn.
 _DIVERGING = 1e6
@@ -25,8 +22,7 @@ _DIVERGING = 1e6
 def curve(record: Record) -> Figure:
     """Returns the gap (or F, where F* is unknown) against updates, for the iterate and for the average.
 
-    Lines are medians over seeds, bands run from the smallest to the largest seed. The dotted line has the theorems'
-    slope, k^-1/2.
+    Lines are medians over seeds, bands reach from the smallest to the largest. The dotted line has slope k^-1/2.
     """
     labels, trace = record.labels, record.summary["trace"]
     known = "gap" in record.metrics

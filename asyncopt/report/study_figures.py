@@ -122,9 +122,9 @@ def phase(measures: Measures, size: tuple[float, float] = _NARROW) -> Figure | N
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("")
-    bar = figure.colorbar(axes.collections[0], ax=axes, ticks=[1, 2, 5, 10, 30], format="%g", extend="max")
-    bar.set_label("updates to accuracy, over those without delay")
-    bar.ax.minorticks_off()
+    label = "updates to accuracy, over those without delay"
+    look = {"ticks": [1, 2, 5, 10, 30], "format": "%g", "extend": "max", "label": label}
+    figure.colorbar(axes.collections[0], ax=axes, **look).ax.minorticks_off()
     style.legend_below(figure, 2, [axes], fontsize="small")
     return figure
 
@@ -289,10 +289,9 @@ def _draw_thresholds(axes: Axes, measures: Measures, span: np.ndarray) -> None:
 def _edges(centres: np.ndarray) -> np.ndarray:
     """Returns the edges of cells with these centres on a logarithmic axis."""
     logs = np.log(np.asarray(centres, float))
-    if len(logs) == 1:
-        return np.exp([logs[0] - 0.5, logs[0] + 0.5])
+    steps = np.diff(logs) if len(logs) > 1 else np.ones(1)
     middle = (logs[1:] + logs[:-1]) / 2
-    return np.exp(np.concatenate([[2 * logs[0] - middle[0]], middle, [2 * logs[-1] - middle[-1]]]))
+    return np.exp([logs[0] - steps[0] / 2, *middle, logs[-1] + steps[-1] / 2])
 
 
 def _tau(rule: str) -> str:

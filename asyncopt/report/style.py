@@ -28,7 +28,6 @@ REFERENCE_COLOUR = "#555555"
 # Only numbers that the paper reported have this colour and this marker.
 PAPER_COLOUR, PAPER_MARKER = "#009E73", "*"
 INTERVALS = "means and 95 % intervals"
-_LINES, _MARKERS = ("-", "--", "-.", ":"), "os^DvPXh<>p"
 
 
 def subplots(
@@ -70,12 +69,12 @@ def shades(number: int) -> list[Colour]:
 
 def line(index: int) -> str:
     """Returns a line style, different for neighbours."""
-    return _LINES[index % len(_LINES)]
+    return ("-", "--", "-.", ":")[index % 4]
 
 
 def marker(index: int) -> str:
     """Returns a marker; the first eleven differ."""
-    return _MARKERS[index % len(_MARKERS)]
+    return "os^DvPXh<>p"[index % 11]
 
 
 def apart(number: int, reach: float) -> np.ndarray:
