@@ -1,7 +1,7 @@
-"""``python -m figures``: makes the gallery. Runs of its sweeps that are missing are made first.
+"""``python -m figures``: makes the gallery, after the runs of its sweeps that are missing.
 
-Each figure has a sweep and a function that draws it; `GALLERY` lists them. Sweeps go to ``outputs/figures/SCALE``, and
-pictures, the data behind them (CSV) and captions to ``figures/gallery``.
+`GALLERY` lists the figures. Sweeps go to ``outputs/figures/SCALE``; pictures, numbers (CSV) and captions go to
+``figures/gallery``.
 """
 
 import argparse
@@ -63,9 +63,7 @@ def make(name: str, scale: str, runs: pathlib.Path, output: pathlib.Path) -> boo
     ``name`` is a key of `GALLERY`, ``scale`` is "laptop" or "paper", ``runs`` is the folder for the sweeps. Returns
     False if the same code already made all of them from the same sweeps.
 
-    Raises:
-      InputError: if a sweep fails, or its runs are not what the figure needs.
-      OSError: if a file cannot be read or written.
+    Raises an InputError if a sweep fails or its runs do not suit the figure, an OSError if a file cannot be written.
     """
     figure = GALLERY[name]
     overrides = _own_data(*figure.data) if figure.data else []

@@ -70,9 +70,9 @@ def read(folder: pathlib.Path) -> Mapping[str, Runs]:
     runs: dict[str, dict[str, records.Record]] = {}
     for name, record in records.load_records(folder):
         runs.setdefault(record.labels["method"], {})[name] = record
-    missing = [method for method in METHODS if method not in runs]
-    if missing:
-        raise asyncopt.InputError(f"{folder}: no runs of {missing[0]}")
+    for method in METHODS:
+        if method not in runs:
+            raise asyncopt.InputError(f"{folder}: no runs of {method}")
     return runs
 
 

@@ -18,8 +18,7 @@ a-priori bound, made from constants alone.
 *The paper* ({source}) proves the rate and reports no measurement of it. The constants are those of docs/theory.md.
 `python -m asyncopt.report` returns every claim with its verdict from the same runs.
 """
-_RULES = ("0", "K^1/4", "K^1/2")
-_KINDS = ("a_posteriori", "a_priori")
+_RULES, _KINDS = ("0", "K^1/4", "K^1/2"), ("a_posteriori", "a_priori")
 
 
 def draw(folder: pathlib.Path) -> Drawn:

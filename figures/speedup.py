@@ -40,9 +40,8 @@ _WORKERS = (1, 2, 4, 8, 16, 32)
 def draw(simulated: pathlib.Path, real: pathlib.Path) -> Drawn:
     """Returns the paper's speed-ups beside the model, and the speed-ups measured here.
 
-    Args:
-      simulated: folder of the figure ``convex``'s runs, whose clock is the model fitted to the experiment's table.
-      real: folder of runs with real workers; one of them has a single worker.
+    ``simulated`` has the runs of the figure ``convex``, whose clock is the model fitted to the experiment's table.
+    ``real`` has runs with real workers; one of them has a single worker.
     """
     fits = {name: fit_speedup(*reported.points(name, "speed-up")) for name in reported.speedup_tables()}
     runs = dict(records.load_records(simulated))

@@ -1,7 +1,6 @@
 """``python -m asyncopt.curves FOLDER``: what delays do to training curves, from the run folders of a sweep alone.
 
-There is one curve for each value of a setting, with intervals over seeds. The table says how much each loses to the
-first, and whether they meet at the end.
+There is a curve for each value of a setting. The table has what each loses to the first, and whether all meet.
 """
 
 import pathlib
@@ -56,8 +55,7 @@ def collect(runs: Iterable[tuple[str, records.Record]], by: str, quantity: str, 
       quantity: a column of ``metrics.parquet``.
       also: settings that follow from that one, and so differ as well.
 
-    Raises:
-      InputError: if the runs differ otherwise, lack the setting or the quantity, or have no seed in common.
+    Raises an InputError if the runs differ otherwise, lack the setting or the quantity, or share no seed.
     """
     by_setting: dict[Any, dict[int, Float[np.ndarray, " E"]]] = {}
     first: tuple[str, dict[str, Any], Int[np.ndarray, " E"], Mapping[str, Any]] | None = None
@@ -81,8 +79,7 @@ def collect(runs: Iterable[tuple[str, records.Record]], by: str, quantity: str, 
     if not seeds:
         raise InputError(f"no seed has been run with every value of {by}")
     values = [np.stack([by_setting[setting][seed] for seed in seeds]) for setting in settings]
-    labels = first[3]
-    return Curves(f"{labels['problem']}; {labels['method']}", by, quantity, settings, first[2], values)
+    return Curves("{problem}; {method}".format_map(first[3]), by, quantity, settings, first[2], values)
 
 
 def _section(curves: Curves) -> commands.Section:

@@ -61,10 +61,8 @@ def delays(recorded: Trace, synthetic: Trace, name: str) -> Figure:
     figure, axes = style.subplots((7, 4.4))
     largest = max(recorded.max_delay, synthetic.max_delay)
     width = max(1, -(-(largest + 1) // _MOST_BARS))
-    labels = [
-        f"{label}: mean {trace.mean_delay:.3g}, at most {trace.max_delay:,}"
-        for label, trace in (("recorded", recorded), ("cluster model", synthetic))
-    ]
+    pairs = {"recorded": recorded, "cluster model": synthetic}.items()
+    labels = [f"{label}: mean {trace.mean_delay:.3g}, at most {trace.max_delay:,}" for label, trace in pairs]
     histograms(axes, (recorded, synthetic), np.arange(0, largest + width + 1, width) - 0.5, labels)
     bars = f" (bars of {width})" if width > 1 else ""
     axes.set(xlabel=f"delay, in updates{bars}", ylabel="share of updates")
