@@ -1,4 +1,4 @@
-"""``python -m asyncopt.compare FOLDER``: which method reaches a common target first. See `asyncopt.report.comparing`."""
+"""``python -m asyncopt.compare FOLDER``: which method reaches a target first. See `asyncopt.report.comparing`."""
 
 import sys
 

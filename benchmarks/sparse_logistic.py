@@ -17,7 +17,7 @@ from replay_overhead import replay_loop
 from timing import microseconds_per_update
 
 import asyncopt
-from asyncopt.engine import loop, plan
+from asyncopt.engine import ApamProbe, loop, plan
 from asyncopt.problems import data
 
 NUM_ROWS, NUM_FEATURES, ROW_VALUES, BATCH_SIZE = 20_242, 47_236, 72, 64
@@ -74,8 +74,8 @@ def main():
         batch_keys = loop.batch_keys(jax.random.key(0), jnp.arange(NUM_UPDATES))
         optimizer = asyncopt.apam(STEP_SIZE)
         loops = {
-            "replay": replay_loop(problem, optimizer, batch_keys, trace, record_bounds=False),
-            "replay, with bounds": replay_loop(problem, optimizer, batch_keys, trace, record_bounds=True),
+            "replay": replay_loop(problem, optimizer, batch_keys, trace, probes=()),
+            "replay, with bounds": replay_loop(problem, optimizer, batch_keys, trace, probes=(ApamProbe(),)),
             "NumPy and SciPy": scipy_loop(dataset, trace, dtype),
         }
         median = microseconds_per_update(loops, NUM_UPDATES)

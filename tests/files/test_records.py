@@ -9,7 +9,6 @@ import asyncopt
 from asyncopt import InputError
 from asyncopt.files import atomic, records
 
-
 FACTS = {"trace": {"mean_square_delay": 1.5}, "problem": {"optimum": None}, "labels": {"method": "APAM"}}
 
 
@@ -50,7 +49,7 @@ def test_a_run_of_an_earlier_version_can_be_read_and_has_no_labels(saved, tmp_pa
     del facts["labels"]
     (tmp_path / "run" / records.SUMMARY).write_text(json.dumps(facts))
     assert len(asyncopt.load_runs(tmp_path)) == 4
-    with pytest.raises(InputError, match="summary.json has no labels, expected a run of this version; run it again"):
+    with pytest.raises(InputError, match=r"summary\.json has no labels, expected a run of this version; run it again"):
         print(records.load_run(tmp_path / "run").labels)
 
 
