@@ -14,19 +14,7 @@ from asyncopt.optim.scale_steps_by_delay import scale_steps_by_delay
 from asyncopt.optim.schedules import step_size
 
 __all__ = [
-    "ApamState",
-    "ApamTransformation",
-    "Box",
-    "Constraint",
-    "DelayGradientsState",
-    "L2Ball",
-    "apam",
-    "buffer_updates",
-    "compensate_delay",
-    "delay_gradients",
-    "drop_stale",
-    "parametric",
-    "scale_by_apam",
-    "scale_steps_by_delay",
-    "step_size",
-]
+    "ApamState", "ApamTransformation", "Box", "Constraint", "DelayGradientsState", "L2Ball", "apam",
+    "buffer_updates", "compensate_delay", "delay_gradients", "drop_stale", "parametric", "scale_by_apam",
+    "scale_steps_by_delay", "step_size",
+]  # fmt: skip

@@ -17,23 +17,7 @@ from asyncopt.problems.quadratic import Quadratic, quadratic
 from asyncopt.problems.robust_regression import RobustRegression, robust_regression
 
 __all__ = [
-    "Constants",
-    "HardInstance",
-    "ImageClassification",
-    "Logistic",
-    "NonconvexLogistic",
-    "Problem",
-    "Quadratic",
-    "RobustRegression",
-    "all_cnn",
-    "data",
-    "hard_instance",
-    "lenet5",
-    "logistic",
-    "nonconvex_logistic",
-    "perceptron",
-    "quadratic",
-    "resnet18",
-    "robust_regression",
-    "wrn_28_5",
-]
+    "Constants", "HardInstance", "ImageClassification", "Logistic", "NonconvexLogistic", "Problem", "Quadratic",
+    "RobustRegression", "all_cnn", "data", "hard_instance", "lenet5", "logistic", "nonconvex_logistic",
+    "perceptron", "quadratic", "resnet18", "robust_regression", "wrn_28_5",
+]  # fmt: skip

@@ -16,18 +16,6 @@ from asyncopt.traces.trace import Trace
 from asyncopt.traces.worker_times import WorkerTimes
 
 __all__ = [
-    "Duration",
-    "Trace",
-    "WorkerTimes",
-    "cluster",
-    "constant",
-    "cyclic",
-    "durations",
-    "geometric",
-    "load",
-    "pareto",
-    "rounds",
-    "shared_memory",
-    "synchronous",
-    "uniform",
-]
+    "Duration", "Trace", "WorkerTimes", "cluster", "constant", "cyclic", "durations", "geometric", "load", "pareto",
+    "rounds", "shared_memory", "synchronous", "uniform",
+]  # fmt: skip

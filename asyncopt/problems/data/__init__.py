@@ -50,24 +50,7 @@ def _bundled(known: Mapping[str, Callable[[], _T]], name: str, otherwise: str) -
 
 
 __all__ = [
-    "Dataset",
-    "ImageData",
-    "Matrix",
-    "RegressionData",
-    "breast_cancer",
-    "by_name",
-    "cifar10",
-    "cinic10",
-    "diabetes",
-    "digits",
-    "digits_images",
-    "fashion_mnist",
-    "imagenet32",
-    "libsvm",
-    "mnist",
-    "rcv1",
-    "rcv1_like",
-    "regression_by_name",
-    "split",
-    "with_intercept",
-]
+    "Dataset", "ImageData", "Matrix", "RegressionData", "breast_cancer", "by_name", "cifar10", "cinic10",
+    "diabetes", "digits", "digits_images", "fashion_mnist", "imagenet32", "libsvm", "mnist", "rcv1", "rcv1_like",
+    "regression_by_name", "split", "with_intercept",
+]  # fmt: skip
