@@ -1,0 +1,129 @@
+"""Probes record what a theorem needs, and nothing where the steps may be other than the theorem's."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import asyncopt
+from asyncopt import InputError, traces
+from asyncopt.engine import ApamProbe
+
+
+def test_bound_terms_against_their_definitions(digits):
+    """Recomputed from a plain loop with the optimizer's own states."""
+    num_updates, b1 = 60, 0.8
+    optimizer = asyncopt.apam(lambda k: 0.3 / jnp.sqrt(k + 1.0), b1=b1, eps=1e-3)
+    trace = traces.uniform(num_updates, 6)
+    result = asyncopt.replay(digits, optimizer, trace, eval_every=20)
+    key = jax.random.key(0)
+    iterates = [digits.init(asyncopt.engine.init_key(key))]
+    state = optimizer.init(iterates[0])
+    momentum_sum = gradient_sum = momentum_max = gradient_max = 0.0
+    for k in range(num_updates):
+        batch = digits.sample(asyncopt.engine.batch_key(key, k))
+        g = jax.grad(digits.loss)(iterates[trace.read_version[k]], batch)
+        old_scale = np.sqrt(state.amsgrad.nu_max) + 1e-3
+        updates, state = optimizer.update(g, state, iterates[-1])
+        scale, m = np.sqrt(state.amsgrad.nu_max) + 1e-3, np.asarray(state.amsgrad.mu)
+        momentum_sum += 0.3 / np.sqrt(k + 1) * np.sum(m**2 / scale)
+        gradient_sum += np.sum((np.asarray(g) / old_scale) ** 2)
+        momentum_max = max(momentum_max, np.linalg.norm(m / scale))
+        gradient_max = max(gradient_max, np.abs(g).max())
+        iterates.append(optax.apply_updates(iterates[-1], updates))
+    last = {name: values[-1] for name, values in result.bound_terms.items()}
+    assert last == pytest.approx(
+        {
+            "scaled_momentum_sum": momentum_sum,
+            "scaled_gradient_sum": gradient_sum,
+            "scaled_momentum_max": momentum_max,
+            "gradient_max": gradient_max,
+            "scale_l1": np.sum(scale),
+            "momentum_l1": np.sum(np.abs(m)),
+            "step_size": 0.3 / np.sqrt(num_updates),
+        },
+        rel=1e-9,
+    )
+    assert (np.diff(result.bound_terms["scaled_momentum_sum"]) > 0).all()
+
+
+def halved(inner):
+    """A wrapper as in the documentation: its state is that of the optimizer inside, its steps are not."""
+
+    def update(gradients, state, params=None, **extra):
+        updates, state = inner.update(gradients, state, params, **extra)
+        return jax.tree.map(lambda u: u / 2, updates), state
+
+    return optax.GradientTransformationExtraArgs(inner.init, update)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.sgd(0.1),
+        optax.adam(0.1),
+        asyncopt.scale_by_apam(),
+        optax.chain(asyncopt.apam(0.1), optax.scale(0.1)),
+        halved(asyncopt.apam(0.1)),
+        asyncopt.optim.drop_stale(asyncopt.apam(0.1), 3),
+    ],
+    ids=["sgd", "adam", "scale_by_apam", "chain", "halved", "drop_stale"],
+)
+def test_no_bound_terms_where_the_steps_may_not_be_those_of_apam(digits, optimizer):
+    assert asyncopt.replay(digits, optimizer, traces.synchronous(2), record_bounds=True).bound_terms is None
+
+
+def test_a_probe_is_told_where_the_state_of_apam_is(digits):
+    """A chain that does not change the steps; whoever builds it knows."""
+    chain = optax.chain(optax.identity(), asyncopt.apam(0.1))
+    probe = ApamProbe(lambda state: state[1])
+    terms = asyncopt.replay(digits, chain, traces.uniform(50, 3), probes=[probe]).bound_terms
+    expected = asyncopt.replay(digits, asyncopt.apam(0.1), traces.uniform(50, 3)).bound_terms
+    assert list(terms) == list(expected)
+    for name, values in terms.items():
+        np.testing.assert_allclose(values, expected[name], rtol=1e-12)
+    with pytest.raises(InputError, match="need an ApamState, found the state tuple"):
+        asyncopt.replay(digits, chain, traces.synchronous(2), probes=[ApamProbe()])
+
+
+class DriftColumns(NamedTuple):
+    largest_drift: jax.Array
+    updates: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class LargestDrift:
+    """A probe of one's own: the largest distance of a read from the newest iterate, and the number of updates."""
+
+    def init(self, params, optimizer_state):
+        del params, optimizer_state
+        return DriftColumns(jnp.zeros(()), jnp.zeros(()))
+
+    def observe(self, terms, k, before, stale, gradient):
+        del gradient
+        distance = optax.tree.norm(jax.tree.map(lambda x, y: x - y, before.params, stale))
+        return DriftColumns(jnp.maximum(terms.largest_drift, distance), terms.updates + (k >= 0))
+
+    def evaluate(self, terms, state):
+        del state
+        return terms
+
+
+@pytest.mark.parametrize("how", ["one", "seeds", "exact"])
+def test_a_probe_of_ones_own_records_beside_that_of_apam(digits, how):
+    trace = traces.uniform(60, 6)
+    arguments = {"one": {}, "seeds": {"seeds": [0, 1]}, "exact": {"exact": True}}[how]
+    result = asyncopt.replay(digits, asyncopt.apam(0.1), trace, probes=[LargestDrift()], eval_every=1, **arguments)
+    drift, largest = result.drift, result.bound_terms["largest_drift"]
+    np.testing.assert_allclose(largest, np.sqrt(np.maximum.accumulate(drift, axis=-1)), rtol=1e-12)
+    np.testing.assert_array_equal(result.bound_terms["updates"][..., -1], 60)
+    assert "scale_l1" in result.bound_terms
+
+
+def test_two_probes_cannot_record_one_column(digits):
+    with pytest.raises(InputError, match="expected each name once"):
+        asyncopt.replay(digits, optax.sgd(0.1), traces.synchronous(2), probes=[LargestDrift(), LargestDrift()])
