@@ -56,14 +56,16 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
 
 def markdown_section(title: str, facts: str, tables: Sequence[Table]) -> str:
     """Returns a heading, a line of facts and tables with aligned columns."""
-    parts = [f"## {title}", facts]
-    for table in tables:
-        rows = [table.header, *table.rows]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
-        lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-        parts += [table.title, "\n".join(lines)]
-    return "\n\n".join(filter(None, parts)) + "\n"
+    return "\n\n".join(filter(None, [f"## {title}", facts, *map(markdown, tables)])) + "\n"
+
+
+def markdown(table: Table) -> str:
+    """Returns a table with aligned columns below its title, if it has one."""
+    rows = [table.header, *table.rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return (f"{table.title}\n\n" if table.title else "") + "\n".join(lines)
 
 
 def html_section(title: str, facts: str, tables: Sequence[Table], captions: Mapping[pathlib.Path, str]) -> str:

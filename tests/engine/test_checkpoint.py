@@ -29,7 +29,7 @@ def problem():
 @pytest.fixture
 def stop_after(monkeypatch):
     """Lets a run end with an error once so many updates are made, in calls of few updates each."""
-    monkeypatch.setattr(drive, "_PATIENCE", 0.0)
+    monkeypatch.setattr(drive, "_CALL_SECONDS", 0.0)
 
     def arrange(updates, error):
         made = []

@@ -39,7 +39,7 @@ def check_replays(recording, problem=QUADRATIC, optimizer=APAM, seed=0, rtol=1e-
 @pytest.mark.parametrize("reads", ["consistent", "blocks"])
 @pytest.mark.parametrize("optimizer", [APAM, COMPENSATED], ids=["apam", "compensated"])
 def test_a_run_replays_bit_identically(reads, optimizer):
-    pool = Threads(3, reads=reads, num_blocks=4, pause=1e-4)
+    pool = Threads(3, reads=reads, num_blocks=4, pause=2e-3)  # long enough for updates to come during a read
     recording = runtime.record(QUADRATIC, optimizer, pool, num_updates=150, seed=2)
     trace = recording.trace
     assert trace.num_updates == 150
