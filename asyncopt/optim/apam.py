@@ -130,8 +130,8 @@ def apam(
       learning_rate: α_k, a number above 0, or a schedule: a function of the number of updates before.
       b1: β1, in [0, 1).
       b2: β2, in [0, 1).
-      eps: ε, at least 0. With ε = 0, a coordinate that never had a gradient takes no step (onto a ball it may
-        still be drawn towards the centre, since the norm gives it no weight).
+      eps: ε, at least 0. With ε = 0, a coordinate that never had a gradient takes no step. A projection onto a ball
+        may still draw it towards the centre, since the norm gives it no weight.
       bias_correction: the step of the method's deep-learning code; see `scale_by_apam`.
       constraint: X, a `Box` or `L2Ball`, or anything with their two methods; None for no constraint.
 

@@ -133,8 +133,8 @@ def logistic(
       constraint: X, a `Box` with numbers as bounds, an `L2Ball` about a number, or None.
 
     Returns:
-      A problem whose ``optimum`` is certified to 1e-10 of F* (0, attained nowhere, on separable data without l2
-      or constraint), or None where it could not be certified.
+      A problem whose ``optimum`` is certified to 1e-10 of F*, or None where it could not be certified. On separable
+      data without l2 or constraint it is 0, which is attained nowhere.
 
     Raises:
       InputError: if a number is out of range.

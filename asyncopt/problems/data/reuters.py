@@ -46,9 +46,9 @@ def rcv1(root: str | os.PathLike[str] | None = None, test_fraction: float = 0.0,
 def rcv1_like(num_rows: int = NUM_ROWS, test_fraction: float = 0.0, split_seed: int = 0, seed: int = 0) -> Dataset:
     """Generated rows with the shape and statistics of `rcv1`, for machines without the file.
 
-    A row is a document of two topics: its words are drawn from a Zipf-Mandelbrot distribution over 47,236 words that
-    the topic tilts, its weights are (1 + log count) · log(rows / rows with the word), and it has unit length, as the
-    weights of the published file are made (Lewis et al., 2004, section 6). The number of words is lognormal.
+    A row is a document on one of two topics. Its words are drawn from a Zipf-Mandelbrot distribution over 47,236
+    words that the topic tilts; their number is lognormal. As in the published file (Lewis et al., 2004, section 6), a
+    weight is (1 + log count) · log(rows / rows with the word), and rows have unit length.
 
     Args:
       num_rows: N, training and held-out rows together, at least 2.
