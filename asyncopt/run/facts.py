@@ -107,6 +107,8 @@ def _labels(settings: Mapping[str, Any], problem: Any) -> dict[str, str | None]:
     if {"compute", "num_workers"} <= trace.keys():
         given = {key: trace[key] for key in ("num_workers", "compute", "stragglers", "slowdown") if key in trace}
         clock = traces.WorkerTimes(**given).label
+        if not isinstance(trace["compute"], str | Mapping):  # a number of seconds, or one for each worker
+            clock = clock.replace("constant", str(trace["compute"]), 1)
     return {
         "problem": f"{title} on {data}" if data else title,
         "data": data,

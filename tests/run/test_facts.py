@@ -44,6 +44,7 @@ def test_a_new_kind_of_trace_works_in_reports(tmp_path, monkeypatch):
             ["+method=synchronous_amsgrad", "+clock=straggler", "trace.num_updates=800"],
             {"method": "synchronous AMSGrad", "clock": "exponential times, 1 straggler × 4"},
         ),
+        (["trace=cluster", "trace.compute=2.5"], {"clock": "2.5 times"}),
         (["problem=quadratic", "+constraint=l2_ball"], {"problem": "quadratic", "constraint": "ball"}),
         (["problem=hard_instance"], {"problem": "hard instance", "constraint": "box", "data": None}),
         (["problem=lenet5", "data=fashion_mnist"], {"problem": "LeNet-5 on fashion mnist"}),
