@@ -26,23 +26,23 @@ def build(task: Task) -> Run:
     if settings["constraint"] is not None and "constraint" not in settings["problem"]:
         raise InputError(f"problem: {settings['problem']['_target_']} takes no constraint, expected constraint=null")
     problem = _problem(json.dumps(settings["problem"]), settings["precision"])
-    given = dict(settings["optimizer"])
+    optimizer_settings = dict(settings["optimizer"])
     objects: dict[str, Any] = {}
-    if "constraint" in given:
+    if "constraint" in optimizer_settings:
         # The problem's own object: F* and the steps must be about the same set.
         objects["constraint"] = getattr(problem, "constraint", None)
-        del given["constraint"]
+        del optimizer_settings["constraint"]
     elif settings["constraint"] is not None:
-        raise InputError(f"optimizer: {given['_target_']} keeps no constraint, expected optimizer=apam")
+        raise InputError(f"optimizer: {optimizer_settings['_target_']} keeps no constraint, expected optimizer=apam")
     with errors_of("optimizer"):
-        alpha, schedule = given.pop("learning_rate"), given.pop("schedule")
+        alpha, schedule = optimizer_settings.pop("learning_rate"), optimizer_settings.pop("schedule")
         objects["learning_rate"] = step_size(schedule, alpha, task.trace.num_updates)
-        make = constructor("optimizer", given)
+        make = constructor("optimizer", optimizer_settings)
         optimizer = parametric(make.func, **make.keywords, **objects)
     if settings["handling"] is not None:
         wrap = constructor("handling", settings["handling"])
         with errors_of("handling"):
-            wrap(optimizer)  # for its checks, so that what it refuses is not blamed on the optimizer
+            wrap(optimizer)  # runs the wrapper's checks here, so that its errors do not name the optimizer
         handled = _Handled(make.func, wrap.func, tuple(sorted(wrap.keywords.items())))
         optimizer = parametric(handled, **make.keywords, **objects)
     return Run(problem, optimizer, task.trace, task.seeds, chosen(optimizer, settings["record_bounds"], ()))
@@ -50,11 +50,11 @@ def build(task: Task) -> Run:
 
 @dataclasses.dataclass(frozen=True)
 class _Handled:
-    """A constructor of an optimizer in a wrapper; equal ones share a compilation."""
+    """The constructor of a wrapped optimizer; equal ones share a compilation."""
 
     base: Callable[..., optax.GradientTransformation]
     wrapper: Callable[..., optax.GradientTransformation]
-    settings: tuple[tuple[str, Any], ...]  # of the wrapper
+    settings: tuple[tuple[str, Any], ...]  # arguments of the wrapper
 
     def __call__(self, **base_settings: Any) -> optax.GradientTransformation:
         return self.wrapper(self.base(**base_settings), **dict(self.settings))
@@ -62,11 +62,11 @@ class _Handled:
 
 @functools.lru_cache(maxsize=1)
 def _problem(settings: str, precision: str) -> Problem:
-    """Makes a problem from its configuration in JSON. A sweep's next job with the same one need not read data again.
+    """Makes a problem from its configuration in JSON. The next job with the same one reads no data.
 
     Args:
       settings: the settings of the problem, data included.
-      precision: precision of its arrays. JAX is set to it already; here it is a part of the cache's key.
+      precision: precision of the arrays. JAX is set to it already; here it is only part of the cache's key.
     """
     del precision
     make = constructor("problem", json.loads(settings))

@@ -1,4 +1,4 @@
-"""Sets JAX up for a configuration: precision, devices of some cores each, the folder of compiled programs."""
+"""Sets JAX up for a configuration: the precision, the cores of each device, the folder of compiled programs."""
 
 import contextlib
 import functools
@@ -26,15 +26,15 @@ def prepare_jax(settings: Mapping[str, Any], num_runs: int) -> None:
     num_cores = len(os.sched_getaffinity(0))
     threads = settings["threads"]
     if threads is None:
-        threads = max(1, num_cores // max(1, num_runs))  # no seeds at all are refused later
+        threads = max(1, num_cores // max(1, num_runs))  # an empty list of seeds is refused later
     _share_out_cores(min(threads, num_cores), num_cores)
 
 
 def _share_out_cores(threads: int, num_cores: int) -> None:
     """Makes devices of ``threads`` cores each, so that seeds run side by side. This works once, before JAX starts.
 
-    An update of a small model is a row of kernels of a few microseconds, and handing them from thread to thread costs
-    more than it gains (`benchmarks/sparse_logistic.py` shows both); a network has work enough for several.
+    An update of a small model runs kernels of a few microseconds each. Handing them from thread to thread costs more
+    than it gains (`benchmarks/sparse_logistic.py` shows both). A network has enough work for several threads.
     """
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         os.environ.setdefault("PJRT_NPROC", str(threads))
@@ -53,10 +53,10 @@ def _keep_compiled_programs(cache: bool | str) -> None:
         return
     jax.config.update("jax_compilation_cache_dir", folder)
     if folder is not None:
-        # All of what a run compiles is wanted again by the next: without this, only what took a second is kept.
+        # The next run needs every program again. By default, JAX keeps only those that took a second to compile.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    compilation_cache.reset_cache()  # JAX would not look at the setting again
+    compilation_cache.reset_cache()  # else JAX would not read the setting again
 
 
 def _user_cache() -> pathlib.Path:
@@ -75,7 +75,7 @@ def _kind_of_machine() -> str:
 
 
 def _usable(folder: pathlib.Path) -> str | None:
-    """Returns the folder, made if need be, or None with a warning: without it, a run only starts later."""
+    """Creates the folder if needed and returns it; else warns and returns None. Without it, a run only starts later."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -29,16 +29,16 @@ FINISHED = "finished before, and not run again (force=true runs it)"
 def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
     """Runs a configuration, prints a table, and writes the run folder.
 
-    A run that the folder holds already, of the same configuration, trace and code, is not made again. One that was
-    interrupted there is resumed from its last checkpoint.
+    A finished run in the folder with the same configuration, trace and code is not run again. An interrupted one is
+    resumed from its last checkpoint.
 
     Args:
       config: a configuration as in ``conf/config.yaml``.
-      folder: the run's folder; made if need be.
+      folder: the run's folder, created if needed.
 
     Returns:
       The folder, with ``config.yaml`` (resolved), ``metrics.parquet``, ``summary.json`` and, if asked
-      for, ``curve.png``; of a real run also ``trace.npz`` and ``recording.npz``.
+      for, ``curve.png``. A real run adds ``trace.npz`` and ``recording.npz``.
 
     Raises:
       InputError: if the configuration asks for something impossible.
@@ -55,7 +55,7 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def finished(task: Task, folder: pathlib.Path) -> Record | None:
-    """Returns the run in a folder, if it is whole and what the task asks for."""
+    """Returns the run in a folder if it is complete and has the task's fingerprint; else None."""
     if task.settings["force"]:
         return None
     try:
@@ -66,7 +66,7 @@ def finished(task: Task, folder: pathlib.Path) -> Record | None:
 
 
 def conclude(task: Task, folder: pathlib.Path, record: Record) -> pathlib.Path:
-    """Prints the table of a run that is in its folder, and draws its curve, if asked for."""
+    """Prints the table of a finished run, and draws its curve if the task asks for it."""
     print(f"{table(record)}\n\n{folder}")
     if task.settings["plot"]:
         figure = curve(record)
@@ -76,7 +76,7 @@ def conclude(task: Task, folder: pathlib.Path, record: Record) -> pathlib.Path:
 
 @contextlib.contextmanager
 def hydra_errors() -> Iterator[None]:
-    """Turns errors of input and of files into the kind that Hydra prints without a traceback, after all jobs."""
+    """Turns input and file errors into the exception that Hydra prints without a traceback, after all jobs."""
     try:
         yield
     except (InputError, OSError) as error:
@@ -84,7 +84,7 @@ def hydra_errors() -> Iterator[None]:
 
 
 def checkpoint_of(task: Task, folder: pathlib.Path, tag: str) -> Checkpoint | None:
-    """Returns where a run is kept while it runs, or None if it is not to be kept."""
+    """Returns the checkpoint of a run, or None if the task asks for none."""
     every = task.settings["checkpoint_seconds"]
     return None if every is None else Checkpoint(folder / "checkpoint.npz", tag, float(every))
 
@@ -92,7 +92,7 @@ def checkpoint_of(task: Task, folder: pathlib.Path, tag: str) -> Checkpoint | No
 def save(
     task: Task,
     folder: pathlib.Path,
-    made: Run,
+    run: Run,
     result: Result,
     trace: Trace | None = None,
     more: Mapping[str, Any] | None = None,
@@ -103,13 +103,13 @@ def save(
     Args:
       task: the configuration.
       folder: the run's folder.
-      made: the objects that were made of the configuration.
+      run: the objects built from the configuration.
       result: the results.
       trace: the recorded trace of a real run; default: the task's.
       more: further facts for the summary.
       also: writes other files into the folder.
     """
-    summary = facts.summary(task, made, trace or task.trace, result)
+    summary = facts.summary(task, run, trace or task.trace, result)
     record = Record(task.settings, facts.metrics(result), {**summary, **(more or {})})
     records.save(folder, record, also)
     return record
@@ -117,19 +117,19 @@ def save(
 
 def _replay(task: Task, folder: pathlib.Path) -> Record:
     """Replays the trace, and writes the results."""
-    made, checkpoint = build(task), checkpoint_of(task, folder, task.fingerprint)
+    run, checkpoint = build(task), checkpoint_of(task, folder, task.fingerprint)
     result = replay(
-        made.problem,
-        made.optimizer,
-        made.trace,
-        seeds=made.seeds,
-        record_bounds=False,  # what is to be recorded is among the probes
-        probes=made.probes,
+        run.problem,
+        run.optimizer,
+        run.trace,
+        seeds=run.seeds,
+        record_bounds=False,  # the probes are chosen already
+        probes=run.probes,
         **dataclasses.asdict(task.measured),
         progress=task.settings["progress"],
         checkpoint=checkpoint,
     )
-    record = save(task, folder, made, result)
+    record = save(task, folder, run, result)
     if checkpoint is not None:
         checkpoint.remove()
     return record
@@ -137,29 +137,29 @@ def _replay(task: Task, folder: pathlib.Path) -> Record:
 
 def _train(task: Task, folder: pathlib.Path) -> Record:
     """Trains with real workers, and writes the results and the recording."""
-    made, checkpoint = build(task), checkpoint_of(task, folder, task.fingerprint)
-    given = dict(task.settings["runtime"])
-    synchronous = given.pop("synchronous")
+    run, checkpoint = build(task), checkpoint_of(task, folder, task.fingerprint)
+    pool_settings = dict(task.settings["runtime"])
+    synchronous = pool_settings.pop("synchronous")
     if synchronous:
-        check_rounds("runtime.synchronous", task.settings["handling"], given["workers"])
-    make_pool = constructor("runtime", given)
+        check_rounds("runtime.synchronous", task.settings["handling"], pool_settings["workers"])
+    make_pool = constructor("runtime", pool_settings)
     with errors_of("runtime"):
         recording = runtime.record(
-            made.problem,
-            made.optimizer,
+            run.problem,
+            run.optimizer,
             make_pool(),
             num_updates=task.trace.num_updates,
-            seed=made.seeds[0],
+            seed=run.seeds[0],
             eval_every=task.measured.eval_every,
             param_dtype=task.measured.param_dtype,
             record_bounds=False,
-            probes=made.probes,
+            probes=run.probes,
             synchronous=synchronous,
             progress=task.settings["progress"],
             checkpoint=checkpoint,
         )
     more = {"runtime": recording.summary()}
-    record = save(task, folder, made, recording.result, recording.trace, more, recording.save)
+    record = save(task, folder, run, recording.result, recording.trace, more, recording.save)
     if checkpoint is not None:
         checkpoint.remove()
     return record

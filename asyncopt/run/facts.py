@@ -1,4 +1,4 @@
-"""What is written of a run: the measurements, the facts about it, and the labels that reports show.
+"""What is written about a run: the measurements, the facts about it, and the labels that reports show.
 
 Reports read the labels. They never look at the names of classes and functions in a configuration.
 """
@@ -47,7 +47,7 @@ def summary(task: Task, run: Run, trace: Trace, result: Result) -> dict[str, Any
 
     Args:
       task: the configuration.
-      run: the objects that were made of it.
+      run: the objects built from the configuration.
       trace: the trace that was replayed or recorded.
       result: the results.
     """
@@ -79,10 +79,10 @@ def versions() -> dict[str, Any]:
 
 def _problem_facts(problem: Any) -> dict[str, Any]:
     constants = getattr(problem, "constants", None)
-    known = {} if constants is None else {f.name: getattr(constants, f.name) for f in dataclasses.fields(constants)}
+    values = {} if constants is None else {f.name: getattr(constants, f.name) for f in dataclasses.fields(constants)}
     return {
         "optimum": None if problem.optimum is None else float(problem.optimum),
-        **{name: value if value is None or isinstance(value, bool) else float(value) for name, value in known.items()},
+        **{name: value if value is None or isinstance(value, bool) else float(value) for name, value in values.items()},
         "rows": getattr(problem, "num_rows", None),
         "classes": getattr(problem, "num_classes", None),
         "attains_rate": getattr(problem, "attains_rate", False),
@@ -90,7 +90,7 @@ def _problem_facts(problem: Any) -> dict[str, Any]:
 
 
 def _labels(settings: Mapping[str, Any], problem: Any) -> dict[str, str | None]:
-    """Returns what the parts of a run are called in titles and tables."""
+    """Returns the names of a run's components for titles and tables."""
     trace, optimizer = settings["trace"], settings["optimizer"]
     constraint = getattr(problem, "constraint", None)
     title = getattr(problem, "title", None) or _words(type(problem).__name__)
@@ -105,8 +105,8 @@ def _labels(settings: Mapping[str, Any], problem: Any) -> dict[str, str | None]:
         method = f"{method}, {handling}"
     clock = None
     if {"compute", "num_workers"} <= trace.keys():
-        given = {key: trace[key] for key in ("num_workers", "compute", "stragglers", "slowdown") if key in trace}
-        clock = traces.WorkerTimes(**given).label
+        times = {key: trace[key] for key in ("num_workers", "compute", "stragglers", "slowdown") if key in trace}
+        clock = traces.WorkerTimes(**times).label
         if not isinstance(trace["compute"], str | Mapping):  # a number of seconds, or one for each worker
             clock = clock.replace("constant", str(trace["compute"]), 1)
     return {
@@ -132,14 +132,14 @@ def _words(class_name: str) -> str:
 
 
 def _staleness(settings: Mapping[str, Any], trace: Trace) -> dict[str, Any]:
-    """Returns the rule τ(K) that the delays follow, and which settings of the trace it decides.
+    """Returns the rule τ(K) that the delays follow, and the settings of the trace that it decides.
 
-    Without a configured rule, those settings are the label, and their mean delay, as the factor, puts them in order.
+    Without a configured rule, the label lists these settings. The factor, which sorts labels, is then the mean delay.
     """
-    own = settings["trace"]
-    marked = getattr(get_object(own["_target_"]), "staleness_setting", None)
-    # A trace that says nothing: all its numbers but K and the seed.
-    numbers = [k for k, v in own.items() if isinstance(v, int | float) and not isinstance(v, bool)]
+    trace_settings = settings["trace"]
+    marked = getattr(get_object(trace_settings["_target_"]), "staleness_setting", None)
+    # Without the mark: all numbers of the trace except K and the seed.
+    numbers = [k for k, v in trace_settings.items() if isinstance(v, int | float) and not isinstance(v, bool)]
     names = [marked] if marked else [name for name in numbers if name not in ("num_updates", "seed")]
     if settings["staleness"] is not None:
         rule = staleness.parse(settings["staleness"])
@@ -147,6 +147,6 @@ def _staleness(settings: Mapping[str, Any], trace: Trace) -> dict[str, Any]:
     elif trace.max_delay == 0:
         label, factor, exponent = "0", 0.0, 0.0
     else:
-        label = ", ".join(f"{name} = {own[name]:g}" for name in names) or "the trace"
+        label = ", ".join(f"{name} = {trace_settings[name]:g}" for name in names) or "the trace"
         factor, exponent = trace.mean_delay, 0.0
     return {"label": label, "factor": float(factor), "exponent": float(exponent), "settings": names}

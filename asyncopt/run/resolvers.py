@@ -1,10 +1,10 @@
-"""What ``${staleness_or:...}`` and ``${workers_or:...}`` in conf/ mean. Hydra may ask at any time: no JAX here."""
+"""What ``${staleness_or:...}`` and ``${workers_or:...}`` in conf/ mean. Hydra may ask at any time, so no JAX here."""
 
 from omegaconf import DictConfig, OmegaConf
 
 from asyncopt.run import staleness
 
-# How a setting that follows `staleness` begins in a configuration that is not yet resolved.
+# Prefixes of the settings that follow `staleness`, in an unresolved configuration.
 PREFIXES = ("${staleness_or:", "${workers_or:")
 
 
@@ -15,10 +15,10 @@ def register() -> None:
 
 
 def _staleness_or(default: int | float, *, _parent_: DictConfig, _root_: DictConfig) -> int | float:
-    """Returns the delay that ``staleness`` gives for the trace that asks, or the trace's own ``default``."""
+    """Returns the delay that ``staleness`` gives for this trace, or ``default`` without a rule."""
     rule = OmegaConf.select(_root_, "staleness")
     num_updates = _parent_.get("num_updates")
-    if rule is None or not isinstance(num_updates, int) or num_updates < 1:  # which the trace itself refuses
+    if rule is None or not isinstance(num_updates, int) or num_updates < 1:  # the trace refuses such a number
         return default
     return staleness.parse(rule)(num_updates)
 

@@ -1,4 +1,4 @@
-"""From a configuration to a task: its values are checked, its trace is made, and what it depends on has one hash."""
+"""From a configuration to a task: checks its values, makes its trace, and hashes all that affects its results."""
 
 import contextlib
 import dataclasses
@@ -26,7 +26,7 @@ class Task:
 
     Args:
       settings: the configuration, resolved, as plain values.
-      trace: the trace that the configuration asks for. A real run makes its own: then a synchronous one of its length.
+      trace: the trace that the configuration asks for; for a real run, which records its own, a synchronous one.
     """
 
     settings: dict[str, Any]
@@ -49,7 +49,7 @@ class Task:
 
     @property
     def num_side_by_side(self) -> int:
-        """How many share the cores: the seeds of a replay, or the workers of a real run."""
+        """The number of seeds of a replay, or of workers of a real run: they share the cores."""
         return self.settings["runtime"]["workers"] if self.is_real else len(self.seeds)
 
     @property
@@ -65,17 +65,17 @@ def prepare(config: DictConfig) -> Task:
       config: a configuration as in ``conf/config.yaml``.
 
     Raises:
-      InputError: as of `checked`, or if the trace refuses its settings.
+      InputError: as `checked` does, or if the trace refuses its settings.
     """
     settings = checked(config)
     return Task(settings, _trace(settings))
 
 
 def checked(config: DictConfig) -> dict[str, Any]:
-    """Returns a configuration resolved, as plain values. Hydra's own object goes no further.
+    """Returns the resolved configuration as plain values. Later code does not use Hydra's own object.
 
     Raises:
-      InputError: if it cannot be resolved, or would not do what it seems to ask for; the message names the key, and
+      InputError: if it cannot be resolved, or a setting is invalid or has no effect; the message names the key, and
         what was expected.
     """
     _check_staleness(_plain(config, resolve=False))  # first, since resolving the configuration needs it
@@ -90,7 +90,7 @@ def checked(config: DictConfig) -> dict[str, Any]:
     if settings["runtime"] is not None and (num_seeds != 1 or history_dtype is not None):
         raise InputError(
             f"seeds is {seeds} and history_dtype {history_dtype}, expected one seed, seeds=[0], and "
-            "history_dtype=null: a real run keeps no history, and a sweep makes several, -m seeds=[0],[1]"
+            "history_dtype=null: a real run keeps no history; a sweep makes several runs: -m seeds=[0],[1]"
         )
     return settings
 
@@ -126,7 +126,7 @@ def _check_runtime(name: str, runtime: Any) -> None:
         check_integer(f"{name}.workers", runtime["workers"], at_least=1)
 
 
-# What the values of a configuration must be. The objects that the groups describe check their own.
+# Checks of the top-level values. The objects that the groups describe check their own settings.
 _CHECKS: Mapping[str, Callable[[str, Any], object]] = {
     "seeds": _seeds,
     "runtime": _check_runtime,
@@ -145,7 +145,7 @@ def _trace(settings: Mapping[str, Any]) -> Trace:
             return traces.synchronous(settings["trace"]["num_updates"])
     if recorded:
         raise InputError(
-            "trace: trace=recorded is of real runs, expected runtime=threads, or trace=file trace.path=..."
+            "trace: trace=recorded is for real runs, expected runtime=threads, or trace=file trace.path=..."
         )
     if is_real:
         raise InputError(
@@ -184,13 +184,13 @@ def constructor(group: str, settings: Mapping[str, Any]) -> functools.partial:
 
 @contextlib.contextmanager
 def errors_of(group: str) -> Iterator[None]:
-    """Turns what a constructor says about the user's input into an InputError that starts with the config group."""
+    """Turns a constructor's errors about the user's input into an InputError that starts with the config group."""
     try:
         yield
     except (InstantiationException, InputError, OSError, TypeError) as error:
-        said = error.__cause__ if isinstance(error, InstantiationException) else error
-        if isinstance(said, InputError | OSError) or "unexpected keyword argument" in str(said):
-            raise InputError(f"{group}: {said}") from error
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        if isinstance(cause, InputError | OSError) or "unexpected keyword argument" in str(cause):
+            raise InputError(f"{group}: {cause}") from error
         raise
 
 
@@ -203,5 +203,5 @@ def _check_staleness(unresolved: Mapping[str, Any]) -> None:
     if not any(str(value).startswith(resolvers.PREFIXES) for value in trace.values()):
         raise InputError(
             f"staleness is {rule!r}, but the delays of {trace['_target_']} were set otherwise; "
-            "expected staleness=null, or a trace with one such setting, left alone"
+            "expected staleness=null, or a trace whose delay is not set by hand"
         )

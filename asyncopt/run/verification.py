@@ -80,17 +80,17 @@ def verify(folder: str | os.PathLike[str], show: bool = False) -> Verification:
         text = "every iterate is the recorded one, but the optimizer's state at the end is not"
         return Verification(trace.num_updates, trace.num_updates, text + _other_versions(record))
     text = (
-        f"{trace.num_updates:,} updates of {trace.num_workers} workers: every iterate is the recorded one, to the last "
-        "bit, and so is the optimizer's state at the end"
+        f"{trace.num_updates:,} updates of {trace.num_workers} workers: every iterate is bit-identical to the "
+        "recorded one, and so is the optimizer's last state"
     )
     return Verification(trace.num_updates, None, text)
 
 
 def _other_versions(record: records.Record) -> str:
-    """Returns which versions have changed since the run was recorded, for a replay that differs."""
-    then = record.summary.get("versions", {})
+    """Returns the versions that have changed since the run was recorded, in words."""
+    old = record.summary.get("versions", {})
     changed = [
-        f"{name} was {then.get(name)}, is {now}" for name, now in facts.versions().items() if then.get(name) != now
+        f"{name} was {old.get(name)}, is {new}" for name, new in facts.versions().items() if old.get(name) != new
     ]
     return f" ({'; '.join(changed)})" if changed else ""
 

@@ -49,7 +49,7 @@ def test_a_recorded_run_is_a_run(recorded):
 
 def test_its_replay_is_the_run(recorded, capsys):
     assert verification.main([str(recorded), "--quiet"]) == 0
-    assert "80 updates of 3 workers: every iterate is the recorded one, to the last bit" in capsys.readouterr().out
+    assert "80 updates of 3 workers: every iterate is bit-identical to the recorded one" in capsys.readouterr().out
 
 
 def test_the_replay_of_its_trace_file_agrees(recorded, tmp_path):
@@ -141,7 +141,7 @@ def test_bad_input(overrides, message, tmp_path):
 
 
 def test_a_recorded_trace_is_not_replayed_out_of_nothing(tmp_path):
-    with pytest.raises(InputError, match="trace: trace=recorded is of real runs, expected runtime=threads"):
+    with pytest.raises(InputError, match="trace: trace=recorded is for real runs, expected runtime=threads"):
         execute.run(composed("trace=recorded"), tmp_path)
 
 

@@ -127,7 +127,7 @@ def test_a_server_that_is_killed_resumes(nothing_left, tmp_path):
     assert not (tmp_path / "out" / "checkpoint.npz").exists()
     verified = verification.verify(tmp_path / "out")
     assert verified.differs_at is None, verified.text
-    assert "600 updates of 2 workers: every iterate is the recorded one, to the last bit" in verified.text
+    assert "600 updates of 2 workers: every iterate is bit-identical to the recorded one" in verified.text
 
 
 def test_a_worker_that_does_not_answer_fails():
