@@ -1,4 +1,4 @@
-"""What the convergence bounds of APAM need to know of a run."""
+"""What the convergence bounds of APAM need to know about a run."""
 
 import dataclasses
 from collections.abc import Callable
@@ -91,10 +91,10 @@ class ApamProbe:
 
 
 def _add_step(terms: ApamTerms, state: ApamState) -> ApamTerms:
-    """Returns the terms with what the update that left ``state`` adds through its step; before the first, nothing.
+    """Returns the terms plus what the update that produced ``state`` adds; before the first update, nothing.
 
-    The loop calls this one update late, on the state that it carries. Were it to look at moments in the update
-    that makes them, XLA would fuse and round that update differently, and measuring would change the run.
+    The loop calls this one update late, on the state that it carries. If it read moments within the update
+    that computes them, XLA would fuse and round that update differently. Measuring would then change the run.
     """
     momentum, scale = state.amsgrad.mu, _scale(state)
     dtype = terms.gradient_max.dtype

@@ -33,20 +33,20 @@ def replay_batch(
 ) -> list[Result]:
     """Replays runs of the same `program` side by side, each with all its seeds, spread over all local devices.
 
-    Which lane of the batch a run has may change how its sums are rounded; what is in the other lanes does not, as long
-    as ``num_lanes``, ``capacity`` and ``varying`` are the same.
+    A run's lane in the batch may change how its sums are rounded. The runs in the other lanes do not, as long as
+    ``num_lanes``, ``capacity`` and ``varying`` are the same.
 
     Args:
       runs: runs that differ in traces of one length, seeds, and numbers in the optimizer and the problem.
       settings: how all of them are measured.
       num_lanes: least number of lanes; copies of the last lane fill the batch up.
       capacity: least number of slots of every history.
-      varying: whether each run has a leaf for itself, as `varying_leaves` returns it; default: that of ``runs``.
+      varying: for each leaf, whether runs differ in it, as `varying_leaves` returns it; default: for ``runs``.
       report: called with the number of updates made since it was last called.
       checkpoint: where to keep the batch while it runs.
 
     Returns:
-      A result for each run, as `asyncopt.replay` returns it for ``seeds``. Its seconds are its share of the batch's.
+      A result for each run, as `asyncopt.replay` returns it for ``seeds``; its seconds are its share of the total.
 
     Raises:
       InputError: as `asyncopt.replay` does, or if the runs are not of one program.
@@ -114,7 +114,7 @@ def _inputs(
 
 
 def varying_leaves(runs: Sequence[Run]) -> tuple[bool, ...]:
-    """Returns whether runs of one program differ in each leaf of problem, optimizer and schedule, in this order."""
+    """Returns whether runs of one program differ, for each leaf of problem, optimizer and schedule in this order."""
     leaves = [jax.tree.leaves((run.problem, optax.with_extra_args_support(run.optimizer))) for run in runs]
     numbers = [eqx.is_array(values[0]) and not _all_equal(values) for values in zip(*leaves, strict=True)]
     schedules = len({run.trace.digest for run in runs}) > 1
@@ -130,10 +130,10 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 class Program(NamedTuple):
-    """What is compiled of a run, and not given to the program as an input."""
+    """The parts of a run that are compiled into its program, and are no inputs of it."""
 
     compiled: tuple[Any, ...]  # everything but numbers
-    large: tuple[Any, ...]  # arrays larger than the parameters, of which a batch keeps one
+    large: tuple[Any, ...]  # arrays larger than the parameters; a batch keeps one copy of them
 
     def accepts(self, other: "Program") -> bool:
         """Whether runs of the two can be in one batch."""
@@ -141,7 +141,7 @@ class Program(NamedTuple):
 
 
 def program(run: Run, settings: Settings) -> Program:
-    """Returns what is compiled of a run."""
+    """Returns the parts of a run that are compiled into its program."""
     arrays, others = eqx.partition((run.problem, run.optimizer), eqx.is_array)
     leaves, structure = jax.tree.flatten(arrays)
     size = sum(leaf.size for leaf in jax.tree.leaves(param_shapes(run.problem)))
@@ -151,7 +151,7 @@ def program(run: Run, settings: Settings) -> Program:
 
 
 def with_arrays_of(reference: PyTree, tree: PyTree) -> PyTree:
-    """Returns ``tree``; arrays that ``reference`` has, too, are taken from there, so that memory holds them once."""
+    """Returns ``tree`` with equal arrays taken from ``reference``, so that memory holds them once."""
     return jax.tree.map(lambda a, b: a if eqx.is_array(a) and _equal(a, b) else b, reference, tree)
 
 

@@ -26,7 +26,7 @@ def block_of(sizes: Sequence[int], num_blocks: int) -> list[Int[np.ndarray, " n"
 def slices(sizes: tuple[int, ...], num_blocks: int) -> list[list[tuple[int, slice]]]:
     """Returns the places of each block: (number of the leaf, coordinates of the raveled leaf).
 
-    The last answers are kept, since a run asks for the same in every update.
+    The last results are cached, since a run needs the same ones in every update.
     """
     places: list[list[tuple[int, slice]]] = [[] for _ in range(num_blocks)]
     for leaf, blocks in enumerate(block_of(sizes, num_blocks)):

@@ -40,7 +40,7 @@ class Checkpoint:
     """Where, how often and under which tag a run is kept while it runs.
 
     Args:
-      path: the file, ending in ``.npz``; it is written whole or not at all, and removed by whoever has the results.
+      path: the file, ending in ``.npz``; it is written whole or not at all. The caller removes it at the end.
       tag: identifies the run; a file with another tag is not read.
       every: seconds between two writes.
     """
@@ -92,7 +92,7 @@ class Checkpoint:
 
 
 def plain(leaf: Any) -> np.ndarray:
-    """Returns a leaf as an array that NumPy's file format has: keys as their bits, bfloat16 as bytes."""
+    """Returns a leaf as an array that NumPy's file format can store: keys as their bits, bfloat16 as bytes."""
     if _is_key(leaf):
         leaf = jax.random.key_data(leaf)
     array = np.asarray(leaf)
@@ -100,12 +100,12 @@ def plain(leaf: Any) -> np.ndarray:
 
 
 def _are_like(leaves: Sequence[np.ndarray | None], like: Sequence[Any]) -> bool:
-    """Whether arrays have a run's shapes and dtypes. The last axis of NumPy's, which counts, may have any length."""
+    """Whether arrays have a run's shapes and dtypes. The last axis of NumPy arrays may have any length."""
     return all(
         leaf is not None
-        and leaf.dtype == wanted.dtype
-        and (leaf.shape == wanted.shape or (type(original) is np.ndarray and leaf.shape[:-1] == wanted.shape[:-1]))
-        for leaf, wanted, original in zip(leaves, map(plain, like), like, strict=True)
+        and leaf.dtype == expected.dtype
+        and (leaf.shape == expected.shape or (type(original) is np.ndarray and leaf.shape[:-1] == expected.shape[:-1]))
+        for leaf, expected, original in zip(leaves, map(plain, like), like, strict=True)
     )
 
 

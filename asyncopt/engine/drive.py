@@ -12,12 +12,12 @@ from asyncopt.engine.checkpoint import Checkpoint, Snapshot
 from asyncopt.engine.state import Evaluation, LoopState, Stops
 
 # A call of the compiled loop begins with a copy of the history. So it evaluates several times if time allows, and a run
-# takes at most about so many calls.
+# takes at most about _MAX_CALLS calls.
 _STOPS_A_CALL = 16
 _MAX_CALLS = 1000
 # Seconds that a call should take at most: the user waits so long for a sign of progress, and after Ctrl-C.
 _CALL_SECONDS = 0.5
-# The first calls find out how many updates that is; each makes at most this many times as many as the one before.
+# The first calls measure how many updates that is; each makes at most this many times as many as the last.
 _GROWTH = 8
 
 Advance = Callable[[LoopState, Stops], tuple[LoopState, Evaluation]]
@@ -32,7 +32,7 @@ def drive(
 ) -> Snapshot:
     """Runs to the last of ``steps`` and evaluates at each.
 
-    Where a call of the loop ends changes nothing in what it computes.
+    The results do not depend on where a call of the loop ends.
 
     Args:
       start: makes the state before the first update.
@@ -45,10 +45,10 @@ def drive(
       The run after its last update, with its evaluations in one part.
     """
     per_call = max(_STOPS_A_CALL, -(-len(steps) // _MAX_CALLS))
-    # Called first where it only evaluates, so that compiling is no part of the time.
+    # The first call only evaluates, so that the measured time excludes compilation.
     now = _call(advance, Snapshot(start(), (), 0, 0, 0.0), np.array([0]), [True], per_call)._replace(seconds=0.0)
-    if checkpoint is not None and (kept := checkpoint.load(now)) is not None:
-        now = kept
+    if checkpoint is not None and (saved := checkpoint.load(now)) is not None:
+        now = saved
         report(now.made)
     budget = 1
     try:

@@ -48,7 +48,7 @@ def start(
       params: iterate 0.
       capacity: slots of the history.
       history_dtype: dtype of the iterates in the history; None for that of the parameters.
-      probes: what to record besides.
+      probes: what to record for theorems.
     """
 
     def empty_but_for_the_first(x):
@@ -141,9 +141,9 @@ def measured(
     never = drift < 0
     for term in jax.tree.leaves(probe_terms):
         never |= term < 0
-    # NaN says that iterate k is not finite, so update k - 1 did it. That the last one is, `evaluate` checks.
+    # NaN means that iterate k is not finite, so update k - 1 diverged. `evaluate` checks the last iterate.
     newly_diverged = (state.diverged_at < 0) & jnp.isnan(drift)
-    weight = 1 / (k + 1).astype(drift.dtype)  # one division, not one a coordinate
+    weight = 1 / (k + 1).astype(drift.dtype)  # one division, not one for each coordinate
     return state._replace(
         average=jax.tree.map(
             lambda mean, x: mean + (x - mean) * weight.astype(mean.dtype), state.average, state.params
@@ -199,14 +199,14 @@ def advance(probes: tuple[Probe, ...], inputs: Inputs, state: LoopState, stops: 
         state = jax.lax.fori_loop(made, stop, one_update, state)
         # The history stays outside: what goes through a condition may be copied.
         without_history = state._replace(history=None)
-        nothing = jax.tree.map(
+        zeros = jax.tree.map(
             lambda x: jnp.zeros(x.shape, x.dtype),
             jax.eval_shape(lambda state: evaluate(problem, probes, state, stop, stop), without_history),
         )
         marks, evaluation = jax.lax.cond(
             wanted,
             lambda: evaluate(problem, probes, without_history, stop, evaluated),
-            lambda: (Marks(state.drift_sum, state.diverged_at), nothing[1]),
+            lambda: (Marks(state.drift_sum, state.diverged_at), zeros[1]),
         )
         return (state._replace(**marks._asdict()), stop, jnp.where(wanted, stop, evaluated)), evaluation
 
@@ -230,9 +230,9 @@ def start_many(mesh: Mesh, shared, own, params, capacity, history_dtype, probes)
       shared: the leaves of the optimizer that all runs have in common, others None.
       own: the other leaves, with a leading axis of runs.
       params: iterate 0 of each run.
-      capacity: as for `start`.
-      history_dtype: as for `start`.
-      probes: as for `start`.
+      capacity: slots of the history.
+      history_dtype: dtype of the iterates in the history; None for that of the parameters.
+      probes: what to record for theorems.
     """
 
     def start_it(own, params):
@@ -243,7 +243,7 @@ def start_many(mesh: Mesh, shared, own, params, capacity, history_dtype, probes)
 
 
 def _strongly_typed(state: LoopState) -> LoopState:
-    """Optimizers may start from weakly typed numbers; the loop returns strong ones and would be compiled twice."""
+    """Returns the state without weak types: the loop returns strong ones, and would be compiled twice."""
 
     def strong(x):
         x = x if isinstance(x, jax.Array) else jnp.asarray(x)
@@ -264,7 +264,7 @@ def advance_many(mesh: Mesh, probes: tuple[Probe, ...], shared: Inputs, own: Inp
 
     Args:
       mesh: the devices.
-      probes: as for `advance`.
+      probes: what to record for theorems.
       shared: the leaves of the inputs that all runs have in common, others None. Seeds of one trace share the
         schedule, and their histories are read and written by one plain index.
       own: the other leaves, with a leading axis of runs.
@@ -280,7 +280,7 @@ def advance_many(mesh: Mesh, probes: tuple[Probe, ...], shared: Inputs, own: Inp
 
         if len(states.drift_sum) > 1:
             return jax.vmap(run)(own, states)
-        # A batch of one would still turn matrix products into batched ones, which a CPU takes twice as long for.
+        # A batch of one would still have batched matrix products, which take a CPU twice as long.
         alone = run(*jax.tree.map(lambda x: x[0], (own, states)))
         return jax.tree.map(lambda x: x[None], alone)
 

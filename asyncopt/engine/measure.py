@@ -11,13 +11,13 @@ _LANES = 64
 def drift(newest: PyTree, stale: PyTree) -> Float[Array, ""]:
     """Returns ‖newest - stale‖², float32 at least: inf if it overflows, NaN only if an entry is not finite.
 
-    The zero product is what tells the two apart, in the same pass over the data: 0 · ∞ is NaN.
+    The product with zero tells the two apart, in the same pass over the data: 0 · ∞ is NaN.
     """
 
     def leaf_drift(x, y):
         x, y = wide(x), wide(y)
         terms = ((x - y) ** 2 + 0 * x).ravel()
-        # Partial sums side by side, one for each lane: of a vector XLA adds one entry after another.
+        # Partial sums side by side, one for each lane: XLA adds the entries of a vector one after another.
         whole = terms.size // _LANES * _LANES
         return jnp.sum(jnp.sum(terms[:whole].reshape(-1, _LANES), axis=0)) + jnp.sum(terms[whole:])
 

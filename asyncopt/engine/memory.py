@@ -10,7 +10,7 @@ from asyncopt.checks import InputError
 from asyncopt.engine.plan import Plan
 from asyncopt.engine.state import LoopState
 
-# A call of the compiled loop returns a new state while the one it began with is still there.
+# A call of the compiled loop returns a new state while its input is still in memory.
 _COPIES = 2
 
 
@@ -19,7 +19,7 @@ def check(state: LoopState, slots: Plan, num_runs: int) -> None:
 
     Args:
       state: shapes and dtypes of what one run carries.
-      slots: its plan.
+      slots: the plan of its history.
       num_runs: number of seeds, spread over the local devices.
 
     Raises:
@@ -62,12 +62,12 @@ def available_bytes(device: Any) -> int | None:
 
 
 def _available_on_host() -> int | None:
-    """Returns the least of what Linux says is available and what the control group leaves, or None elsewhere."""
+    """Returns the smaller of Linux's available memory and what the control group leaves; None elsewhere."""
     available = [lines["MemAvailable:"] * 1024 for lines in [_numbers("/proc/meminfo")] if "MemAvailable:" in lines]
     group = pathlib.Path("/sys/fs/cgroup")
     limit = group / "memory.max"
     if limit.is_file() and (text := limit.read_text().strip()).isdigit():
-        # Files in memory that nobody uses are given up when memory is wanted.
+        # The kernel frees the pages of files that nobody uses when memory is needed.
         used = int((group / "memory.current").read_text()) - _numbers(group / "memory.stat").get("inactive_file", 0)
         available.append(max(int(text) - used, 0))
     return min(available, default=None)

@@ -30,7 +30,7 @@ class Plan:
 
 
 def plan(trace: Trace) -> Plan:
-    """Gives each iterate that is read a slot from its birth to its last reader.
+    """Gives each iterate that is read a slot from the update that makes it to its last reader.
 
     Slots are reused as soon as they are free, as a register allocator colours intervals; for intervals, the
     greedy choice needs no more slots than the largest number alive at once.
@@ -51,14 +51,14 @@ def plan(trace: Trace) -> Plan:
     for k, read in enumerate(reads.tolist()):
         read_slot.append(slot_of[read] if isinstance(read, int) else [slot_of[version] for version in read])
         free.extend(slot_of[version] for version in done_after[k])
-        born = k + 1
-        if born < num_updates and last_reader[born] >= 0:
+        newest = k + 1
+        if newest < num_updates and last_reader[newest] >= 0:
             if free:
-                slot_of[born] = free.pop()
+                slot_of[newest] = free.pop()
             else:
-                slot_of[born] = num_slots
+                slot_of[newest] = num_slots
                 num_slots += 1
-            write_slot[k] = slot_of[born]
+            write_slot[k] = slot_of[newest]
     capacity = _rounded_up(num_slots + 1)
     written = np.array(write_slot, np.int32)
     written[written == unread] = capacity - 1

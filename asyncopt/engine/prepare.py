@@ -19,8 +19,8 @@ from asyncopt.engine.state import LoopState, Schedule
 from asyncopt.problems import Problem
 from asyncopt.traces import Trace
 
-# Evaluations of a run when the caller does not say how often: this many evenly spaced, and before the first of them
-# these many each time the number of updates doubles, so that fast changes at the start are recorded.
+# Evaluations of a run without ``eval_every``: this many, evenly spaced. Before the first of them, so many each time the
+# number of updates doubles, so that fast changes at the start are recorded.
 _DEFAULT_EVALUATIONS = 100
 _EARLY_EVALUATIONS_A_DOUBLING = 4
 
@@ -34,7 +34,7 @@ class Run:
       optimizer: how to step.
       trace: when each gradient comes, and from which iterate.
       seeds: seeds of the starts and the mini-batches, at least one.
-      probes: what to record besides; whoever builds the optimizer chooses them.
+      probes: what to record for theorems; whoever builds the optimizer chooses them.
     """
 
     problem: Problem
@@ -83,7 +83,7 @@ def prepare(run: Run, settings: Settings) -> Prepared:
 
     Raises:
       InputError: if something is out of range, or the start is outside a constraint.
-      TypeError: if problem, optimizer or trace is something else.
+      TypeError: if problem, optimizer or trace has another type.
     """
     _check_types(run.problem, run.optimizer, run.trace, run.probes)
     seeds = tuple(_check_seed(seed) for seed in run.seeds)
@@ -100,7 +100,7 @@ def prepare(run: Run, settings: Settings) -> Prepared:
         _check_dtype("history_dtype", settings.history_dtype)
     _check_starts(run.problem, starts)
     for params in starts:
-        # Both may refuse their input. Compiled, they could not.
+        # Both may refuse their input, which they cannot do once compiled.
         optimizer_state = optimizer.init(params)
         for probe in run.probes:
             probe.init(params, optimizer_state)
@@ -133,7 +133,7 @@ def state_shapes(run: Run, params: PyTree, capacity: int, settings: Settings) ->
       capacity: slots of the history.
       settings: the precision of the history.
     """
-    # The shapes of the compiled function, which is not traced again if it has been called, or will be.
+    # The shapes come from the compiled function, so that JAX traces it only once.
     optimizer = optax.with_extra_args_support(run.optimizer)
     return eqx.filter_eval_shape(loop.start_one, optimizer, params, capacity, settings.history_dtype, run.probes)
 
@@ -167,13 +167,13 @@ def _check_starts(problem: Problem, starts: list[PyTree]) -> None:
 
 
 def _check_dtype(name: str, dtype: DTypeLike) -> np.dtype:
-    known = ["bfloat16", "float32"] + (["float64"] if jax.config.read("jax_enable_x64") else [])
+    allowed = ["bfloat16", "float32"] + (["float64"] if jax.config.read("jax_enable_x64") else [])
     try:
         parsed = jnp.dtype(dtype)
     except TypeError:
         parsed = None
-    if parsed is None or parsed.name not in known:
-        raise InputError(f"{name} is {dtype!r}, expected one of {known}")
+    if parsed is None or parsed.name not in allowed:
+        raise InputError(f"{name} is {dtype!r}, expected one of {allowed}")
     return parsed
 
 

@@ -53,7 +53,7 @@ class Probe(Protocol):
 def chosen(optimizer: optax.GradientTransformation, record_bounds: bool, probes: Iterable[Probe]) -> tuple[Probe, ...]:
     """Returns the probes of a run: with ``record_bounds``, that of APAM, if the optimizer is what `asyncopt.apam` made.
 
-    An APAM inside another transform is left alone: the steps may be other than those the bounds are about.
+    An APAM inside another transform is left alone: its steps may differ from those that the bounds describe.
     """
     is_apam = isinstance(optimizer, ApamTransformation)
     return (*([ApamProbe()] if record_bounds and is_apam else []), *probes)

@@ -9,7 +9,7 @@ import tqdm
 
 
 class _Lines(tqdm.tqdm):
-    """A progress bar for output that is no terminal: now and then a line, and nothing that moves a cursor."""
+    """A progress bar for output that is no terminal: now and then a line, without cursor movements."""
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Writes one line."""

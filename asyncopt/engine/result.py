@@ -20,7 +20,7 @@ class Result:
     Args:
       params: iterate K, a pytree of jax arrays.
       average: the mean of iterates 0..K - 1, float32 at least.
-      optimizer_state: after the last update.
+      optimizer_state: the optimizer's state after the last update.
       step: int64[E], updates made at each evaluation, from 0 to K.
       time: float64[E], the trace's clock then, or None if the trace has none.
       objective: [S] float[E], F of the iterate; inf once diverged.
@@ -30,7 +30,7 @@ class Result:
       average_gap: [S] float[E], average_objective - F*, or None if F* is unknown.
       drift: [S] float[E], mean of ‖x_k - y_k‖² (iterate against the stale one) over the updates since the
         evaluation before; 0 at step 0.
-      metrics: the problem's own, [S] float[E] each.
+      metrics: the problem's own measurements, [S] float[E] each.
       bound_terms: what the probes recorded, over all updates up to each evaluation, [S] float[E] each; for APAM, see
         `asyncopt.engine.apam_probe.ApamColumns`. None without a probe.
       diverged_at: [S] int, the update that first gave an iterate, or F there, that is not finite; -1 if none.

@@ -54,7 +54,7 @@ def replay(
       trace: when each gradient came, and from which iterate; its reads may be inconsistent.
       seed: seed of the start and the mini-batches, 0 to 2³² - 1.
       seeds: several seeds, run as one program and spread over all local devices; in place of ``seed``.
-      eval_every: evaluate F after so many updates, and at the end. Default: about 100 times evenly spaced, and
+      eval_every: evaluate F every so many updates, and at the end. Default: about 100 times evenly spaced, and
         closer together at the start.
       record_bounds: record what the convergence bounds of APAM need, if ``optimizer`` is what `asyncopt.apam` returned.
       probes: what else to record; see `asyncopt.engine.Probe`. An APAM inside another transform needs an
@@ -74,7 +74,7 @@ def replay(
     Raises:
       InputError: if an argument is out of range, the start is outside the optimizer's or the problem's
         constraint, a probe cannot observe the optimizer, or memory is too small for the history.
-      TypeError: if ``problem``, ``optimizer`` or ``trace`` is something else.
+      TypeError: if ``problem``, ``optimizer`` or ``trace`` has another type.
     """
     settings = Settings(eval_every, param_dtype, history_dtype)
     chosen = probing.chosen(optimizer, record_bounds, probes)
@@ -94,7 +94,7 @@ def replay(
 def _replay_one(
     prepared: Prepared, settings: Settings, report: Callable[[int], object], checkpoint: Checkpoint | None
 ) -> Result:
-    """Runs the only seed of a run; nothing has an axis of runs."""
+    """Runs the only seed of a run, without an axis of runs."""
     capacity, probes = prepared.slots.capacity, prepared.probes
     (start,), (batch_keys,) = prepared.starts, prepared.batch_keys
     shapes = state_shapes(prepared, start, capacity, settings)

@@ -22,7 +22,7 @@ class Inputs(NamedTuple):
     problem: Problem
     optimizer: optax.GradientTransformationExtraArgs
     schedule: Schedule
-    batch_keys: Key[Array, " K"]  # of the mini-batch of each update
+    batch_keys: Key[Array, " K"]  # key of the mini-batch of each update
 
 
 class Stops(NamedTuple):
@@ -43,11 +43,11 @@ class LoopState(NamedTuple):
     average: PyTree  # mean of iterates 0..k - 1, float32 at least
     drift_sum: Float[Array, ""]  # Σ ‖x_k - y_k‖² since the last evaluation
     diverged_at: Int[Array, ""]  # first update that gave a non-finite iterate, or -1
-    probe_terms: tuple[PyTree, ...]  # of each probe, non-negative scalars
+    probe_terms: tuple[PyTree, ...]  # terms of each probe, non-negative scalars
 
 
 class Evaluation(NamedTuple):
-    """What is known of a run at one evaluation; once collected, there is a leading axis of evaluations."""
+    """The measurements of a run at one evaluation; the loop returns them with a leading axis of evaluations."""
 
     objective: Float[Array, ""]  # F(x_k)
     grad_norm_sq: Float[Array, ""]  # ‖∇F(x_k)‖²

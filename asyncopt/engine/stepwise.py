@@ -116,7 +116,7 @@ class Stepwise:
         self.state, self.made = snapshot.state, snapshot.made
         self._evaluations = [jax.tree.map(lambda x, i=i: x[..., i], evaluations) for i in range(count)]
         self._earlier = snapshot.seconds
-        self._evaluate_if_due()  # if it was stopped just before
+        self._evaluate_if_due()  # the run may have stopped just before an evaluation
 
     def result(self) -> Result:
         """Returns the result, once all updates are made; the trace is that of ``prepared`` at this time."""
@@ -154,18 +154,18 @@ def replay_exactly(
     run.warm_up()
     trace = prepared.trace
     seed_key = jax.random.key(prepared.seeds[0])
-    kept = {0: run.params}
+    iterates = {0: run.params}
     for k, done in enumerate(done_after_each(trace)):
         if trace.block_version is None:
-            stale = kept[int(trace.read_version[k])]
+            stale = iterates[int(trace.read_version[k])]
         else:
-            stale = mixture(kept, trace.block_version[k].tolist())
+            stale = mixture(iterates, trace.block_version[k].tolist())
         sample = jnp.asarray(trace.sample[k], jnp.int32)
         run.update(gradient(prepared.problem, stale, seed_key, sample), int(trace.delay[k]), stale)
         for version in done:
-            del kept[version]
+            del iterates[version]
         if k + 1 < trace.num_updates and trace.last_reader[k + 1] >= 0:
-            kept[k + 1] = run.params
+            iterates[k + 1] = run.params
         report(1)
         after_update(k, run.params)
     return run.result()
@@ -177,8 +177,8 @@ def mixture(iterates: dict[int, PyTree], versions: list[int]) -> PyTree:
     mixed = [np.array(leaf).ravel() for leaf in jax.tree.leaves(like)]
     for version, places in zip(versions, slices(tuple(leaf.size for leaf in mixed), len(versions)), strict=True):
         leaves = jax.tree.leaves(iterates[version])
-        for leaf, where in places:
-            mixed[leaf][where] = np.asarray(leaves[leaf]).ravel()[where]
+        for leaf, coordinates in places:
+            mixed[leaf][coordinates] = np.asarray(leaves[leaf]).ravel()[coordinates]
     shaped = [jnp.asarray(new.reshape(old.shape)) for new, old in zip(mixed, jax.tree.leaves(like), strict=True)]
     return jax.tree.unflatten(jax.tree.structure(like), shaped)
 
