@@ -1,4 +1,4 @@
 """Files on disk, written whole or not at all: arrays (`npz`), run folders (`records`), and `fingerprints`.
 
-This room knows nothing of runs but what it is handed: plain values and tables. It is used by all others.
+This room is handed plain values and tables, and knows nothing else of runs. Most rooms above use it.
 """

@@ -39,17 +39,17 @@ def write(path: pathlib.Path, writer: Callable[[pathlib.Path], Any]) -> None:
 
 @contextlib.contextmanager
 def alone_in(folder: pathlib.Path) -> Iterator[None]:
-    """Keeps other processes that ask for the same out of a folder: files that belong together stay together."""
+    """Locks a folder against other processes that call this, so that the files of one run stay together."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(descriptor)  # which gives the lock up, as the end of the process would
+        os.close(descriptor)  # releases the lock, as the end of the process would
 
 
 def _remove_forgotten(path: pathlib.Path) -> None:
-    """Removes what a killed process left of its write."""
+    """Removes the temporary files that killed processes have left behind."""
     for partial in path.parent.glob(f"tmp*{_PARTIAL}{path.suffix}"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - partial.stat().st_mtime > _FORGOTTEN:

@@ -1,4 +1,4 @@
-"""Whether a folder holds a run already: what a run depends on, as one hash that is kept with its results."""
+"""Fingerprints: one hash of everything that a run depends on, kept with its results."""
 
 import functools
 import hashlib
@@ -10,7 +10,7 @@ from typing import Any
 
 # Settings that change how a run is made or shown, but not its results.
 SHOWN = ("checkpoint_seconds", "compilation_cache", "force", "plot", "progress")
-# Rooms that read finished runs: their code decides no number of a run.
+# Rooms that read finished runs: their code does not affect a run's results.
 READERS = ("analysis", "report", "theory")
 _PACKAGES = ("asyncopt", "jax", "jaxlib", "optax", "equinox", "numpy", "scipy", "scikit-learn")
 _PACKAGE = pathlib.Path(__file__).parents[1]

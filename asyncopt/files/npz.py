@@ -21,7 +21,7 @@ def write(
       path: a file name that ends in ``.npz``.
       kind: what the file holds; `read` asks for the same.
       fields: the arrays.
-      compressed: smaller, but slow for hundreds of megabytes.
+      compressed: makes the file smaller, but is slow for hundreds of megabytes.
 
     Raises:
       InputError: if the name ends otherwise.
@@ -41,20 +41,20 @@ def read(path: pathlib.Path, kind: str) -> dict[str, np.ndarray]:
       InputError: if the file is damaged, holds pickled objects, or is of another kind.
     """
     fields = read_any(path)
-    found = fields.pop("kind", None)
-    if found is None or str(found) != kind:
+    actual_kind = fields.pop("kind", None)
+    if actual_kind is None or str(actual_kind) != kind:
         raise InputError(f"{path}: not of kind {kind!r}, found the fields {sorted(fields)}")
     return fields
 
 
 def read_any(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Returns the fields of a file that anybody made.
+    """Returns the fields of any ``.npz`` file.
 
     Raises:
       InputError: if the file is damaged, or holds pickled objects.
     """
     try:
-        # Opened here, because NumPy leaves the file open when it cannot make sense of it.
+        # Opened here, because NumPy leaves the file open when it cannot parse it.
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (ValueError, TypeError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:

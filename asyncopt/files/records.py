@@ -35,7 +35,7 @@ class Record:
 
     @property
     def labels(self) -> Mapping[str, Any]:
-        """What the parts of the run are called in titles and tables.
+        """The names of the run's components for titles and tables.
 
         Raises:
           InputError: if an earlier version wrote the run, without labels.
@@ -50,7 +50,7 @@ def save(folder: pathlib.Path, record: Record, also: Callable[[pathlib.Path], ob
     """Writes a run folder. ``summary.json`` comes last: a folder that has it holds a whole run.
 
     Args:
-      folder: the run's folder; made if need be.
+      folder: the run's folder, created if needed.
       record: what to write.
       also: writes other files of the run into the folder.
 
@@ -145,7 +145,7 @@ def load_records(folder: str | os.PathLike[str]) -> Iterator[tuple[str, Record]]
 
 
 def _run_folders(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns every folder that holds a run, or that was to hold one by what Hydra wrote there."""
+    """Returns every folder that holds a run, or that Hydra created for one."""
     holders = (path.parent for path in folder.rglob(CONFIG))
     return sorted({holder.parent if holder.name == ".hydra" else holder for holder in holders})
 

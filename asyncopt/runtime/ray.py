@@ -106,7 +106,7 @@ class Ray:
             except queue.Empty:  # the timeout lets Ctrl-C through, and the check of the oldest request
                 continue
             if number not in self._pending:
-                continue  # of a worker that has been replaced
+                continue  # an answer of a worker that has been replaced
             worker, _ = self._pending.pop(number)
             error = answer.exception()
             return (answer.result() if error is None else WorkerFailure(worker, _in_one_line(error))), arrival

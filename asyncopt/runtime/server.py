@@ -120,7 +120,7 @@ class _Server:
         self.synchronous = synchronous
         self.rows: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
         self.incidents: list[dict[str, Any]] = []
-        self.requests: dict[int, GradientRequest] = {}  # of each worker
+        self.requests: dict[int, GradientRequest] = {}  # the open request of each worker
         self.next_sample = 0
         self.failures_in_a_row = 0
         self.earlier_seconds = 0.0  # the clock of the checkpoint that the run was resumed from
@@ -150,7 +150,7 @@ class _Server:
         self.pool.dispatch(worker, self.requests[worker])
 
     def _receive(self) -> dict[int, tuple[GradientMessage, float]]:
-        """Waits for the gradients to apply next, one or those of a round; returns them with their arrival."""
+        """Waits for the gradients to apply next, one or those of a round; returns them with their times of arrival."""
         messages: dict[int, tuple[GradientMessage, float]] = {}
         while len(messages) < (self.pool.num_workers if self.synchronous else 1):
             message, received = self.pool.receive()
@@ -222,7 +222,7 @@ class _Server:
         self._dispatch(worker)
 
     def can_be_resumed(self) -> bool:
-        """Whether the records are of whole updates, and of whole rounds, wherever the run was stopped."""
+        """Whether the records hold whole updates and whole rounds only, wherever the run was stopped."""
         num_rows = len(self.rows["digest"])  # the last column to be written
         return 0 < num_rows == self.run.made and not (self.synchronous and num_rows % self.pool.num_workers)
 

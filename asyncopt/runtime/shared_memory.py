@@ -42,8 +42,8 @@ class SharedParams:
         new = [np.asarray(leaf).ravel() for leaf in jax.tree.leaves(params)]
         for block, block_slices in enumerate(self._block_slices):
             self._version[block] = _WRITING
-            for leaf, part in block_slices:
-                self._leaves[leaf][part] = new[leaf][part]
+            for leaf, coordinates in block_slices:
+                self._leaves[leaf][coordinates] = new[leaf][coordinates]
             self._version[block] = version
             time.sleep(0)  # lets a reader run
 
@@ -54,8 +54,8 @@ class SharedParams:
         for block, block_slices in enumerate(self._block_slices):
             while True:
                 before = self._version[block]
-                for leaf, part in block_slices:
-                    copies[leaf][part] = self._leaves[leaf][part]
+                for leaf, coordinates in block_slices:
+                    copies[leaf][coordinates] = self._leaves[leaf][coordinates]
                 if before == self._version[block] != _WRITING:
                     break
                 time.sleep(0)

@@ -86,7 +86,7 @@ class Threads:
                 worker, num_replaced, message, arrival = self._messages.get(timeout=1.0)
             except queue.Empty:  # the timeout lets Ctrl-C through
                 continue
-            if num_replaced == self._num_replaced[worker]:  # else it is of a worker that has been replaced
+            if num_replaced == self._num_replaced[worker]:  # else the message is from a replaced worker
                 return message, arrival
 
     def replace(self, worker: int) -> None:
@@ -118,7 +118,7 @@ class Threads:
                 return
             try:
                 message = self._answer(worker, request, seconds)
-            except Exception as error:  # whatever it is: without a message the server would wait for ever
+            except Exception as error:  # any error: without a message the server would wait for ever
                 message = WorkerFailure(worker, f"{type(error).__name__}: {error}")
             self._messages.put((worker, num_replaced, message, time.perf_counter()))
             if isinstance(message, WorkerFailure):

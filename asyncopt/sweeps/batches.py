@@ -12,12 +12,12 @@ from asyncopt.sweeps.plan import Batch, SweepPlan, build_all
 
 
 def run_batch(batch: Batch, plan: SweepPlan, report: Callable[[int], object]) -> dict[int, tuple[Run, Result]]:
-    """Makes the runs of a batch that are not finished, and returns them with their results, by number.
+    """Runs the unfinished jobs of a batch; returns their runs and results, by number.
 
     Args:
       batch: a batch of the plan.
       plan: the plan of the sweep.
-      report: called with the updates made, of all unfinished runs together, since it was last called.
+      report: called with the number of updates that all unfinished runs have made since the last call.
 
     Raises:
       InputError: if the runs cannot be made.
@@ -34,7 +34,7 @@ def run_batch(batch: Batch, plan: SweepPlan, report: Callable[[int], object]) ->
         if refused:
             raise InputError("; ".join(refused.values()))
         plan.runs.update(runs)
-    # A job that is finished leaves its lanes to another's run, whose results there nobody reads.
+    # The lanes of a finished job are filled with another job's run. Its results in these lanes are not used.
     filler = plan.runs[waiting[0]]
     results = replay_batch(
         [
@@ -56,7 +56,7 @@ def run_batch(batch: Batch, plan: SweepPlan, report: Callable[[int], object]) ->
 
 
 def checkpoint(batch: Batch, plan: SweepPlan) -> Checkpoint | None:
-    """Returns where a batch is kept while it runs, if it is kept: in its first job's folder, named by its lanes."""
+    """Returns the checkpoint of a batch, in its first job's folder and tagged by its lanes; None if none is kept."""
     tasks = [plan.tasks[number] for number in batch.numbers]
     lanes = json.dumps([[task.fingerprint for task in tasks], batch.num_lanes, batch.capacity, batch.varying])
     tag = hashlib.sha256(lanes.encode()).hexdigest()

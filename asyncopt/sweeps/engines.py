@@ -50,7 +50,7 @@ class Submitit:
     """Jobs of a Slurm array, or processes on this machine.
 
     Args:
-      cluster: "slurm"; or "local" or "debug", to try things on.
+      cluster: "slurm"; or "local" or "debug", for trials on this machine.
       **parameters: parameters of submitit's executor: ``timeout_min``, ``slurm_partition`` and so on.
     """
 
@@ -107,7 +107,7 @@ class Ray:
                 (done,), waiting = ray.wait(waiting, num_returns=1)
                 try:
                     yield ray.get(done)
-                except ray.exceptions.RayError as error:  # the worker is gone
+                except ray.exceptions.RayError as error:  # the worker process has ended
                     yield index_of[done], error
 
 

@@ -21,10 +21,10 @@ from asyncopt.run import devices, execute
 from asyncopt.run.build import build
 from asyncopt.run.task import Task, prepare
 
-# A run of a small model is a row of kernels of a few microseconds, and several of them in one kernel save what it costs
-# to start one; beyond these numbers nothing more is saved, and what a core works on no longer stays near it.
+# Updates of a small model run kernels of a few microseconds each. Lanes that share a kernel save the cost of starting
+# it. With more lanes than these nothing more is saved, and the data no longer stay in the cache of a core.
 _MAX_LANES_A_DEVICE = 16
-_BYTES_NEAR_A_CORE = 2**18
+_CACHE_BYTES_A_CORE = 2**18
 # The share of the memory that runs of one batch may take together.
 _SHARE_OF_MEMORY = 0.5
 # Settings in which jobs of one batch may differ, besides numbers.
@@ -52,14 +52,14 @@ class Job:
 class Batch:
     """Jobs that run as one program.
 
-    Which lane of which batch a job has depends on the sweep alone, not on which jobs are finished. So a sweep that was
-    stopped and resumed gives the same bits.
+    A job's batch and lanes depend on the sweep alone, not on which jobs are finished. So the results of a sweep
+    that was stopped and resumed are bit-identical.
 
     Args:
       numbers: the numbers of the jobs.
-      num_lanes: lanes of the program, filled up where the jobs have fewer seeds.
+      num_lanes: lanes of the program. Where the jobs have fewer seeds, copies of the last lane fill it up.
       capacity: slots of each history.
-      varying: whether each run has a leaf for itself, for all leaves of `engine.batch.varying_leaves`.
+      varying: for each leaf, whether the runs differ in it, as `engine.batch.varying_leaves` returns it.
     """
 
     numbers: tuple[int, ...]
@@ -70,16 +70,16 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class SweepPlan:
-    """What is known of the jobs of a sweep before any of them runs.
+    """The plan of a sweep: its jobs, and the batches in which they run.
 
     Args:
       jobs: the jobs that can run in a batch, by number.
       tasks: their validated configurations, by number.
-      finished: the runs of those that were finished before, by number.
+      finished: the records of the jobs that were finished before, by number.
       batches: the batches, in the order of their first jobs.
       alone: the jobs that cannot run in a batch, by number, with the reason.
       notes: what to tell the user, a line each.
-      runs: the objects of unfinished jobs, by number; they are made again if they are missing.
+      runs: the objects of unfinished jobs, by number; they are built again if they are missing.
     """
 
     jobs: dict[int, Job]
@@ -111,7 +111,7 @@ def plan(jobs: Sequence[Job], runs_per_device: int | None = None) -> SweepPlan:
 
     Args:
       jobs: all jobs of the sweep.
-      runs_per_device: seeds of jobs side by side on a device; None for what suits the size of the model.
+      runs_per_device: number of seeds side by side on a device; None for one that suits the size of the model.
 
     Raises:
       InputError: if ``runs_per_device`` is out of range.
@@ -123,7 +123,7 @@ def plan(jobs: Sequence[Job], runs_per_device: int | None = None) -> SweepPlan:
     for job in jobs:
         try:
             _prepare(job, result)
-        except (InputError, OSError) as error:  # which the job itself reports, at its turn
+        except (InputError, OSError) as error:  # the job itself reports it, at its turn
             result.alone[job.number] = str(error)
         else:
             groups.setdefault(_kind(result.tasks[job.number]), []).append(job.number)
@@ -135,8 +135,8 @@ def plan(jobs: Sequence[Job], runs_per_device: int | None = None) -> SweepPlan:
         runs, refused = build_all(tasks)
         for number, reason in refused.items():
             result.alone[number] = reason
-            for of_jobs in (result.jobs, result.tasks, result.finished):
-                of_jobs.pop(number, None)
+            for by_number in (result.jobs, result.tasks, result.finished):
+                by_number.pop(number, None)
         result.runs.update(runs)
         for members in _by_program(runs, tasks):
             batches, note = _split(members, runs, tasks, runs_per_device)
@@ -170,9 +170,9 @@ def _prepare(job: Job, result: SweepPlan) -> None:
 
 
 def build_all(tasks: Mapping[int, Task]) -> tuple[dict[int, Run], dict[int, str]]:
-    """Makes the objects of jobs of one kind; returns them, and the reasons of those that cannot be made, by number.
+    """Builds the runs of jobs of one kind; returns them and, for those that cannot be built, the reason, by number.
 
-    Arrays that several of their problems have are kept once.
+    Arrays that several problems share are kept once.
     """
     runs: dict[int, Run] = {}
     refused = {}
@@ -201,7 +201,7 @@ def build_all(tasks: Mapping[int, Task]) -> tuple[dict[int, Run], dict[int, str]
 def _kind(task: Task) -> str:
     """Returns what jobs of one batch must have in common: all of the configuration but numbers, traces and seeds.
 
-    Which numbers are inputs of a program is known once there are problems and optimizers; see `_by_program`.
+    Which numbers are inputs of a program is known only once problems and optimizers are built; see `_by_program`.
     """
     settings = {key: value for key, value in task.settings.items() if key not in _NOT_COMPILED}
     for section in ("problem", "optimizer"):
@@ -238,36 +238,36 @@ def _split(
     local = jax.local_devices()
     first = runs[numbers[0]]
     capacity = max(plan_slots(tasks[number].trace).capacity for number in numbers)
-    size = batch.bytes_a_lane(first, tasks[numbers[0]].measured, capacity)
-    near = _BYTES_NEAR_A_CORE // memory.bytes_of(param_shapes(first.problem))
-    lanes = len(local) * (runs_per_device or min(max(near, 1), _MAX_LANES_A_DEVICE))
+    lane_bytes = batch.bytes_a_lane(first, tasks[numbers[0]].measured, capacity)
+    lanes_in_cache = _CACHE_BYTES_A_CORE // memory.bytes_of(param_shapes(first.problem))
+    lanes = len(local) * (runs_per_device or min(max(lanes_in_cache, 1), _MAX_LANES_A_DEVICE))
     available = memory.available_bytes(local[0])
     limit = lanes
     if available is not None:
         shares = 1 if local[0].platform == "cpu" else len(local)  # a CPU's devices have one memory
-        limit = max(int(_SHARE_OF_MEMORY * available * shares) // size, 1)
+        limit = max(int(_SHARE_OF_MEMORY * available * shares) // lane_bytes, 1)
     seeds = [len(tasks[number].seeds) for number in numbers]
-    most = max(min(lanes, limit), max(seeds))
-    chunks = _chunks(list(zip(numbers, seeds, strict=True)), most)
+    max_seeds = max(min(lanes, limit), max(seeds))
+    chunks = _chunks(list(zip(numbers, seeds, strict=True)), max_seeds)
     num_lanes = max(sum(count for _, count in chunk) for chunk in chunks)
-    why = ", as many as memory takes" if limit < lanes else ""
+    reason = ", as many as memory takes" if limit < lanes else ""
     length = tasks[numbers[0]].trace.num_updates
     note = (
         f"{_count(len(numbers), 'job')}, {_count(sum(seeds), 'run')} of {length:,} updates:"
-        f" one program, {_count(len(chunks), 'batch', 'batches')} of up to {_count(num_lanes, 'run')}{why}"
+        f" one program, {_count(len(chunks), 'batch', 'batches')} of up to {_count(num_lanes, 'run')}{reason}"
     )
     varying = batch.varying_leaves([runs[number] for number in numbers])
     return [Batch(tuple(number for number, _ in chunk), num_lanes, capacity, varying) for chunk in chunks], note
 
 
-def _chunks(jobs: Sequence[tuple[int, int]], most: int) -> list[list[tuple[int, int]]]:
-    """Cuts (number, seeds) of jobs into rows of at most ``most`` seeds, of about equal size."""
+def _chunks(jobs: Sequence[tuple[int, int]], max_seeds: int) -> list[list[tuple[int, int]]]:
+    """Cuts (number, seeds) of jobs into chunks of at most ``max_seeds`` seeds, of about equal size."""
     total = sum(seeds for _, seeds in jobs)
-    target = -(-total // -(-total // most))
+    target = -(-total // -(-total // max_seeds))
     chunks: list[list[tuple[int, int]]] = [[]]
     for job in jobs:
         held = sum(seeds for _, seeds in chunks[-1])
-        if chunks[-1] and (held + job[1] > most or held >= target):
+        if chunks[-1] and (held + job[1] > max_seeds or held >= target):
             chunks.append([])
         chunks[-1].append(job)
     return chunks

@@ -1,4 +1,4 @@
-"""What theory predicts: theorems with every constant, what they claim of runs, and the speed-up of p workers.
+"""What theory predicts: theorems with every constant, what they claim about runs, and the speed-up of p workers.
 
 NumPy only. The derivations are in ``docs/theory.md``. The bound functions take numbers or arrays that broadcast, and
 return a `Bound` of arrays of that shape. Their arguments, in the notation of ``docs/theory.md``:
@@ -36,7 +36,7 @@ def register(theorem: Theorem) -> None:
     """Adds a theorem to `THEOREMS`, and so to studies, verdicts and reports.
 
     Raises:
-      InputError: if a theorem of that name is there.
+      InputError: if there is a theorem of that name already.
     """
     if theorem.name in THEOREMS:
         raise InputError(f"there is a theorem named {theorem.name!r}, expected another name than {list(THEOREMS)}")

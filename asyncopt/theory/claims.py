@@ -1,4 +1,4 @@
-"""What theorems claim of runs, as values that `asyncopt.analysis.judge` compares with runs.
+"""What theorems claim about runs, as values that `asyncopt.analysis.judge` compares with runs.
 
 An exponent is that of K, the number of updates, unless its claim says otherwise.
 """

@@ -18,14 +18,14 @@ _MOST_TEMPLATES = 64
 class ComposedOnce:
     """A loader that reads configuration files once for all jobs that choose the same ones.
 
-    Hydra composes the configuration of every job from its files, which takes 0.06 s, and does so twice: its sweeper,
-    to see whether it can be done, and the launcher. Here a job whose overrides set values only gets a copy of what has
-    been composed already, with its own values, in 0.005 s, and what was made for the sweeper is kept for the launcher.
+    Hydra composes every job's configuration from files twice, 0.06 s each: in its sweeper, as a check, and in the
+    launcher. Here a job whose overrides only set values gets a copy of a composed configuration, with its own values,
+    in 0.005 s. The launcher gets the configuration that the sweeper's check has composed.
     """
 
     def __init__(self, loader: ConfigLoader) -> None:
         self.loader = loader
-        self._kept: dict[tuple[str, ...], DictConfig] = {}
+        self._unclaimed: dict[tuple[str, ...], DictConfig] = {}
         self._template = functools.lru_cache(maxsize=_MOST_TEMPLATES)(self._compose)
         self._master: DictConfig | None = None
 
@@ -34,13 +34,13 @@ class ComposedOnce:
         if master_config is not self._master:
             self._master = master_config
             self._template.cache_clear()
-            self._kept.clear()
+            self._unclaimed.clear()
         key = tuple(sweep_overrides)
-        if key in self._kept:
-            return self._kept.pop(key)
+        if key in self._unclaimed:
+            return self._unclaimed.pop(key)
         config = self._from_template(sweep_overrides) or self._compose(*sweep_overrides)
         OmegaConf.copy_cache(from_config=master_config, to_config=config)
-        self._kept[key] = config
+        self._unclaimed[key] = config
         return config
 
     def _compose(self, *overrides: str) -> DictConfig:
@@ -48,7 +48,7 @@ class ComposedOnce:
         return self.loader.load_sweep_config(self._master, list(overrides))
 
     def _from_template(self, overrides: list[str]) -> DictConfig | None:
-        """Sets values in a copy; None where that may not be what Hydra does."""
+        """Sets values in a copy; None where Hydra might do something else."""
         parsed = OverridesParser.create().parse_overrides(overrides)
         values = [override for override in parsed if _sets_a_value(override)]
         others = [override for override in parsed if not _sets_a_value(override)]
@@ -68,9 +68,9 @@ class ComposedOnce:
 
 
 def _sets_a_value(override: Override) -> bool:
-    """Whether an override changes a value that is there, and nothing else.
+    """Whether an override changes an existing value, and nothing else.
 
-    A name without a dot may be a group of files, and what is said to Hydra itself may change how it composes.
+    A name without a dot may be a group of files, and an override of Hydra's own settings may change how it composes.
     """
     changes = not (override.is_add() or override.is_force_add() or override.is_delete())
     plain = override.package is None and not isinstance(override.value(), dict)
@@ -78,7 +78,7 @@ def _sets_a_value(override: Override) -> bool:
 
 
 def _depends_on_its_place(override: Override) -> bool:
-    """Whether an override that sets no value may touch one that another sets: a mapping, something added or removed."""
+    """Whether an override may touch values that others set: a mapping, or something added or removed."""
     inside = "." in override.key_or_group and not override.is_hydra_override()
     return inside or isinstance(override.value(), dict)
 

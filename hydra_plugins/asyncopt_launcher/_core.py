@@ -33,9 +33,9 @@ class Launch:
     """One call of the launcher.
 
     Args:
-      hydra_context: Hydra's own.
+      hydra_context: Hydra's context.
       loader: composes the jobs' configurations.
-      task_function: what Hydra runs a job with.
+      task_function: the function that Hydra calls for each job.
       config: the configuration of the sweep.
       runs_per_device: see `launcher.VectorizedLauncherConf`.
       engine: see `launcher.VectorizedLauncherConf`.
@@ -106,14 +106,14 @@ class Launch:
     def run_batch(
         self, batch: "Batch", configs: dict[int, DictConfig], sweep: "SweepPlan", line: "SweepLine"
     ) -> dict[int, JobReturn]:
-        """Makes the runs of a batch; then each of its jobs runs, with a task function that has the results."""
+        """Runs a batch; then runs each of its jobs with a task function that has the results."""
         from asyncopt.sweeps import batches
 
         waiting = [number for number in batch.numbers if number not in sweep.finished]
         line.begin(len(waiting))
         try:
             results = batches.run_batch(batch, sweep, line.update)
-        except Exception as error:  # whatever it is, each job gets the chance to fail or succeed by itself
+        except Exception as error:  # any error: each job then runs alone, and fails or succeeds
             log.warning(f"jobs {', '.join(map(str, batch.numbers))} could not be run together: {error}")
             results = {}
         returned = {}
@@ -134,7 +134,7 @@ class Launch:
     def _send(
         self, engine: "Engine", sweep: "SweepPlan", overrides: dict[int, Sequence[str]], line: "SweepLine"
     ) -> dict[int, JobReturn]:
-        """Sends batches to where the engine runs them, and collects what comes back."""
+        """Sends the batches to the engine, and returns what their jobs return."""
         from asyncopt.sweeps.plan import num_updates
 
         sweep.runs.clear()
@@ -173,12 +173,12 @@ class Launch:
 
 @dataclasses.dataclass
 class _RemoteBatch:
-    """A batch on its way to another process: all that is needed to run it there."""
+    """A batch, with all that another process needs to run it."""
 
     launch: Launch
-    state: Any  # Hydra's own
+    state: Any  # Hydra's singletons
     batch: "Batch"
-    overrides: dict[int, list[str]]  # of each job
+    overrides: dict[int, list[str]]  # of each job, by number
 
     def __call__(self) -> dict[int, JobReturn]:
         """Runs the batch, and returns what its jobs return."""
@@ -201,10 +201,10 @@ class _RemoteBatch:
 
 
 def _conclude(sweep: "SweepPlan", number: int, result: "tuple[Run, Result] | None", config: DictConfig) -> None:
-    """Is the task function of a job whose results are there: writes them, if they are new, and shows them."""
+    """Writes the results of a job if they are new, and shows them; Hydra calls this as the job's task function."""
     from asyncopt.run import execute
 
-    del config  # the job's task was made of it
+    del config  # the job's task already has its values
     task, folder = sweep.tasks[number], sweep.jobs[number].folder
     with execute.hydra_errors():
         record = sweep.finished[number] if result is None else execute.save(task, folder, *result)

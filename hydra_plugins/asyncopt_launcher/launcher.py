@@ -35,7 +35,7 @@ class VectorizedLauncher(Launcher):
     """Runs jobs that differ only in numbers as one program, and jobs of another application one by one.
 
     A batch runs first. Then each of its jobs begins and ends as under Hydra's basic launcher, with its own folder,
-    configuration, log and callbacks, and a task function that has the job's results.
+    configuration, log and callbacks. Its task function has the results already.
     """
 
     def __init__(self, runs_per_device: int | None = None, engine: Any = None) -> None:
@@ -44,7 +44,7 @@ class VectorizedLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keeps what Hydra hands over, before its sweeper reads the jobs."""
-        self.hydra_context = dataclasses.replace(hydra_context)  # as it is now
+        self.hydra_context = dataclasses.replace(hydra_context)  # a copy: the sweeper's own gets another loader
         self.task_function = task_function
         self.config = config
         self.sweepers_context = hydra_context
