@@ -1,4 +1,4 @@
-"""From runs on disk to verdicts: cells of (τ, K), fits with intervals over seeds, and what they say of theorems."""
+"""From runs on disk to verdicts: cells of (τ, K), fits with intervals over seeds, and what they say about theorems."""
 
 from asyncopt.analysis.bootstrap import Estimate
 from asyncopt.analysis.claims import judge

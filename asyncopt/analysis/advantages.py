@@ -10,7 +10,7 @@ from asyncopt.analysis.bootstrap import Estimate
 from asyncopt.analysis.comparison import OURS, RANDOM, STEADY, SYNCHRONOUS, Comparison, Trial
 from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED, Verdict
 
-# The throughput of a trace of some hundred rounds is expected within this part of the predicted one.
+# The throughput of a trace of a few hundred rounds is expected within this share of the predicted one.
 THROUGHPUT_TOLERANCE = 0.1
 # Clocks that add the same durations in different orders differ by less than this.
 _ROUNDING = 1e-9

@@ -13,7 +13,7 @@ from asyncopt.traces import Duration, Trace, cluster
 
 # Candidates for durations in units of their mean. SciPy's first parameter is the shape, except for the exponential.
 _FAMILIES = {"exponential": scipy.stats.expon, "gamma": scipy.stats.gamma, "lognormal": scipy.stats.lognorm}
-# Durations whose standard deviation is less than this part of their mean count as constant.
+# Durations whose standard deviation is less than this share of their mean count as constant.
 _CONSTANT = 1e-3
 # A fit to delays alone tries these shares of the server, and spreads of the computing time in this range.
 _SERVER_SHARES, _SPREADS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9), (1e-2, 3.0)

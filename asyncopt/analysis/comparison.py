@@ -1,7 +1,7 @@
 """Compares methods on one simulated clock, each with its tuned step size, by the time to a common target.
 
 A setting is one clock and one number of workers. Step sizes are chosen on half of the seeds and results come from the
-other half, so no method is judged by the runs that chose its step size.
+other half. So no method is judged by the runs that chose its step size.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ OURS, SYNCHRONOUS = "APAM", "synchronous AMSGrad"
 QUANTITIES = {"loss": "objective $F(x_k)$", "error": "held-out error"}
 RANDOM, STEADY = "exponential times", "constant times"  # two clocks, as `Trial.clock` names them
 CLOCKS = {"time": "simulated seconds", "step": "gradients"}
-# The target lies at this part of the way from the start to the best final value.
+# The target lies at this share of the way from the start to the best final value.
 PROGRESS = 0.95
 # The seeds that choose step sizes, and those that give results.
 _TUNING, _REPORTING = slice(0, None, 2), slice(1, None, 2)
@@ -158,7 +158,7 @@ def comparisons(records: Iterable[tuple[str, Record]], progress: float = PROGRES
 
     Args:
       records: name and record of each run.
-      progress: the target lies at this part of the way to the best final value, in (0, 1).
+      progress: the target lies at this share of the way to the best final value, in (0, 1).
 
     Raises:
       InputError: if a number is out of range, or no run is left.

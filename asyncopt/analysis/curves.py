@@ -93,7 +93,7 @@ def speedups_to_loss(losses: Curves, clock: Curves, progress: float) -> tuple[fl
 def speedups_to_accuracy(measures: Measures) -> pd.DataFrame:
     """Returns the speed-ups of a study: the throughput over that without delay, divided by the inflation.
 
-    Each cell with a clock, several workers and an exact inflation has a row with ``num_updates``, ``num_workers``, the
+    Each cell with a clock, several workers and an exact inflation has a row: ``num_updates``, ``num_workers``, the
     ratio of ``throughput``, and the speed-up's ``value``, ``low`` and ``high``.
     """
     cells, (inflation, side), rows = measures.study.cells, measures.inflation, []

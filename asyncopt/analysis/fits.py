@@ -7,7 +7,7 @@ import numpy as np
 import scipy.optimize
 from jaxtyping import Float, Int
 
-# What is known of an observation.
+# What is known about an observation.
 EXACT, AT_LEAST, AT_MOST = 0, 1, -1
 _MAX_ITERATIONS = 100
 # The fit of a surface starts from observations above this many standard errors; then it is reweighted.

@@ -13,7 +13,7 @@ from asyncopt.analysis.studies import Study
 
 # An excess is significant if its mean over paired seeds is this many standard errors above zero.
 SIGNIFICANT = 4.0
-# A gain below this part of the mean without delay is ignored.
+# A gain below this share of the mean without delay is ignored.
 LITTLE = 0.05
 
 

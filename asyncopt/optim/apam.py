@@ -16,7 +16,7 @@ from asyncopt.optim.constraints import Constraint
 
 
 class ApamState(NamedTuple):
-    """State of `apam`; it holds what the convergence bounds need to know of an update."""
+    """State of `apam`; it holds what the convergence bounds need to know about an update."""
 
     amsgrad: optax.ScaleByAmsgradState  # m (mu), v (nu), v̂ (nu_max), each like the parameters
     step_size: Float[Array, ""]  # α_k of the last update, float32 at least; before the first, that of update 0
@@ -24,7 +24,7 @@ class ApamState(NamedTuple):
 
 
 class ApamTransformation(optax.GradientTransformationExtraArgs):
-    """What `apam` returns; the class tells that it is APAM itself, with nothing before or after it."""
+    """What `apam` returns; the class shows that it is APAM itself, with nothing before or after it."""
 
 
 def scale_by_apam(

@@ -22,7 +22,7 @@ def parametric(make: Callable[..., optax.GradientTransformation], **settings: An
         are pytrees, as `asyncopt.optim.step_size` makes them). All others are part of the program.
 
     Returns:
-      A transform of the class that ``make`` returns, `ApamTransformation`, say, and one that takes extra arguments.
+      A transform of the class that ``make`` returns, such as `ApamTransformation`. It takes extra arguments.
 
     Raises:
       Whatever ``make`` raises: it is called once, with plain numbers, for its checks.
@@ -38,11 +38,11 @@ def parametric(make: Callable[..., optax.GradientTransformation], **settings: An
       >>> [float(step[0]) for step in steps], len(traced)
       ([-0.5, -0.25], 1)
     """
-    made = optax.with_extra_args_support(make(**settings))
+    transform = optax.with_extra_args_support(make(**settings))
     # Weakly typed, as Python's numbers are: they do not widen an optimizer's state.
     inputs = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, float) else leaf, settings)
     init, update = (jax.tree_util.Partial(function, make, inputs) for function in (_init, _update))
-    return made._replace(init=init, update=update)  # which keeps the class
+    return transform._replace(init=init, update=update)  # keeps the class
 
 
 def _init(make: Callable[..., optax.GradientTransformation], settings: dict[str, Any], params: PyTree) -> PyTree:

@@ -18,7 +18,7 @@ class Constants(eqx.Module):
     strong_convexity: float | None = eqx.field(default=None, converter=lambda x: _float64(x))  # μ
     gradient_bound: float | None = eqx.field(default=None, converter=lambda x: _float64(x))  # G >= ‖∇f(x; ξ)‖_∞
     diameter: float | None = eqx.field(default=None, converter=lambda x: _float64(x))  # D, X's, in ‖·‖_∞
-    lower_bound: float | None = eqx.field(default=None, converter=lambda x: _float64(x))  # of F over X; F* if known
+    lower_bound: float | None = eqx.field(default=None, converter=lambda x: _float64(x))  # at most F on X; F* if known
     convex: bool = eqx.field(default=False, static=True)  # whether F is known to be
 
 
@@ -31,7 +31,7 @@ class Problem(Protocol):
     """Minimise F(x) = E f(x; ξ) over x in X, x a pytree of arrays.
 
     A problem that is a pytree with its arrays as leaves (an `equinox.Module`) is an input of the compiled loop;
-    anything else is compiled in.
+    any other problem is compiled into the loop.
 
     Optional attributes are used where they exist:
 

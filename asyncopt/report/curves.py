@@ -32,7 +32,7 @@ def draw(folder: pathlib.Path, output: pathlib.Path, by: str = _BY, quantity: st
 
     Args:
       folder: the folder with the runs, which differ in one setting and in seeds only.
-      output: folder for the files; created if need be.
+      output: folder for the files, created if needed.
       by: the setting that differs.
       quantity: what to draw, a column of ``metrics.parquet``.
 

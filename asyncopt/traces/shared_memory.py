@@ -25,7 +25,7 @@ def shared_memory(
     """Simulates asynchronous training of p workers that share memory with the server, without locks.
 
     It is the model of `cluster`, but the iterate lies in memory in B blocks. A worker copies the blocks one after
-    another, at an even pace, and then computes. To apply a gradient, the server writes the blocks one after another.
+    another, at a steady rate, and then computes. To apply a gradient, the server writes the blocks one after another.
     A worker copies the newest version of a block that has been written by then, so its copy may mix several iterates.
 
     Args:

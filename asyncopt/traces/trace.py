@@ -37,7 +37,7 @@ class Trace:
       block_version: int[K, B], the iterate that each of B blocks of the parameters was read from, from
         read_version[k] to read_end[k]. Of n coordinates (in the order of `jax.tree.leaves`, each ravelled), block b has
         those from ⌊b n / B⌋ to ⌊(b + 1) n / B⌋ - 1. Default: where ``read_end`` is later, the read swept from the
-        first coordinate to the last while iterates followed each other at an even pace.
+        first coordinate to the last while iterates followed each other at a steady rate.
       worker: int[K], the worker that computed gradient k, in 0..num_workers - 1. Default: all 0.
       time: float[K], the simulated or measured second at which update k was applied, non-decreasing, or None.
       arrival: float[K], the second at which gradient k had come to the server, at most time[k], or None.
@@ -292,7 +292,7 @@ def _blocks(values: ArrayLike, length: int) -> Int[np.ndarray, "K B"]:
 
 
 def _sweep(versions: Int[np.ndarray, " K"], ends: Int[np.ndarray, " K"]) -> Int[np.ndarray, "K B"]:
-    """Returns ``block_version`` of reads that swept from their oldest to their newest iterate at an even pace."""
+    """Returns ``block_version`` of reads that swept from their oldest to their newest iterate at a steady rate."""
     num_blocks = min(int(np.max(ends - versions)) + 1, _MAX_SWEEP_BLOCKS)
     blocks = np.arange(num_blocks)
     return versions[:, None] + (2 * (ends - versions)[:, None] * blocks + num_blocks - 1) // (2 * (num_blocks - 1))
