@@ -1,4 +1,4 @@
-# Every target does its own set-up: a virtual environment in .venv, made again when pyproject.toml changes.
+# Every target first installs the package in .venv, again if pyproject.toml has changed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,26 +18,26 @@ $(VENV)/installed: pyproject.toml
 demo: $(VENV)/installed  ## train under staleness on real data; results in outputs/demo
 	$(BIN)/python -m asyncopt hydra.run.dir=outputs/demo
 
-test: $(VENV)/installed lint  ## check style and types, then run the whole suite
+test: $(VENV)/installed lint  ## lint, then run the whole suite
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/installed  ## ruff, the layers of imports, and pyright
+lint: $(VENV)/installed  ## check style, the layers of imports, and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
 SCALE ?= laptop
-figures: $(VENV)/installed  ## the paper's figures, into figures/gallery; SCALE=laptop (20 minutes, two cores) or paper
+figures: $(VENV)/installed  ## make the paper's figures in figures/gallery; SCALE=laptop (20 minutes, two cores) or paper
 	$(BIN)/python -m figures --scale $(SCALE)
 
-notebooks: $(VENV)/installed  ## execute the notebooks, and keep what they show
+notebooks: $(VENV)/installed  ## execute the notebooks, and save their outputs
 	$(BIN)/python -m jupyter execute --inplace notebooks/*.ipynb
 
-docs: $(VENV)/installed  ## the documentation site, into docs/_build/html; every warning is an error
+docs: $(VENV)/installed  ## build the site in docs/_build/html; every warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
-bench: $(VENV)/installed  ## what replaying under delay costs, as ratios measured side by side
+bench: $(VENV)/installed  ## measure what a replay under delay costs, side by side
 	$(BIN)/python benchmarks/replay_overhead.py
 	$(BIN)/python benchmarks/sparse_logistic.py
 	$(BIN)/python benchmarks/cluster_trace.py

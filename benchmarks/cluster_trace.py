@@ -1,4 +1,4 @@
-"""How long it takes to simulate a large cluster, beside a bare loop over a heap of the same size."""
+"""Times the simulation of a large cluster, and a bare loop over a heap of the same size."""
 
 import heapq
 import time

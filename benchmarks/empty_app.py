@@ -1,4 +1,4 @@
-"""An application that does nothing, under asyncopt's configuration: what a sweep costs in Hydra alone."""
+"""An application that does nothing, with asyncopt's configuration: measures what a sweep costs in Hydra alone."""
 
 import hydra
 

@@ -1,4 +1,4 @@
-"""LeNet-5 under delay: the replay loop beside the same loop in PyTorch, two threads each, measured side by side.
+"""Times LeNet-5 under delay: the replay loop and the same loop in PyTorch, two threads each, side by side.
 
 Prints the time of an update, mini-batches of 40 random images of 28 × 28 pixels, float32, in each of
   fresh        the replay loop without delay
@@ -28,7 +28,7 @@ SHAPES = [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), (120, 256), (120,), (84, 120
 
 
 def random_images(number: int = 60_000) -> ImageData:
-    """Images of the size of MNIST: here only their shape matters."""
+    """Returns random images of the size of MNIST; only their shape matters here."""
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (number, 28, 28, 1), dtype=np.uint8)
     labels = generator.integers(0, 10, number)

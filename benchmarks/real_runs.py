@@ -1,9 +1,10 @@
-"""Updates a second of real workers, asynchronous and in rounds, beside what the cluster model says of them.
+"""Measures updates a second of real workers, asynchronous and in rounds, and compares the cluster model with them.
 
     python benchmarks/real_runs.py                Ray processes, 50 ms a gradient; four minutes
     python benchmarks/real_runs.py --kind threads
 
-The model is fitted to the run of one worker alone; what it says of several is a prediction. The problem is digits.
+The model is fitted to the run of one worker alone, so its numbers for several workers are predictions. The problem is
+logistic regression on digits.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from asyncopt.traces import Trace
 
-COMPUTE = 0.05  # seconds that a gradient takes at least
+COMPUTE = 0.05  # injected latency of a gradient, in seconds
 UPDATES_A_WORKER = 160
 SLOWDOWN = 4.0
 
@@ -66,7 +67,7 @@ def main() -> None:
     ]:  # fmt: skip
         trace = alone if workers == 1 else real(workers, synchronous, stragglers)
         make, service = asyncopt.traces.cluster, server_mean
-        if synchronous:  # at the end of a round the server takes all of its gradients, one after another
+        if synchronous:  # at the end of a round the server applies all of its gradients, one after another
             make, service = asyncopt.traces.rounds, workers * server_mean
         predicted = make(
             trace.num_updates, workers, model.compute, dataclasses.replace(model.server, mean=service),

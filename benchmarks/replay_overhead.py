@@ -1,4 +1,4 @@
-"""What a delay costs: the replay loop under delay over the plain Optax loop, measured side by side.
+"""Measures what a delay costs: the replay loop under delay and the plain Optax loop, side by side.
 
 Prints, for small and large parameters, the time of an update in each of
   plain        a jitted scan over the Optax optimizer: no history, nothing measured
@@ -10,7 +10,7 @@ and the ratios that matter. Runs of the four are interleaved; the median of each
 
 import os
 
-# One thread a device, as the command line has it; PJRT_NPROC=2 on the command line shows what more threads cost.
+# One thread a device, as `python -m asyncopt` has it. The variable PJRT_NPROC=2 shows what more threads cost.
 os.environ.setdefault("PJRT_NPROC", "1")
 
 import jax
@@ -28,7 +28,7 @@ MAX_DELAY = 20
 
 
 def plain_loop(problem, optimizer, batch_keys, num_updates, measured):
-    """Returns a compiled loop without delay, which starts from a given state."""
+    """Returns a compiled loop without delay."""
 
     def update(state, k):
         params, optimizer_state, average, drift, diverged_at = state
@@ -54,7 +54,7 @@ def plain_loop(problem, optimizer, batch_keys, num_updates, measured):
 
 
 def replay_loop(problem, optimizer, batch_keys, trace, probes):
-    """Returns the compiled replay loop, without the evaluations in between."""
+    """Returns the compiled replay loop, without evaluations."""
     slots = plan(trace)
     schedule = Schedule(*(jnp.asarray(v, jnp.int32) for v in (slots.read_slot, slots.write_slot, trace.delay)))
     state = loop.start(optimizer, problem.init(jax.random.key(0)), slots.capacity, None, probes)
@@ -72,7 +72,7 @@ def replay_loop(problem, optimizer, batch_keys, trace, probes):
 
 
 def wide_data(num_features: int) -> data.Dataset:
-    """Random dense rows: only their shape matters here."""
+    """Returns random dense rows; only their shape matters here."""
     generator = np.random.default_rng(0)
     features = generator.normal(size=(512, num_features)) / np.sqrt(num_features)
     labels = generator.integers(0, 10, 512)
@@ -100,7 +100,7 @@ def compare(title, problem, num_updates):
 
 
 def main():
-    """Runs both sizes."""
+    """Times all three problems."""
     jax.config.update("jax_enable_x64", True)
     compare("digits, 650 parameters", asyncopt.problems.logistic("digits"), 5_000)
     wide = asyncopt.problems.logistic(wide_data(10_000), l2=1.0, intercept=False)

@@ -1,12 +1,12 @@
-"""Sparse logistic regression of the shape of rcv1: the replay loop beside a NumPy and SciPy loop, in one run.
+"""Times sparse logistic regression of the shape of rcv1: the replay loop and a NumPy and SciPy loop, side by side.
 
-20,242 rows of 47,236 features with 72 values each, mini-batches of 64. Both loops do the same: gradient at the stale
-iterate, APAM's update on all coordinates, the iterate kept for later readers. Runs are interleaved; medians.
+The data are 20,242 rows of 47,236 features with 72 values each, in mini-batches of 64. Both loops take the gradient at
+the stale iterate, make APAM's step on all coordinates, and keep a history. Runs are interleaved; medians are printed.
 """
 
 import os
 
-# One thread a device, as the command line has it; PJRT_NPROC=2 on the command line shows what more threads cost.
+# One thread a device, as `python -m asyncopt` has it. The variable PJRT_NPROC=2 shows what more threads cost.
 os.environ.setdefault("PJRT_NPROC", "1")
 
 import jax
@@ -26,7 +26,7 @@ STEP_SIZE = 1e-3
 
 
 def rcv1_shaped() -> data.Dataset:
-    """Random rows of unit length, labelled by a random hyperplane."""
+    """Returns random rows of unit length, labelled by a random hyperplane."""
     rng = np.random.default_rng(0)
     columns = np.sort(rng.permuted(np.tile(np.arange(656), (NUM_ROWS, 1)), axis=1)[:, :ROW_VALUES], axis=1)
     columns = columns * 72 + rng.integers(0, 72, columns.shape)  # distinct columns, all below 47,232
@@ -65,7 +65,7 @@ def scipy_loop(dataset, trace, dtype):
 
 
 def main():
-    """Prints microseconds an update, and the ratio."""
+    """Prints the microseconds of an update, and the ratio."""
     dataset = rcv1_shaped()
     trace = asyncopt.traces.uniform(NUM_UPDATES, MAX_DELAY)
     for dtype in (np.float32, np.float64):

@@ -1,10 +1,10 @@
-"""How long sweeps of logistic regression on digits take under each launcher, side by side, in wall-clock seconds.
+"""Times sweeps of logistic regression on digits under each launcher, side by side, in wall-clock seconds.
 
     python benchmarks/sweep.py           256 short jobs: 16 delays, 16 step sizes, 4 seeds, 2,000 updates
     python benchmarks/sweep.py --long    32 long jobs of 16 seeds and 50,000 updates; takes ten minutes
 
-Every command line is a process of its own, with its start-up; what has been compiled before is kept, so that each is
-run once, short, before it is timed. Jobs one seed at a time are a sample, and scaled up to all of them.
+Every command line is a process of its own, and its start-up counts. A short run before it compiles the programs, which
+are kept. Only a sample of the jobs with one seed at a time is run; its time is scaled up to all of them.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def show(name: str, value: float, note: str = "") -> float:
 
 
 def short() -> None:
-    """256 jobs against Hydra alone, their arithmetic alone, and the basic launcher."""
+    """Times 256 jobs, Hydra alone, the arithmetic alone, and the basic launcher."""
     shape = ["trace.num_updates=2000", "seeds=4"]
     sweep = [*shape, "trace.max_delay=range(0,160,10)", "optimizer.learning_rate=range(0.1,1.7,0.1)"]
     small = [*shape, "trace.max_delay=0,150", "optimizer.learning_rate=range(0.1,0.5,0.1)"]
@@ -56,7 +56,7 @@ def short() -> None:
 def batches() -> float:
     """Returns how long the arithmetic of the short sweep takes: one program, called for 32 runs at a time.
 
-    All 1,024 at a time take twice as long, since what a core works on is then far from it.
+    All 1,024 at a time take twice as long, since they do not fit into a core's cache.
     """
     import os
 
@@ -88,7 +88,7 @@ def batches() -> float:
 
 
 def long() -> None:
-    """32 jobs of 16 seeds against one seed at a time, and against joblib."""
+    """Times 32 jobs of 16 seeds, one seed at a time, and joblib."""
     shape = ["trace.num_updates=50000"]
     delays, steps = "trace.max_delay=range(0,160,20)", "optimizer.learning_rate=0.2,0.4,0.8,1.6"
     for overrides in (["hydra/launcher=asyncopt_vectorized", "seeds=16"], ["hydra/launcher=basic", "seeds=1"]):

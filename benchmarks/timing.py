@@ -1,4 +1,4 @@
-"""Timing several loops side by side, so that a slow moment of the machine falls on all of them."""
+"""Times several loops in turn, so that a slow moment of the machine affects all of them."""
 
 import statistics
 import time
@@ -11,7 +11,7 @@ import jax
 def microseconds_per_update(
     loops: Mapping[str, Callable[[], Any]], num_updates: int, rounds: int = 9
 ) -> dict[str, float]:
-    """Calls each loop once to compile it, then all of them in turn, and returns the medians."""
+    """Compiles each loop by one call, then calls all of them in turn, and returns the medians."""
     seconds: dict[str, list[float]] = {name: [] for name in loops}
     for loop in loops.values():
         jax.block_until_ready(loop())
