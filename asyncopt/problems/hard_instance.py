@@ -23,6 +23,7 @@ class HardInstance(eqx.Module):
     noise: Float[Array, ""]
     constants: Constants
     optimum: float
+    minimiser: np.ndarray  # float64[1], an end of the interval
     constraint: Box
 
     def init(self, key: Key[Array, ""]) -> Float[Array, " 1"]:
@@ -81,5 +82,6 @@ def hard_instance(num_updates: int, slope_scale: float = 1.0, noise: float = 1.0
             convex=True,
         ),
         optimum=np.float64(-slope),
+        minimiser=np.array([-1.0]),
         constraint=Box(-1.0, 1.0),
     )

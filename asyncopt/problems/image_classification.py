@@ -46,6 +46,7 @@ class ImageClassification(eqx.Module):
     deviation: Float[Array, " C"]
     constants: Constants
     optimum: None
+    minimiser: None
     architecture: Architecture = eqx.field(static=True)
     batch_size: int = eqx.field(static=True)
     augment: bool = eqx.field(static=True)
@@ -181,6 +182,7 @@ def _constructor(
             deviation=jnp.asarray(data.deviation, dtype),
             constants=Constants(dimension=sum(leaf.size for leaf in jax.tree.leaves(shapes)), lower_bound=0.0),
             optimum=None,
+            minimiser=None,
             architecture=architecture,
             batch_size=batch_size,
             augment=augment,

@@ -58,7 +58,7 @@ class Logistic(eqx.Module):
     init_scale: Float[Array, ""]
     constants: Constants
     optimum: float | None
-    solution: np.ndarray | None  # float64, a minimiser, like the parameters
+    minimiser: np.ndarray | None  # float64, of the parameters' shape
     constraint: Constraint | None
     num_features: int = eqx.field(static=True)
     num_classes: int = eqx.field(static=True)
@@ -133,8 +133,8 @@ def logistic(
       constraint: X, a `Box` with numbers as bounds, an `L2Ball` about a number, or None.
 
     Returns:
-      A problem whose ``optimum`` is certified to 1e-10 of F*, or None where it could not be certified. On separable
-      data without l2 or constraint it is 0, which is attained nowhere.
+      A problem whose ``optimum`` is certified to 1e-10 of F*, and attained at ``minimiser``. Both are None where that
+      could not be certified. On separable data without l2 or constraint, ``optimum`` is 0, which is attained nowhere.
 
     Raises:
       InputError: if a number is out of range.
@@ -164,7 +164,7 @@ def logistic(
         init_scale=jnp.asarray(init_scale, dtype),
         constants=_constants(loss, constraint, 0.0 if best is None else best.value),
         optimum=None if best is None else np.float64(best.value),
-        solution=None if best is None or best.point is None else best.point.reshape(shape),
+        minimiser=None if best is None or best.point is None else best.point.reshape(shape),
         constraint=constraint,
         num_features=num_features,
         num_classes=dataset.num_classes,

@@ -25,6 +25,7 @@ class NonconvexLogistic(eqx.Module):
     penalty: Float[Array, ""]
     constants: Constants
     optimum: None
+    minimiser: None
     constraint: None
 
     @property
@@ -104,5 +105,6 @@ def nonconvex_logistic(
             lower_bound=0.0 if base.optimum is None else base.optimum,
         ),
         optimum=None,
+        minimiser=None,
         constraint=None,
     )

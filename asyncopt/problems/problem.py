@@ -36,6 +36,8 @@ class Problem(Protocol):
     Optional attributes are used where they exist:
 
     - ``constraint``: the set X, an `asyncopt.optim.Constraint` or None;
+    - ``minimiser``: x*, a point of X where F is F*: a pytree of arrays of the parameters' shapes, or None if unknown.
+      Where F has several minimisers, it is one of them. No gradient depends on it; theorems compare runs with it;
     - ``metrics(params)``: a method that returns a dict of further scalars to record;
     - ``title``: str, what titles and tables call the problem;
     - ``num_rows``: int, the training rows or images, and ``num_classes``: int, the classes, both recorded with a run;

@@ -23,6 +23,7 @@ class Quadratic(eqx.Module):
     init_scale: Float[Array, ""]
     constants: Constants
     optimum: float
+    minimiser: np.ndarray  # float64[n], the origin
     constraint: Constraint | None
 
     def init(self, key: Key[Array, ""]) -> Float[Array, " n"]:
@@ -101,5 +102,6 @@ def quadratic(
         init_scale=jnp.asarray(init_scale, origin.dtype),
         constants=constants,
         optimum=np.float64(0.0),
+        minimiser=np.zeros(len(spectrum)),
         constraint=constraint,
     )

@@ -28,6 +28,7 @@ class RobustRegression(eqx.Module):
     init_scale: Float[Array, ""]
     constants: Constants
     optimum: None
+    minimiser: None
     constraint: None
     batch_size: int = eqx.field(static=True)
 
@@ -104,6 +105,7 @@ def robust_regression(
             lower_bound=0.0,
         ),
         optimum=None,
+        minimiser=None,
         constraint=None,
         batch_size=batch_size,
     )

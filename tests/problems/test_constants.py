@@ -99,6 +99,20 @@ def test_lower_bound_and_optimum(problem):
         assert best - problem.optimum < 1e-2
 
 
+def test_minimiser(problem):
+    """It attains the optimum, and for the convex problems no direction within X leads down from it."""
+    if problem.minimiser is None:
+        assert not problem.constants.convex
+        return
+    minimiser = jnp.asarray(problem.minimiser)
+    assert problem.minimiser.dtype == np.float64
+    assert minimiser.shape == problem.init(jax.random.key(0)).shape
+    assert problem.constraint.contains(minimiser)
+    assert float(problem.objective(minimiser)) == pytest.approx(problem.optimum, rel=1e-12, abs=1e-15)
+    slope = jax.grad(problem.objective)(minimiser)
+    assert min(float(jnp.sum(slope * (x - minimiser))) for x in points(problem, 100, seed=7)) >= -1e-9
+
+
 def test_convex_or_not(problem):
     """Convex problems are so on every segment sampled; on some segment of the others the opposite is seen."""
     objective = jax.jit(lambda x: problem.objective(x))

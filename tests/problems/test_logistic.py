@@ -27,9 +27,9 @@ def test_optimum_agrees_with_scikit_learn(name, l2):
     problem = logistic(name, l2=l2)
     theirs = sklearn_optimum(problem, l2)
     assert float(problem.objective(jnp.asarray(theirs))) == pytest.approx(problem.optimum, rel=1e-10)
-    np.testing.assert_allclose(problem.solution, theirs, atol=1e-5)
-    assert float(problem.objective(jnp.asarray(problem.solution))) == pytest.approx(problem.optimum, rel=1e-12)
-    gradient = jax.grad(problem.objective)(jnp.asarray(problem.solution))
+    np.testing.assert_allclose(problem.minimiser, theirs, atol=1e-5)
+    assert float(problem.objective(jnp.asarray(problem.minimiser))) == pytest.approx(problem.optimum, rel=1e-12)
+    gradient = jax.grad(problem.objective)(jnp.asarray(problem.minimiser))
     assert float(jnp.abs(gradient).max()) < 1e-8
 
 
@@ -66,13 +66,13 @@ def test_optimum_within_a_constraint_agrees_with_projected_gradients(constraint,
     (x, _, _), _ = jax.lax.scan(accelerated, (zero, zero, 1.0), None, length=20_000)
     assert float(problem.objective(x)) == pytest.approx(problem.optimum, rel=1e-8)
     assert problem.optimum <= float(problem.objective(x)) * (1 + 1e-10)
-    assert constraint.contains(jnp.asarray(problem.solution))
+    assert constraint.contains(jnp.asarray(problem.minimiser))
 
 
 def test_separable_data_without_l2_have_no_minimum():
     problem = logistic("breast_cancer", l2=0.0)
     assert problem.optimum == 0.0
-    assert problem.solution is None
+    assert problem.minimiser is None
 
 
 def test_data_that_overlap_have_a_minimum_without_l2():
@@ -82,7 +82,7 @@ def test_data_that_overlap_have_a_minimum_without_l2():
     theirs = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-12, max_iter=1000).fit(
         np.asarray(problem.rows.values), labels
     )
-    np.testing.assert_allclose(problem.solution, theirs.coef_[0], atol=1e-5)
+    np.testing.assert_allclose(problem.minimiser, theirs.coef_[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("num_classes", [2, 4])
@@ -105,7 +105,7 @@ def test_sparse_rows_equal_dense_rows(num_classes):
     )
     assert thin.optimum == pytest.approx(wide.optimum, rel=1e-12)
     assert float(thin.constants.smoothness) == pytest.approx(float(wide.constants.smoothness))
-    params = jnp.asarray(rng.normal(size=wide.solution.shape))
+    params = jnp.asarray(rng.normal(size=wide.minimiser.shape))
     for key in jax.random.split(jax.random.key(0), 3):
         left = jax.value_and_grad(wide.loss)(params, wide.sample(key))
         right = jax.value_and_grad(thin.loss)(params, thin.sample(key))
@@ -116,7 +116,7 @@ def test_sparse_rows_equal_dense_rows(num_classes):
 
 
 def test_mini_batch_gradients_average_to_the_gradient(digits):
-    params = 0.1 * jax.random.normal(jax.random.key(1), digits.solution.shape)
+    params = 0.1 * jax.random.normal(jax.random.key(1), digits.minimiser.shape)
     keys = jax.random.split(jax.random.key(0), 20_000)
     sampled = jax.lax.map(lambda key: jax.grad(digits.loss)(params, digits.sample(key)), keys, batch_size=500)
     exact = jax.grad(digits.objective)(params)
@@ -129,8 +129,8 @@ def test_mini_batch_gradients_average_to_the_gradient(digits):
 def test_constants_hold_where_they_are_tried(name):
     problem = logistic(name, l2=1e-2, constraint=asyncopt.Box(-1.0, 1.0))
     constants = problem.constants
-    shape = problem.solution.shape
-    assert constants.dimension == problem.solution.size
+    shape = problem.minimiser.shape
+    assert constants.dimension == problem.minimiser.size
     assert constants.diameter == 2.0
     gradient = jax.jit(jax.grad(problem.objective))
     rng = np.random.default_rng(0)
@@ -147,10 +147,10 @@ def test_constants_hold_where_they_are_tried(name):
 
 
 def test_accuracy_counts_rows(digits):
-    scores = np.asarray(digits.rows.values) @ digits.solution
+    scores = np.asarray(digits.rows.values) @ digits.minimiser
     expected = np.mean(scores.argmax(axis=1) == np.asarray(digits.labels))
-    assert float(digits.metrics(jnp.asarray(digits.solution))["train_accuracy"]) == pytest.approx(expected)
-    assert 0.9 < float(digits.metrics(jnp.asarray(digits.solution))["test_accuracy"]) < 1
+    assert float(digits.metrics(jnp.asarray(digits.minimiser))["train_accuracy"]) == pytest.approx(expected)
+    assert 0.9 < float(digits.metrics(jnp.asarray(digits.minimiser))["test_accuracy"]) < 1
 
 
 @pytest.mark.parametrize(
