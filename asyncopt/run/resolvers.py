@@ -1,17 +1,20 @@
-"""What ``${staleness_or:...}`` and ``${workers_or:...}`` in conf/ mean. Hydra may ask at any time, so no JAX here."""
+"""What the resolvers in conf/ mean, such as ``${staleness_or:...}``. Hydra may ask at any time, so no JAX here."""
 
 from omegaconf import DictConfig, OmegaConf
 
+from asyncopt.checks import InputError
 from asyncopt.run import staleness
+from asyncopt.traces.rounds import gradients_a_round
 
 # Prefixes of the settings that follow `staleness`, in an unresolved configuration.
 PREFIXES = ("${staleness_or:", "${workers_or:")
 
 
 def register() -> None:
-    """Registers both resolvers with OmegaConf."""
+    """Registers the resolvers with OmegaConf."""
     OmegaConf.register_new_resolver("staleness_or", _staleness_or, replace=True)
     OmegaConf.register_new_resolver("workers_or", _workers_or, replace=True)
+    OmegaConf.register_new_resolver("gradients_a_round", _gradients_a_round, replace=True)
 
 
 def _staleness_or(default: int | float, *, _parent_: DictConfig, _root_: DictConfig) -> int | float:
@@ -26,3 +29,11 @@ def _staleness_or(default: int | float, *, _parent_: DictConfig, _root_: DictCon
 def _workers_or(default: int, *, _parent_: DictConfig, _root_: DictConfig) -> int | float:
     """Returns the number of workers with that staleness: p workers have a mean delay of p - 1."""
     return _staleness_or(default - 1, _parent_=_parent_, _root_=_root_) + 1
+
+
+def _gradients_a_round(num_workers: int, take: int | float | None) -> int:
+    """Returns the number of gradients that a round of the trace applies."""
+    try:
+        return gradients_a_round(num_workers, take)
+    except (InputError, TypeError):  # the trace refuses it, too, and says so
+        return num_workers

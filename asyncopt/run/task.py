@@ -16,6 +16,7 @@ from asyncopt.engine import Settings
 from asyncopt.files import fingerprints
 from asyncopt.run import resolvers, staleness
 from asyncopt.traces import Trace
+from asyncopt.traces.rounds import gradients_a_round
 
 resolvers.register()
 
@@ -154,21 +155,22 @@ def _trace(settings: Mapping[str, Any]) -> Trace:
     with errors_of("trace"):
         trace = make()
     if make.func is traces.rounds:
-        check_rounds("trace", settings["handling"], trace.num_workers)
+        taken = gradients_a_round(trace.num_workers, settings["trace"].get("take"))
+        check_rounds("trace", settings["handling"], taken)
     return trace
 
 
-def check_rounds(name: str, handling: Mapping[str, Any] | None, num_workers: int) -> None:
+def check_rounds(name: str, handling: Mapping[str, Any] | None, gradients: int) -> None:
     """Refuses an optimizer that would not step once a round with the mean of its gradients.
 
     Raises:
       InputError: starting with ``name``.
     """
-    wanted = {"_target_": "asyncopt.optim.buffer_updates", "size": num_workers, "exponent": 0.0}
+    wanted = {"_target_": "asyncopt.optim.buffer_updates", "size": gradients, "exponent": 0.0}
     if handling != wanted:
         raise InputError(
             f"{name}: rounds are for an optimizer that steps once a round, expected +handling=buffer_updates "
-            f"handling.size={num_workers} handling.exponent=0, as +method=synchronous_amsgrad sets it"
+            f"handling.size={gradients} handling.exponent=0, as +method=synchronous_amsgrad sets it"
         )
 
 

@@ -42,21 +42,35 @@ def asynchronous_throughput(
     return throughput
 
 
-def synchronous_throughput(num_workers: int, compute: float, server: float, distribution: str = "exponential") -> float:
-    r"""Returns how many gradients a second rounds apply, each as long as its slowest worker plus one update.
+def synchronous_throughput(
+    num_workers: int, compute: float, server: float, distribution: str = "exponential", take: int | None = None
+) -> float:
+    r"""Returns how many gradients a second rounds apply, each as long as its m-th gradient plus one update.
 
-    .. math:: \frac{p}{c H_p + s}, \qquad H_p = \sum_{j=1}^p \frac1j,
+    .. math:: \frac{m}{c (H_p - H_{p-m}) + s}, \qquad H_p = \sum_{j=1}^p \frac1j,
 
-    since the largest of p independent exponential times of mean c is c H_p on average; with constant times,
-    :math:`p / (c + s)`. Arguments and errors are those of `asynchronous_throughput`, but s is the time to apply one
-    round's average, and only computing times have the distribution.
+    since the m-th smallest of p independent exponential times of mean c is c (H_p - H_{p-m}) on average; with constant
+    times, :math:`m / (c + s)`. The first three arguments and the errors are those of `asynchronous_throughput`, but s
+    is the time to apply one round's average, and only computing times have the distribution.
+
+    Args:
+      num_workers: p.
+      compute: c.
+      server: s.
+      distribution: as in `asynchronous_throughput`.
+      take: m, the gradients of a round that are applied, from 1 to p; None for all p. The others are cancelled.
 
     References:
       Rényi, On the theory of order statistics, Acta Math. Acad. Sci. Hung. 4, 1953.
     """
     num_workers, compute, server = _checked(num_workers, compute, server, distribution)
-    slowest = 1.0 if distribution == "constant" else float(np.sum(1 / np.arange(1, num_workers + 1)))
-    return num_workers / (compute * slowest + server)
+    take = num_workers if take is None else check_integer("take", take, at_least=1)
+    if take > num_workers:
+        raise InputError(f"take is {take}, expected at most num_workers, {num_workers}")
+    slowest = 1.0
+    if distribution == "exponential":
+        slowest = float(np.sum(1 / np.arange(num_workers - take + 1, num_workers + 1)))
+    return take / (compute * slowest + server)
 
 
 def _checked(num_workers: int, compute: float, server: float, distribution: str) -> tuple[int, float, float]:

@@ -57,7 +57,17 @@ def test_exponential_rounds_as_simulated():
     assert trace.num_updates / trace.time[-1] == pytest.approx(theory.synchronous_throughput(16, 1.0, 0.1), rel=0.01)
 
 
+@pytest.mark.parametrize("take", [1, 5, 16])
+def test_rounds_that_take_the_first_gradients(take):
+    times = np.sort(np.random.default_rng(0).exponential(2.0, (100_000, 16)), axis=1)
+    predicted = theory.synchronous_throughput(16, 2.0, 0.5, take=take)
+    assert predicted == pytest.approx(take / (times[:, take - 1].mean() + 0.5), rel=0.01)
+    assert theory.synchronous_throughput(16, 2.0, 0.5, "constant", take=take) == pytest.approx(take / 2.5)
+
+
 def test_bad_numbers_are_named():
+    with pytest.raises(InputError, match="take is 3, expected at most num_workers, 2"):
+        theory.synchronous_throughput(2, 1.0, 0.1, take=3)
     with pytest.raises(InputError, match="distribution is 'gamma', expected exponential or constant"):
         theory.synchronous_throughput(2, 1.0, 0.1, "gamma")
     with pytest.raises(InputError, match="num_workers is 0"):

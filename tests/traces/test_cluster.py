@@ -134,10 +134,50 @@ def test_rounds_of_one_worker_are_asynchronous(compute):
     np.testing.assert_allclose(rounds(200, 1, **settings).time, cluster(200, 1, **settings).time)
 
 
+def test_rounds_that_take_the_first_gradients_by_hand():
+    # Three workers need 3, 1 and 2 s, a message 0.25 s, the server 0.5 s. The first two gradients are those of workers
+    # 1 and 2, after 1.5 and 2.5 s. Worker 0 starts again with the others at 3 s.
+    trace = rounds(4, 3, compute=[3.0, 1.0, 2.0], network=0.25, server=0.5, take=2)
+    np.testing.assert_array_equal(trace.worker, [1, 2, 1, 2])
+    np.testing.assert_allclose(trace.arrival, [1.5, 2.5, 4.5, 5.5])
+    np.testing.assert_allclose(trace.time, [3.0, 3.0, 6.0, 6.0])
+    assert not trace.delay.any()
+    assert trace.num_workers == 3
+
+
+@pytest.mark.parametrize(("num_workers", "take"), [(8, 1), (8, 3), (16, 12), (5, 5)])
+def test_a_round_is_as_long_as_an_order_statistic(num_workers, take):
+    """The m-th of p exponential times is on average c (H_p - H_{p-m}) (Rényi, 1953)."""
+    trace = rounds(20_000 * take, num_workers, compute=durations.exponential(2.0), take=take, seed=1)
+    expected = 2.0 * sum(1 / j for j in range(num_workers - take + 1, num_workers + 1))
+    assert trace.time[-1] / 20_000 == pytest.approx(expected, rel=0.02)
+
+
+def test_rounds_that_take_all_are_those_of_before():
+    """Digests of traces made before rounds could cancel gradients."""
+    settings = {"server": durations.exponential(0.1), "network": "exponential", "stragglers": 1, "seed": 5}
+    assert rounds(240, 3).digest.startswith("58ba15b6528a1731")
+    for take in (None, 8):
+        assert rounds(240, 8, **settings, take=take).digest.startswith("1903107e81d863e5")
+
+
+def test_a_share_of_the_workers_is_valid_for_every_number_of_them():
+    for num_workers, gradients in ((1, 1), (2, 1), (4, 1), (8, 2), (16, 4)):
+        share, count = (rounds(32, num_workers, take=take) for take in (0.25, gradients))
+        assert share.digest == count.digest
+
+
+@pytest.mark.parametrize("take", [0, 4, 1.0, -0.5, True, "all", float("nan")])
+def test_rounds_refuse_to_take(take):
+    with pytest.raises(InputError, match=r"take is .*, expected a whole number .* from 1 to num_workers, 3"):
+        rounds(12, 3, take=take)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"num_updates": 10}, "num_updates is 10, expected a multiple of num_workers, 3"),
+        ({"num_updates": 3, "take": 2}, "num_updates is 3, expected a multiple of the gradients taken in a round, 2"),
         ({"stragglers": -1}, "stragglers is -1"),
         ({"slowdown": 0.5}, "slowdown is 0.5, expected a finite number >= 1"),
         ({"compute": [1.0, 2.0]}, "compute has 2 means"),
