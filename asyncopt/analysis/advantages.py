@@ -2,14 +2,22 @@
 
 import itertools
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from asyncopt import theory
+from asyncopt.analysis import settings
 from asyncopt.analysis.bootstrap import Estimate
-from asyncopt.analysis.comparison import OURS, RANDOM, STEADY, SYNCHRONOUS, Comparison, Trial
+from asyncopt.analysis.comparison import FIRST, RANDOM, STEADY, SYNCHRONOUS, Comparison, Trial, runs_of
+from asyncopt.analysis.comparison_grid import faults
 from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED, Verdict
+from asyncopt.traces.durations import as_duration
 
+# The outcome of a claim about methods whose step sizes were not tuned alike, or not to the end.
+NOT_COMPARABLE = "not comparable"
+# Fewer draws of a random clock decide nothing about time.
+FEWEST_CLOCKS = 4
 # The throughput of a trace of a few hundred rounds is expected within this share of the predicted one.
 THROUGHPUT_TOLERANCE = 0.1
 # Clocks that add the same durations in different orders differ by less than this.
@@ -18,66 +26,97 @@ _ROUNDING = 1e-9
 
 def advantages(comparison: Comparison) -> list[Verdict]:
     """Returns a verdict for each rival, clock, number of workers and quantity: the ratio of times is above 1."""
-    rivals = [method for method in comparison.methods if method != OURS]
-    settings = itertools.product(comparison.quantities, rivals, comparison.clocks, comparison.num_workers)
-    verdicts = (_advantage(comparison, rival, clock, p, quantity) for quantity, rival, clock, p in settings)
+    rivals = [method for method in comparison.methods if method != comparison.ours]
+    every = itertools.product(comparison.quantities, rivals, comparison.clocks, comparison.num_workers)
+    verdicts = (advantage(comparison, rival, clock, p, quantity) for quantity, rival, clock, p in every)
     return [verdict for verdict in verdicts if verdict is not None]
 
 
-def _advantage(comparison: Comparison, rival: str, clock: str, num_workers: int, quantity: str) -> Verdict | None:
-    pair = [comparison.tuned(method, clock, num_workers, quantity) for method in (OURS, rival)]
+def advantage(comparison: Comparison, rival: str, clock: str, num_workers: int, quantity: str) -> Verdict | None:
+    """Returns the verdict on ours against one rival in one setting; None if one of them has no run there."""
+    methods = (comparison.ours, rival)
+    pair = [comparison.tuned(method, clock, num_workers, quantity) for method in methods]
     if None in pair:
         return None
-    measured = comparison.estimate(comparison.advantage(rival, clock, num_workers, quantity))
+    measured = comparison.advantage(rival, clock, num_workers, quantity).estimate()
     outcome, rule = above_one(measured)
-    at_edge = [trial.method for trial in pair if trial is not None and comparison.at_edge(trial)]
-    rule += "".join(f"; {method}'s step size is the last of the grid" for method in at_edge)
-    claim = f"{OURS} reaches the target {quantity} before {rival}: {workers(num_workers)}, {clock}"
-    return Verdict(claim, "ratio of times > 1", measured, 2 * len(comparison.seeds), outcome, rule)
+    outcome, rule = _unless_one_clock(outcome, rule, comparison.num_clocks(clock, num_workers))
+    outcome, rule = _unless_faulty(outcome, rule, faults(comparison, methods, clock, num_workers, quantity))
+    claim = f"{comparison.ours} reaches the target {quantity} before {rival}: {workers(num_workers)}, {clock}"
+    return Verdict(claim, "ratio of times > 1", measured, runs_of(pair), outcome, rule)
+
+
+def _unless_faulty(outcome: str, rule: str, found: list[str]) -> tuple[str, str]:
+    return (NOT_COMPARABLE, "; ".join(dict.fromkeys(found))) if found else (outcome, rule)
+
+
+def _unless_one_clock(outcome: str, rule: str, num_clocks: int | None) -> tuple[str, str]:
+    """Returns outcome and rule, at most inconclusive with too few draws of a random clock."""
+    if num_clocks is None or num_clocks >= FEWEST_CLOCKS:
+        return outcome, rule
+    draws = "the clock is one draw" if num_clocks == 1 else f"the clock is {num_clocks} draws"
+    return INCONCLUSIVE, f"{rule}, but {draws}, and a random clock takes at least {FEWEST_CLOCKS} trace seeds"
 
 
 def shrinking(comparison: Comparison) -> list[Verdict]:
     """Returns a verdict for each number of workers: the synchronous method loses less with constant times."""
     verdicts = []
     for quantity, p in itertools.product(comparison.quantities, comparison.num_workers):
-        settings = itertools.product((OURS, SYNCHRONOUS), (RANDOM, STEADY))
-        if p == 1 or any(comparison.tuned(method, clock, p, quantity) is None for method, clock in settings):
+        methods = (comparison.ours, SYNCHRONOUS)
+        tuned = [comparison.tuned(method, clock, p, quantity) for clock in (RANDOM, STEADY) for method in methods]
+        if p == 1 or None in tuned or not _differ_in_distribution_alone(tuned[0], tuned[2]):
             continue
         random, steady = (comparison.advantage(SYNCHRONOUS, clock, p, quantity) for clock in (RANDOM, STEADY))
-        with np.errstate(invalid="ignore"):
-            measured = comparison.estimate(random / steady)
-        outcome, rule = above_one(measured)
+        measured = (random / steady).estimate()
+        outcome, rule = _unless_one_clock(*above_one(measured), comparison.num_clocks(RANDOM, p))
+        found = [fault for clock in (RANDOM, STEADY) for fault in faults(comparison, methods, clock, p, quantity)]
+        outcome, rule = _unless_faulty(outcome, rule, found)
         claim = f"the synchronous method loses less time to the {quantity} with constant times: {workers(p)}"
-        verdicts.append(Verdict(claim, "ratio of ratios > 1", measured, 4 * len(comparison.seeds), outcome, rule))
+        verdicts.append(Verdict(claim, "ratio of ratios > 1", measured, runs_of(tuned), outcome, rule))
     return verdicts
+
+
+def _differ_in_distribution_alone(one: Trial | None, other: Trial | None) -> bool:
+    if one is None or other is None:
+        return False
+    differing = settings.differences(settings.clock(one.trace), settings.clock(other.trace))
+    return all(name.endswith(".distribution") for name in differing)
 
 
 def throughputs(comparison: Comparison) -> list[Verdict]:
-    """Returns a verdict for each clock and p with a formula: our gradients per second over the synchronous ones."""
+    """Returns a verdict for each setting and number of gradients a round with a formula.
+
+    It is about our gradients per second over the synchronous ones, both the mean over all clocks.
+    """
     verdicts = []
     for clock, p in itertools.product(comparison.clocks, comparison.num_workers):
-        pair = [comparison.tried(method, clock, p) for method in (OURS, SYNCHRONOUS)]
-        predicted = _predicted_ratio(pair[0][0]) if all(pair) else None
-        if predicted is None:
-            continue
-        ratio = pair[0][0].throughput / pair[1][0].throughput
-        holds = abs(ratio / predicted - 1) <= THROUGHPUT_TOLERANCE
-        outcome, rule = (CONFIRMED, "within") if holds else (VIOLATED, "not within")
-        claim = f"gradients a second, over the synchronous method's: {workers(p)}, {clock}"
-        measured, rule = Estimate(ratio, math.nan, math.nan), f"{rule} {THROUGHPUT_TOLERANCE:.0%}"
-        verdicts.append(Verdict(claim, f"{predicted:.3g}", measured, 2, outcome, rule))
+        ours = comparison.tried(comparison.ours, clock, p)
+        rounds = {trial.taken: trial for trial in comparison.tried(SYNCHRONOUS + FIRST, clock, p)}
+        for taken, trial in rounds.items() if ours else ():
+            predicted = _predicted_ratio(ours[0].trace, p, taken)
+            if predicted is None:
+                continue
+            ratio = ours[0].throughput / trial.throughput
+            holds = abs(ratio / predicted - 1) <= THROUGHPUT_TOLERANCE
+            outcome, rule = (CONFIRMED, "within") if holds else (VIOLATED, "not within")
+            method = "the synchronous method's" if taken == p else f"those of rounds that take {taken} of {p}"
+            claim = f"gradients a second, over {method}: {workers(p)}, {clock}"
+            measured, rule = Estimate(ratio, math.nan, math.nan), f"{rule} {THROUGHPUT_TOLERANCE:.0%}"
+            traces = len(set(ours[0].clocks)) + len(set(trial.clocks))
+            verdicts.append(Verdict(claim, f"{predicted:.3g}", measured, traces, outcome, rule))
     return verdicts
 
 
-def _predicted_ratio(trial: Trial) -> float | None:
-    """Returns what the formulas give for the trial's clock, or None where they do not apply."""
-    trace, compute, server = trial.trace, trial.trace["compute"], trial.trace["server"]
-    alike = not trace.get("stragglers") and not trace["network"]["mean"] and np.isscalar(compute["mean"])
-    distribution = compute["distribution"]
-    if not alike or distribution not in ("exponential", "constant") or server["distribution"] != distribution:
+def _predicted_ratio(trace: Mapping, num_workers: int, taken: int | None) -> float | None:
+    """Returns what the formulas give for a clock, or None where they do not apply."""
+    compute, server = (as_duration(name, trace[name]) for name in ("compute", "server"))
+    network = as_duration("network", trace.get("network", 0.0))
+    alike = not trace.get("stragglers") and not np.any(network.mean) and np.isscalar(compute.mean)
+    distribution = compute.distribution
+    if not alike or distribution not in ("exponential", "constant") or server.distribution != distribution:
         return None
-    settings = (trial.num_workers, compute["mean"], server["mean"], distribution)
-    return theory.asynchronous_throughput(*settings) / theory.synchronous_throughput(*settings)
+    means = (num_workers, float(np.max(compute.mean)), float(np.max(server.mean)), distribution)
+    return theory.asynchronous_throughput(*means) / theory.synchronous_throughput(*means, take=taken)
 
 
 def above_one(measured: Estimate) -> tuple[str, str]:

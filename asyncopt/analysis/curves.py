@@ -12,7 +12,7 @@ import scipy.stats
 from jaxtyping import Float, Real
 
 from asyncopt.analysis.bootstrap import LEVEL, Estimate
-from asyncopt.analysis.comparison import OURS, Comparison, first_crossing
+from asyncopt.analysis.comparison import Comparison, first_crossing
 from asyncopt.analysis.fits import EXACT
 from asyncopt.analysis.measures import Measures
 
@@ -113,6 +113,6 @@ def linear_speedup(comparison: Comparison, clock: str, quantity: str, axis: str)
     It is None if the smallest number of workers does not reach the target.
     """
     workers = np.array(comparison.num_workers)
-    alone = comparison.reach(OURS, clock, int(workers[0]), quantity, axis)[0]
+    alone = comparison.reach(comparison.ours, clock, int(workers[0]), quantity, axis).estimate().value
     needed = alone * workers[0] / workers if axis == "time" else np.full(len(workers), alone)
     return needed if np.isfinite(alone) else None

@@ -1,12 +1,16 @@
 """``python -m asyncopt.compare FOLDER``: which method reaches a common target first, from run folders alone."""
 
+import functools
 import itertools
 import math
 import pathlib
 
 from asyncopt.analysis import Estimate
-from asyncopt.analysis.advantages import above_one, advantages, shrinking, throughputs
-from asyncopt.analysis.comparison import OURS, PROGRESS, Comparison, comparisons, table
+from asyncopt.analysis.advantages import NOT_COMPARABLE, advantage, advantages, shrinking, throughputs
+from asyncopt.analysis.comparison import PROGRESS, Comparison, table
+from asyncopt.analysis.comparison_draws import NUM_SPLITS
+from asyncopt.analysis.comparison_grid import override
+from asyncopt.analysis.comparison_reading import comparisons
 from asyncopt.files import records
 from asyncopt.report import commands, comparison_figures, style
 from asyncopt.report.commands import Arguments, Printed
@@ -14,9 +18,12 @@ from asyncopt.report.page import Table
 
 _TITLE = "Methods on one clock"
 _FILES = commands.Files("comparison.md", "runs.csv", "comparison.html", "comparison.json", "comparisons", _TITLE)
-_MARKS = {"confirmed": "✓", "violated": "✗", "inconclusive": "–"}
+_MARKS = {"confirmed": "✓", "violated": "✗", "inconclusive": "–", NOT_COMPARABLE: "⊘"}
 _NAMES = {"loss": "training loss", "error": "held-out error"}
-_LEGEND = "✓ APAM reaches it first, ✗ the rival does, – the interval contains 1; ∞: the rival never reaches it."
+_LEGEND = (
+    "✓ {ours} reaches it first, ✗ the rival does, – nothing is decided (the interval contains 1, or there are too few "
+    "clocks), ⊘ not comparable (a best step size is an end of its grid, or grids differ); ∞ the rival never reaches it."
+)
 
 
 def compare(folder: pathlib.Path, output: pathlib.Path, progress: float = PROGRESS) -> Printed:
@@ -30,35 +37,70 @@ def compare(folder: pathlib.Path, output: pathlib.Path, progress: float = PROGRE
 
     Returns what `commands.report` returns, and raises the same errors.
     """
-    return commands.report(_FILES, output, lambda: comparisons(records.load_records(folder), progress), _section)
+    read = functools.partial(_read, folder, progress)
+    return commands.report(_FILES, output, read, functools.partial(_section, folder))
 
 
-def _section(comparison: Comparison) -> commands.Section:
+def _read(folder: pathlib.Path, progress: float) -> list[Comparison]:
+    return comparisons(records.load_records(folder), progress)
+
+
+def _section(folder: pathlib.Path, comparison: Comparison) -> commands.Section:
     targets = {quantity: comparison.target(quantity) for quantity in comparison.quantities}
-    seeds, target = len(comparison.seeds), ", ".join(f"{_NAMES[name]} {targets[name]:.3g}" for name in targets)
+    words = ", ".join(f"{_NAMES[name]} {targets[name]:.3g}" for name in targets)
     facts = (
-        f"{len(comparison.trials)} settings of {seeds} seeds, {comparison.num_updates:,} gradients each; step sizes "
-        f"tuned on {seeds - seeds // 2} of the seeds, results from the other {seeds // 2}. The target lies "
-        f"{comparison.progress:.0%} of the way from the start to the best end of any run: {target}. {_LEGEND}"
+        f"{len(comparison.trials)} trials, {comparison.num_updates:,} gradients a run; {runs_in_words(comparison)}. "
+        f"Step sizes are tuned on one half of these runs and judged on the other, in both roles, for {NUM_SPLITS} "
+        f"random splits. The target lies {comparison.progress:.0%} of the way from the start to the best end of any "
+        f"run: {words}. {_LEGEND.format(ours=comparison.ours)} Verdicts are not corrected for their number."
     )
     tables = [_table(comparison, quantity) for quantity in comparison.quantities]
+    if comparison.kept_apart:
+        title = "Kept apart: runs of different settings are never pooled."
+        tables.append(Table(title, ("runs", "differ in"), comparison.kept_apart))
+    wider = override(comparison)
+    if wider:
+        wider = f"{wider} hydra.sweep.dir={folder / 'wider'}"
+        title = "Widen the grids: some comparisons need more runs. Add this to the sweep's command:"
+        tables.append(Table(title, ("override",), [(wider,)]))
     verdicts = [*advantages(comparison), *shrinking(comparison), *throughputs(comparison)]
-    json = {"num_updates": comparison.num_updates, "seeds": list(comparison.seeds), "targets": targets}
+    json = {
+        "num_updates": comparison.num_updates,
+        "runs": runs_in_words(comparison),
+        "targets": targets,
+        "kept_apart": [list(note) for note in comparison.kept_apart],
+        "override": wider,
+    }
     figures = comparison_figures.all_figures(comparison)
     return commands.Section(
         comparison.name, facts, tables, table(comparison), figures, verdicts, prints_verdicts=False, json=json
     )
 
 
+def runs_in_words(comparison: Comparison) -> str:
+    """Returns how many runs a trial has, with the numbers of clocks and mini-batches behind them."""
+    kinds = dict.fromkeys(
+        (len(t.seeds), len(set(t.clocks)) if t.is_random else 0, len(set(t.seeds))) for t in comparison.trials
+    )
+    parts = []
+    for runs, clocks, seeds in kinds:
+        draws = f"{clocks} random clock{'s' if clocks > 1 else ''}" if clocks else "a fixed clock"
+        parts.append(f"{runs} runs a trial on {draws} with {seeds} seeds of mini-batches")
+    return ", or ".join(parts)
+
+
 def _table(comparison: Comparison, quantity: str) -> Table:
     """Returns how many times as long the rivals take, with a row for each clock and number of workers."""
-    rivals = [method for method in comparison.methods if method != OURS]
-    header = ("gradients take", "workers", f"{OURS}, seconds", *(f"{rival}, times as long" for rival in rivals))
+    ours = comparison.ours
+    rivals = [method for method in comparison.methods if method != ours]
+    header = ("gradients take", "workers", f"{ours}, seconds", *(f"{rival}, times as long" for rival in rivals))
     rows = []
     for clock, p in itertools.product(comparison.clocks, comparison.num_workers):
-        ours = comparison.estimate(comparison.reach(OURS, clock, p, quantity, "time"))
-        ratios = [comparison.estimate(comparison.advantage(rival, clock, p, quantity)) for rival in rivals]
-        rows.append((clock, str(p), _interval(ours), *map(_marked, ratios)))
+        if not any(comparison.tried(method, clock, p) for method in comparison.methods):
+            continue
+        seconds = comparison.reach(ours, clock, p, quantity, "time").estimate()
+        cells = (_marked(comparison, rival, clock, p, quantity) for rival in rivals)
+        rows.append((clock, str(p), _interval(seconds), *cells))
     return Table(f"Simulated time to a {_NAMES[quantity]} of {comparison.target(quantity):.3g}:", header, rows)
 
 
@@ -68,12 +110,15 @@ def _interval(estimate: Estimate) -> str:
     return "never" if math.isinf(estimate.value) else style.with_interval(estimate, ".3g")
 
 
-def _marked(ratio: Estimate) -> str:
-    """Returns a ratio with its interval, and a mark that says whether APAM reaches the target first."""
-    outcome, rule = above_one(ratio)
+def _marked(comparison: Comparison, rival: str, clock: str, num_workers: int, quantity: str) -> str:
+    """Returns the rival's ratio with its interval, and a mark that says whether our method reaches the target first."""
+    verdict = advantage(comparison, rival, clock, num_workers, quantity)
+    if verdict is None:
+        return "-"
+    ratio, mark = verdict.measured, _MARKS[verdict.outcome]
     if math.isnan(ratio.value):
-        return f"– ({rule})"
-    return f"{'∞' if math.isinf(ratio.value) else _interval(ratio)} {_MARKS[outcome]}"
+        return f"{mark} (neither reached the target)"
+    return f"{'∞' if math.isinf(ratio.value) else _interval(ratio)} {mark}"
 
 
 def main(arguments: Arguments = None) -> int:

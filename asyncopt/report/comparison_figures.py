@@ -7,6 +7,8 @@ from matplotlib.figure import Figure
 
 from asyncopt.analysis.advantages import workers
 from asyncopt.analysis.comparison import CLOCKS, QUANTITIES, RANDOM, Comparison
+from asyncopt.analysis.comparison_draws import NUM_SPLITS
+from asyncopt.analysis.comparison_grid import faults
 from asyncopt.analysis.curves import linear_speedup
 from asyncopt.report import style
 
@@ -15,10 +17,14 @@ _APART = 1.08
 # A run that ended above this many times its start is drawn as a cross. Rows of crosses are a factor _ROW apart.
 _LARGEST, _ROW = 2.0, 1.12
 _REACH_CAPTION = (
-    "When the mean over seeds first reaches the target, on the simulated clock (top) and in gradients (bottom). A "
-    "point is missing where a method does not reach it. At each point the method has its best step size."
+    "When the mean over runs first reaches the target, on the simulated clock (top) and in gradients (bottom). A "
+    "point is missing where a method does not reach it. Step sizes are tuned on one half of the runs and judged on "
+    "the other. Points are empty where the best step size is an end of its grid: there the method may be better."
 )
-_STEP_SIZES_CAPTION = "Where training ends, for every step size. Crosses are runs that diverged."
+_STEP_SIZES_CAPTION = (
+    "Where training ends, for every step size; of synchronous rounds that take m of p gradients, for the best m. "
+    "Crosses are runs that diverged."
+)
 
 
 def all_figures(comparison: Comparison) -> dict[str, tuple[Figure, str]]:
@@ -40,10 +46,15 @@ def reach(comparison: Comparison, quantity: str) -> Figure:
         for axes, clock in zip(grid[row], comparison.clocks, strict=True):
             for shift, (method, look) in zip(shifts, _looks(comparison).items(), strict=True):
                 reached = [comparison.reach(method, clock, p, quantity, axis) for p in comparison.num_workers]
-                estimates = np.array([comparison.estimate(replicates) for replicates in reached])
-                known = np.isfinite(estimates[:, 0])
+                estimates = np.array([replicates.estimate() for replicates in reached])
+                known, x = np.isfinite(estimates[:, 0]), shift * np.array(comparison.num_workers)
                 if known.any():
-                    style.bars(axes, shift * np.array(comparison.num_workers)[known], estimates[known], **look)
+                    style.bars(axes, x[known], estimates[known], **look)
+                at_edge = known & [
+                    bool(faults(comparison, [method], clock, p, quantity)) for p in comparison.num_workers
+                ]
+                empty = {"markerfacecolor": "white", "color": look["color"], "markersize": 5, "zorder": 4}
+                axes.plot(x[at_edge], estimates[at_edge, 0], look["fmt"][0], **empty)
             ideal = linear_speedup(comparison, clock, quantity, axis)
             if ideal is not None:
                 label = "linear speed-up of APAM" if axis == "time" else None
@@ -66,7 +77,8 @@ def step_sizes(comparison: Comparison, quantity: str) -> Figure:
     highest = _LARGEST * max(trial.values[quantity][:, 0].mean() for trial in comparison.trials)
     for axes, p in zip(grid[0], chosen, strict=True):
         for row, (method, look) in enumerate(_looks(comparison).items()):
-            tried = comparison.tried(method, clock, p)
+            best = comparison.tuned(method, clock, p, quantity)
+            tried = [trial for trial in comparison.tried(method, clock, p) if best and trial.taken == best.taken]
             rates = np.array([trial.learning_rate for trial in tried])
             ends = np.array([comparison.ends(trial, quantity) for trial in tried]).reshape(-1, 3)
             shown = ends[:, 0] < highest
@@ -84,7 +96,11 @@ def step_sizes(comparison: Comparison, quantity: str) -> Figure:
 def _looks(comparison: Comparison) -> dict[str, dict[str, Any]]:
     """Returns the look of each method's points."""
     return {
-        method: {"fmt": style.marker(i) + style.line(i), "color": style.colour(method), "label": method}
+        method: {
+            "fmt": style.marker(i) + style.line(i),
+            "color": style.colour(method.partition(" (")[0]),
+            "label": method,
+        }
         for i, method in enumerate(comparison.methods)
     }
 
@@ -92,8 +108,8 @@ def _looks(comparison: Comparison) -> dict[str, dict[str, Any]]:
 def _subplots(
     comparison: Comparison, subject: str, columns: int, rows: int, height: float, sharey: bool | str
 ) -> tuple[Figure, Any]:
-    half = len(comparison.seeds) // 2
-    seeds = f"{half} seeds with 95 % intervals, step sizes tuned on {len(comparison.seeds) - half} others"
-    title = f"{comparison.name}; {subject}\n{comparison.num_updates:,} gradients a run; {seeds}"
+    runs = max(len(trial.seeds) for trial in comparison.trials)
+    tuning = f"{runs} runs with 95 % intervals, step sizes tuned on half of them in each of {NUM_SPLITS} splits"
+    title = f"{comparison.name}; {subject}\n{comparison.num_updates:,} gradients a run; {tuning}"
     size = (1.2 + 3.4 * columns, height)
     return style.subplots(size, title, rows, columns, sharex=True, sharey=sharey, squeeze=False)

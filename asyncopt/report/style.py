@@ -20,7 +20,10 @@ RC: dict[Any, Any] = {
 # Decorates every function that draws a figure.
 drawing = matplotlib.rc_context(RC)
 # A method has the same colour in every figure. The colour-blind can tell the colours of Okabe and Ito's palette apart.
-COLOURS = {"APAM": "#0072B2", "SGD": "#D55E00", "SGD with momentum": "#E69F00", "synchronous AMSGrad": "#56B4E9"}
+COLOURS = {
+    "APAM": "#0072B2", "SGD": "#D55E00", "SGD with momentum": "#E69F00", "synchronous AMSGrad": "#56B4E9",
+    "synchronous AMSGrad, first m of p": "#882255",  # from Paul Tol's palette
+}  # fmt: skip
 # From the same palette; no method has these.
 THRESHOLD_COLOUR = "#CC79A7"
 RECORDED_COLOUR, MODEL_COLOUR = "#BBBBBB", "#000000"

@@ -6,47 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import asyncopt
 from asyncopt import InputError
-from asyncopt.analysis import CONFIRMED, INCONCLUSIVE, VIOLATED, bootstrap
-from asyncopt.analysis import comparison as comparisons
-from asyncopt.analysis.advantages import advantages, shrinking, throughputs
+from asyncopt.analysis import CONFIRMED, INCONCLUSIVE, VIOLATED, bootstrap, comparison_grid
+from asyncopt.analysis.advantages import NOT_COMPARABLE, advantages, shrinking, throughputs
+from asyncopt.analysis.comparison import FIRST, SYNCHRONOUS, first_crossing
+from asyncopt.analysis.comparison_reading import comparisons
 from asyncopt.files.records import Record
 from asyncopt.report import comparing, comparison_figures
-
-SEEDS = 8
-METHODS = {"APAM": "cluster", "SGD": "cluster", "SGD with momentum": "cluster", "synchronous AMSGrad": "rounds"}
-
-
-def record(method, speed, *, rate=0.1, workers=2, distribution="exponential", seed_speeds=None, noise=0.02, mean=1.0):
-    """A run whose loss falls as exp(-speed t) on the clock of its trace, each seed a little faster or slower."""
-    kind = METHODS[method]
-    clock = {"compute": {"distribution": distribution, "mean": mean}, "server": {"distribution": distribution}}
-    clock["server"]["mean"] = 0.02
-    trace = getattr(asyncopt.traces, kind)(640, workers, **clock)
-    steps = np.arange(0, 641, 20)
-    time = np.concatenate([[0.0], trace.time])[steps]
-    factors = np.exp(noise * np.random.default_rng(0).normal(size=SEEDS)) if seed_speeds is None else seed_speeds
-    loss = 1 + np.exp(-speed * np.outer(factors, time))
-    frame = pd.DataFrame(
-        {
-            "seed": np.repeat(np.arange(SEEDS), len(steps)),
-            "step": np.tile(steps, SEEDS),
-            "time": np.tile(time, SEEDS),
-            "objective": loss.ravel(),
-        }
-    )
-    config = {
-        "optimizer": {"learning_rate": rate},
-        "trace": {"num_workers": workers, "stragglers": 0, "slowdown": 4.0, "network": {"mean": 0.0}, **clock},
-        "precision": "float64",
-    }
-    labels = {"problem": "quadratic", "method": method, "clock": f"{distribution} times"}
-    return Record(config, frame, {"trace": {}, "problem": {}, "labels": labels})
+from tests.analysis.made_runs import SEEDS, made_run, made_runs, on_a_grid
 
 
 def compared(*records, progress=0.95):
-    (found,) = comparisons.comparisons(((str(i), one) for i, one in enumerate(records)), progress)
+    (found,) = comparisons(((str(i), one) for i, one in enumerate(records)), progress)
     return found
 
 
@@ -66,35 +37,37 @@ def test_first_crossing_by_hand():
         ]
     )
     # on a straight line; never; from the start; not before the evaluation after a divergence; the first of two
-    np.testing.assert_allclose(comparisons.first_crossing(clock, curves, 2.0), [2.0, np.inf, 0.0, 3.0, 2 / 3])
+    np.testing.assert_allclose(first_crossing(clock, curves, 2.0), [2.0, np.inf, 0.0, 3.0, 2 / 3])
 
 
 def test_a_rival_of_half_the_speed():
-    found = compared(record("APAM", 0.1), record("SGD", 0.05))
+    found = compared(*on_a_grid("APAM", 0.1), *on_a_grid("SGD", 0.05))
     assert found.methods == ["APAM", "SGD"]
     (verdict,) = advantages(found)
     assert verdict.outcome == CONFIRMED
     assert verdict.measured.value == pytest.approx(2, rel=0.03)
-    reached = found.reach("APAM", found.clocks[0], 2, "loss", "time")[0]
+    reached = found.reach("APAM", found.clocks[0], 2, "loss", "time").estimate().value
     assert reached == pytest.approx(-np.log(found.target("loss") - 1) / 0.1, rel=0.05)
 
 
 def test_control_a_faster_rival_violates_the_claim():
-    assert outcomes(advantages(compared(record("APAM", 0.05), record("SGD with momentum", 0.1)))) == [VIOLATED]
+    found = compared(*on_a_grid("APAM", 0.05), *on_a_grid("SGD with momentum", 0.1))
+    assert outcomes(advantages(found)) == [VIOLATED]
 
 
 def test_control_the_same_method_twice_settles_nothing():
-    (verdict,) = advantages(compared(record("APAM", 0.1, workers=1), record("synchronous AMSGrad", 0.1, workers=1)))
+    methods = (on_a_grid(method, 0.1, workers=1) for method in ("APAM", "synchronous AMSGrad"))
+    (verdict,) = advantages(compared(*(run for runs in methods for run in runs)))
     assert verdict.outcome == INCONCLUSIVE
     assert verdict.measured.value == pytest.approx(1, abs=1e-9)
 
 
 def test_a_rival_that_never_gets_there():
-    found = compared(record("APAM", 0.1), record("SGD", 1e-6))
+    found = compared(*on_a_grid("APAM", 0.1), *on_a_grid("SGD", 1e-6))
     (verdict,) = advantages(found)
     assert verdict.outcome == CONFIRMED
     assert np.isinf(verdict.measured.value)
-    assert np.isinf(found.reach("SGD", found.clocks[0], 2, "loss", "step")).all()
+    assert np.isinf(found.reach("SGD", found.clocks[0], 2, "loss", "step").values).all()
 
 
 def test_a_seed_that_diverged_counts_where_it_is_drawn():
@@ -105,25 +78,91 @@ def test_a_seed_that_diverged_counts_where_it_is_drawn():
     assert found[np.isfinite(found)].min() == 1.0
 
 
-def test_seeds_that_tune_are_not_reported():
-    """A step that is best on the tuning seeds by luck must not look good on the others."""
-    tuning = np.arange(SEEDS) % 2 == 0
-    lucky = record("SGD", 0.1, rate=1.0, seed_speeds=np.where(tuning, 2.0, 0.2))
-    found = compared(record("APAM", 0.1), record("SGD", 0.1, rate=0.1), lucky)
-    assert found.tuned("SGD", found.clocks[0], 2, "loss").learning_rate == 1.0
-    assert advantages(found)[0].measured.value > 4
+def test_the_best_of_many_is_not_judged_by_its_luck():
+    """Of 20 step sizes that are equally good, the best on these seeds is lucky. Other seeds show how good it is."""
+    generator = np.random.default_rng(0)
+    luck = np.exp(0.5 * generator.normal(size=(20, SEEDS)))
+    lucky = [made_run("SGD", 0.1, rate=0.1 + 0.01 * i, seed_speeds=luck[i], distribution="constant") for i in range(20)]
+    many = np.exp(0.5 * generator.normal(size=500))
+    others = made_run("APAM", 0.1, seed_speeds=many, distribution="constant", seeds=range(500))
+    found = compared(*lucky, *on_a_grid("APAM", 0.1, distribution="constant"))
+    target = found.target("loss")
+    (truth,) = first_crossing(*_mean_curve(others), target)
+    best = min(first_crossing(*_mean_curve(run), target)[0] for run in lucky)
+    judged = found.reach("SGD", found.clocks[0], 2, "loss", "time").estimate().value
+    assert best < 0.85 * truth
+    assert judged == pytest.approx(truth, rel=0.1)
 
 
-def test_a_step_at_the_end_of_the_grid_is_told():
-    runs = [record("SGD", speed, rate=rate) for speed, rate in ((0.02, 0.01), (0.08, 0.1), (0.05, 1.0))]
-    (verdict,) = advantages(compared(*(record("APAM", 0.1, rate=r) for r in (0.1, 0.2, 0.3)), *runs))
-    assert "APAM's step size is the last of the grid" in verdict.rule  # the first of equals
-    assert "SGD's step" not in verdict.rule
+def _mean_curve(run):
+    grouped = run.metrics.groupby("step").mean()
+    return grouped["time"].to_numpy(), grouped["objective"].to_numpy()[None]
+
+
+EDGES = {
+    "the largest": ((0.02, 0.05, 0.1), "optimizer.learning_rate=10,100", "largest"),
+    "the smallest": ((0.1, 0.05, 0.02), "optimizer.learning_rate=0.0001,0.001", "smallest"),
+}
+
+
+@pytest.mark.parametrize(("speeds", "override", "end"), EDGES.values(), ids=EDGES)
+@pytest.mark.parametrize("method", ["APAM", "SGD"])
+def test_a_best_step_size_at_an_end_of_the_grid_is_not_comparable(method, speeds, override, end):
+    """Whoever is tuned to the edge, ours or the rival, and whatever the ratio."""
+    grid = (0.01, 0.1, 1.0)
+    other = "SGD" if method == "APAM" else "APAM"
+    edge = [run for rate, speed in zip(grid, speeds, strict=True) for run in made_runs(method, speed, rate=rate)]
+    found = compared(*edge, *on_a_grid(other, 0.2))
+    (verdict,) = advantages(found)
+    assert verdict.outcome == NOT_COMPARABLE
+    assert f"{method}'s best step size, {1 if end == 'largest' else 0.01}, is the {end} of its grid" in verdict.rule
+    assert other + "'s" not in verdict.rule
+    assert comparison_grid.override(found) == override
+
+
+def test_a_wide_grid_needs_no_override():
+    assert comparison_grid.override(compared(*on_a_grid("APAM", 0.1), *on_a_grid("SGD", 0.05))) == ""
+
+
+def test_unequal_grids_are_not_comparable():
+    found = compared(*on_a_grid("APAM", 0.1), *on_a_grid("SGD", 0.05, rates=(0.01, 0.03, 0.1, 0.3)))
+    (verdict,) = advantages(found)
+    assert (verdict.outcome, verdict.rule) == (NOT_COMPARABLE, "the grids of step sizes differ")
+    assert comparison_grid.override(found) == "optimizer.learning_rate=0.03,0.3,1"
+
+
+def test_gradients_a_round_are_tuned_with_the_step_size():
+    """The fastest number of gradients a round is a rival of its own; if it is an end of those tried, it is not."""
+    speeds = {1: 0.05, 2: 0.3, 4: 0.05, None: 0.05}
+    runs = [run for take, speed in speeds.items() for run in on_a_grid(SYNCHRONOUS, speed, workers=8, take=take)]
+    found = compared(*on_a_grid("APAM", 0.1, workers=8), *runs)
+    assert found.methods == ["APAM", SYNCHRONOUS, SYNCHRONOUS + FIRST]
+    assert outcomes(advantages(found)) == [CONFIRMED, VIOLATED]
+    tuned = found.tuned(SYNCHRONOUS + FIRST, found.clocks[0], 8, "loss")
+    assert (tuned.taken, tuned.learning_rate) == (2, 0.1)
+    without_one = compared(*on_a_grid("APAM", 0.1, workers=8), *runs[len(runs) // 4 :])
+    assert outcomes(advantages(without_one)) == [CONFIRMED, NOT_COMPARABLE]
+    assert comparison_grid.override(without_one) == "trace.take=1"
+
+
+@pytest.mark.parametrize(("num_clocks", "outcome"), [(1, INCONCLUSIVE), (3, INCONCLUSIVE), (4, CONFIRMED)])
+def test_one_draw_of_a_random_clock_decides_nothing(num_clocks, outcome):
+    runs = [on_a_grid("APAM", 0.1, num_clocks=num_clocks), on_a_grid("SGD", 0.05, num_clocks=num_clocks)]
+    (verdict,) = advantages(compared(*runs[0], *runs[1]))
+    assert verdict.outcome == outcome
+    assert ("the clock is one draw" in verdict.rule) == (num_clocks == 1)
+
+
+def test_one_draw_of_a_constant_clock_is_enough():
+    runs = [on_a_grid(method, speed, distribution="constant") for method, speed in (("APAM", 0.1), ("SGD", 0.05))]
+    (verdict,) = advantages(compared(*runs[0], *runs[1]))
+    assert verdict.outcome == CONFIRMED
+    assert "draw" not in verdict.rule
 
 
 def test_throughputs_are_those_of_theory():
     runs = [
-        record(method, 0.1, workers=p, distribution=distribution)
+        made_run(method, 0.1, workers=p, distribution=distribution)
         for method in ("APAM", "synchronous AMSGrad")
         for p in (1, 8)
         for distribution in ("exponential", "constant")
@@ -135,20 +174,30 @@ def test_throughputs_are_those_of_theory():
 
 
 def test_control_workers_of_another_speed_are_not_those_of_theory():
-    slow = record("synchronous AMSGrad", 0.1, workers=8, mean=2.0)
+    slow = made_run("synchronous AMSGrad", 0.1, workers=8, mean=2.0)
     slow.config["trace"]["compute"]["mean"] = 1.0
-    assert outcomes(throughputs(compared(record("APAM", 0.1, workers=8), slow))) == [VIOLATED]
+    assert outcomes(throughputs(compared(made_run("APAM", 0.1, workers=8), slow))) == [VIOLATED]
+
+
+def test_throughputs_of_rounds_that_take_the_first_gradients():
+    takes = [made_run("synchronous AMSGrad", 0.1, workers=8, take=take) for take in (1, 4, None)]
+    verdicts = throughputs(compared(made_run("APAM", 0.1, workers=8), *takes))
+    assert outcomes(verdicts) == [CONFIRMED] * 3
+    predicted = [float(verdict.predicted) for verdict in verdicts]
+    # By hand: 8 gradients a second, over m / (H_8 - H_{8-m} + 0.02), but for the server's queue.
+    np.testing.assert_allclose(predicted, [8 * 0.145, 8 * 0.6545 / 4, 2.738], rtol=0.05)
 
 
 @pytest.mark.parametrize(("steady", "outcome"), [(0.1, CONFIRMED), (0.01, VIOLATED)])
 def test_a_disadvantage_that_shrinks(steady, outcome):
-    runs = [record("APAM", 0.1, distribution=d) for d in ("exponential", "constant")]
-    runs += [record("synchronous AMSGrad", 0.05), record("synchronous AMSGrad", steady, distribution="constant")]
+    runs = [run for d in ("exponential", "constant") for run in on_a_grid("APAM", 0.1, distribution=d)]
+    runs += on_a_grid("synchronous AMSGrad", 0.05)
+    runs += on_a_grid("synchronous AMSGrad", steady, distribution="constant")
     assert outcomes(shrinking(compared(*runs))) == [outcome]
 
 
 def test_what_cannot_be_compared_is_left_out(tmp_path):
-    good, bad = record("APAM", 0.1), record("SGD", 0.1)
+    good, bad = made_run("APAM", 0.1), made_run("SGD", 0.1)
     bad = Record(bad.config, bad.metrics.drop(columns="time"), bad.summary)
     with pytest.warns(UserWarning, match=r"left out: 1: its trace has no clock, expected trace=cluster"):
         assert compared(good, bad).methods == ["APAM"]
@@ -168,9 +217,9 @@ def test_what_cannot_be_compared_is_left_out(tmp_path):
 
 def test_an_interval_without_an_upper_end_leaves_the_axes_alone():
     """The mean gets there, but not in every resample: one seed stays far above."""
-    speeds = np.where(np.arange(SEEDS) == 1, 0.12, 2.0)
-    found = compared(record("APAM", 0.1), record("SGD", 0.1, seed_speeds=speeds), progress=0.99)
-    reached = found.estimate(found.reach("SGD", found.clocks[0], 2, "loss", "time"))
+    speeds = np.where(np.arange(SEEDS) == 1, 0.15, 2.0)
+    found = compared(*on_a_grid("APAM", 0.1), *on_a_grid("SGD", 0.1, seed_speeds=speeds), progress=0.99)
+    reached = found.reach("SGD", found.clocks[0], 2, "loss", "time").estimate()
     assert np.isfinite(reached.value)
     assert np.isinf(reached.high)
     for figure, _ in comparison_figures.all_figures(found).values():
@@ -181,19 +230,21 @@ def test_an_interval_without_an_upper_end_leaves_the_axes_alone():
 
 def test_the_report(tmp_path, monkeypatch):
     runs = [
-        record(method, speed, workers=p)
+        run
         for method, speed in (("APAM", 0.1), ("SGD", 1e-6), ("synchronous AMSGrad", 0.05))
         for p in (1, 2, 4)
+        for run in on_a_grid(method, speed, workers=p)
     ]
     monkeypatch.setattr(comparing.records, "load_records", lambda folder: ((str(i), one) for i, one in enumerate(runs)))
     text, left_out = comparing.compare(tmp_path, tmp_path / "report")
     assert not left_out
     assert "∞ ✓" in text
     assert "| exponential times | 4 " in text
+    assert "hydra.sweep.dir" not in text
     (facts,) = json.loads((tmp_path / "report" / "comparison.json").read_text())["comparisons"]
     assert {verdict["outcome"] for verdict in facts["verdicts"]} == {CONFIRMED}
     table = pd.read_csv(tmp_path / "report" / "runs.csv")
-    assert len(table) == 9
-    assert table["tuned_for_loss"].all()
+    assert len(table) == 27
+    assert set(table.loc[table["tuned_for_loss"], "learning_rate"]) == {0.1}
     for name in ("to_loss.png", "step_sizes_loss.png", "comparison.html", "comparison.md"):
         assert (tmp_path / "report" / name).stat().st_size > 500

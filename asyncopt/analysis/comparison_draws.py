@@ -1,0 +1,132 @@
+"""Splits and resamples of clocks and mini-batches, so that tuning and reporting never share a run.
+
+In each draw the runs of a setting are cut at random into two halves of equal size. The step size chosen on one half is
+judged on the other, then the halves change places. The first draws are such splits alone; their median is the estimate.
+The other draws also resample, within each half, clocks and mini-batches. So their spread is that of the whole
+procedure, tuning included. It also contains the spread over splits, which the median averages: intervals are wide
+rather than narrow.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.stats
+from jaxtyping import Float, Shaped
+
+from asyncopt.analysis.bootstrap import LEVEL, Estimate
+
+NUM_SPLITS = 40
+NUM_RESAMPLES = 1000
+# Half of these tune, and half of them report.
+FEWEST_UNITS = 4
+# If a larger share of the draws is undefined, there is no estimate, or no interval.
+_MOST_UNDEFINED, _MOST_UNDEFINED_RESAMPLES = 0.5, 0.05
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Replicates:
+    """A positive number for each draw; inf where the target was not reached, NaN where undefined."""
+
+    values: Float[np.ndarray, " D"]  #: the splits, then the resamples
+    num_units: int  #: independent units (clocks or seeds) that were drawn from
+
+    def __truediv__(self, other: "Replicates") -> "Replicates":
+        """Returns the ratio, draw by draw; NaN for inf over inf."""
+        with np.errstate(invalid="ignore"):
+            return Replicates(self.values / other.values, min(self.num_units, other.num_units))
+
+    def estimate(self) -> Estimate:
+        """Returns the median over the splits, with an interval over clocks and mini-batches.
+
+        Percentiles are further out than those of 95 %, by the ratio of Student's quantile with n - 2 degrees of freedom
+        to the normal one, for the variances of two small halves.
+        """
+        splits, resamples = self.values[:NUM_SPLITS], self.values[NUM_SPLITS:]
+        known = resamples[~np.isnan(resamples)]
+        if np.isnan(splits).mean() > _MOST_UNDEFINED:
+            return Estimate(np.nan, np.nan, np.nan)
+        value = _median(splits[~np.isnan(splits)])
+        if self.num_units < FEWEST_UNITS or len(known) < (1 - _MOST_UNDEFINED_RESAMPLES) * len(resamples):
+            return Estimate(value, np.nan, np.nan)
+        tail = scipy.stats.norm.cdf(-scipy.stats.t.ppf((1 + LEVEL) / 2, self.num_units - 2))
+        ordered = np.sort(known)
+        index = int(np.floor(tail * len(ordered)))
+        # The median of splits lies inside, even where few units make the resamples coarse.
+        return Estimate(value, min(float(ordered[index]), value), max(float(ordered[-1 - index]), value))
+
+
+def _median(values: Float[np.ndarray, " n"]) -> float:
+    """Returns the upper median: between a number and inf there is nothing to interpolate."""
+    return float(np.sort(values)[len(values) // 2])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Draws:
+    """The weights of a setting's runs in each draw."""
+
+    weights: Float[np.ndarray, "2 D N"]  #: for both halves; each sums to 1 over the runs, or is NaN
+    num_units: int  #: independent units that were drawn from
+
+    def means(self, values: Float[np.ndarray, "N E"]) -> Float[np.ndarray, "2 D E"]:
+        """Returns the weighted means over the runs. A run that diverged (inf or NaN) counts only where it is drawn."""
+        values = np.where(np.isnan(values), np.inf, values)
+        finite = np.isfinite(values)
+        # Not as a matrix product, whose rounding depends on how BLAS splits it.
+        total = np.einsum("hdn,ne->hde", self.weights, np.where(finite, values, 0.0), optimize=False)
+        if not finite.all():
+            total[np.einsum("hdn,ne->hde", self.weights > 0, ~finite, optimize=False)] = np.inf
+        return total
+
+
+@functools.lru_cache(maxsize=64)
+def draws(clocks: tuple[int, ...], seeds: tuple[int, ...], is_random: bool) -> Draws:
+    """Returns the draws for runs with these clocks (seeds of their traces) and these seeds of mini-batches.
+
+    Draws are the same in every call, so methods that are compared share them. If every clock has mini-batches of its
+    own, clocks are drawn with all their runs. If clocks share mini-batches, both are drawn independently, and a run's
+    weight is the product. With one clock, or with constant times, mini-batches alone are drawn.
+
+    References:
+      Owen, `The pigeonhole bootstrap <https://doi.org/10.1214/07-AOAS122>`_, Ann. Appl. Stat. 1(2), 2007.
+    """
+    factors = _factors(clocks, seeds, is_random)
+    generator = np.random.default_rng(0)
+    weights = np.stack([_weights(generator, factors, draw >= NUM_SPLITS) for draw in range(NUM_SPLITS + NUM_RESAMPLES)])
+    with np.errstate(invalid="ignore"):
+        weights /= weights.sum(axis=-1, keepdims=True)
+    units = [len(np.unique(factor)) for factor in factors]
+    # Two or three clocks are resampled, but claims about so few are never decided.
+    return Draws(np.moveaxis(weights, 1, 0), units[0] if units[-1] < FEWEST_UNITS else min(units))
+
+
+def _factors(clocks: Sequence[int], seeds: Sequence[int], is_random: bool) -> list[Shaped[np.ndarray, " N"]]:
+    num_clocks = len(set(clocks))
+    if not is_random or num_clocks == 1:
+        return [np.array(seeds)]
+    if len(set(seeds)) == len(seeds) and num_clocks >= FEWEST_UNITS:
+        return [np.array(clocks)]
+    return [np.array(seeds), np.array(clocks)]
+
+
+def _weights(
+    generator: np.random.Generator, factors: Sequence[Shaped[np.ndarray, " N"]], resamples: bool
+) -> Float[np.ndarray, "2 N"]:
+    """Returns the weights of all runs in both halves, not yet normalised."""
+    weights = np.ones((2, len(factors[0])))
+    for factor in factors:
+        levels, of_run = np.unique(factor, return_inverse=True)
+        order = generator.permutation(len(levels))
+        # Few clocks are in both halves: tuning on them cannot favour a step size, since all step sizes share them.
+        halves = np.array_split(order, 2) if len(levels) >= FEWEST_UNITS else [order]
+        drawn = np.zeros((len(halves), len(levels)))
+        for row, half in zip(drawn, halves, strict=True):
+            row[half] = _counts(generator, len(half)) if resamples else 1.0
+        weights *= drawn[:, of_run]
+    return weights
+
+
+def _counts(generator: np.random.Generator, number: int) -> Float[np.ndarray, " n"]:
+    """Returns how often each of n units is drawn. With n - 1 draws a mean has the variance s²/n, not (1 - 1/n) s²/n."""
+    return generator.multinomial(max(number - 1, 1), np.full(number, 1 / number)).astype(float)

@@ -1,0 +1,146 @@
+"""What a run's setting is, and what its method is. Runs of different settings are never pooled.
+
+The setting is everything that is not the method: the problem with its data, the precision, the constraint, the number
+of gradients, and the simulated cluster in all its parts. The method is the optimizer with all its settings, how stale
+gradients are handled, and the runtime. Step size and gradients a round are tuned, so they belong to neither.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from asyncopt.checks import InputError
+from asyncopt.files.records import Record, flat
+from asyncopt.traces.durations import as_duration
+from asyncopt.traces.rounds import gradients_a_round
+
+Flat = Mapping[str, Any]  # dotted names with plain values
+
+# Durations of the cluster, with what they are if a trace does not set them.
+_DURATIONS = {"compute": "exponential", "server": 0.0, "network": 0.0}
+_KINDS = ("cluster", "rounds")  # traces of one and the same cluster
+# Settings of a trace that are no part of the clock.
+_NOT_THE_CLOCK = ("_target_", "num_updates", "num_workers", "seed", "take", *_DURATIONS, "stragglers", "slowdown")
+_SURROUNDINGS = ("problem", "data", "precision", "param_dtype", "history_dtype", "constraint", "eval_every")
+
+
+def surroundings(record: Record) -> Flat:
+    """Returns the setting without the cluster: problem, data, precision, constraint, gradients, and evaluations."""
+    steps = record.metrics["step"]
+    parts = {name: record.config.get(name) for name in _SURROUNDINGS}
+    return {**flat(parts), "trace.num_updates": int(steps.max()), "evaluations": int(steps.nunique())}
+
+
+def clock(trace: Mapping[str, Any]) -> Flat:
+    """Returns the clock of a trace's cluster: all durations, the stragglers, and whatever else the trace sets.
+
+    Different spellings of one clock give the same values. The number of workers is not part of it.
+
+    Raises:
+      InputError: if a duration is not one.
+    """
+    parts: dict[str, Any] = {}
+    for name, default in _DURATIONS.items():
+        value = trace.get(name)
+        duration = as_duration(name, default if value is None else value)
+        mean = duration.mean
+        mean = float(mean) if isinstance(mean, int | float) else [float(each) for each in mean]
+        is_nothing = mean == 0.0
+        parts[f"{name}.distribution"] = "constant" if is_nothing else duration.distribution
+        parts[f"{name}.mean"] = mean
+        parts[f"{name}.shape"] = None if is_nothing else duration.shape
+    stragglers = trace.get("stragglers") or 0
+    parts["stragglers"] = stragglers
+    parts["slowdown"] = float(trace.get("slowdown", 4.0)) if stragglers else None
+    kind = str(trace.get("_target_", "cluster")).rpartition(".")[2]
+    parts["kind"] = "cluster" if kind in _KINDS else kind
+    return parts | flat({key: value for key, value in trace.items() if key not in _NOT_THE_CLOCK})
+
+
+def is_random(parts: Flat) -> bool:
+    """Whether a clock depends on the seed of the trace."""
+    return any(value != "constant" for key, value in parts.items() if key.endswith(".distribution"))
+
+
+def method(record: Record) -> Flat:
+    """Returns all that the method is but the step size and the gradients a round, which are tuned."""
+    optimizer, handling = dict(record.config["optimizer"]), dict(record.config.get("handling") or {})
+    for tuned_or_common in ("learning_rate", "constraint"):
+        optimizer.pop(tuned_or_common, None)
+    if in_rounds(record.config["trace"]):
+        handling.pop("size", None)  # the gradients a round
+    parts = {"optimizer": optimizer, "handling": handling, "runtime": record.config.get("runtime")}
+    return {**flat(parts), "rounds": in_rounds(record.config["trace"])}
+
+
+def in_rounds(trace: Mapping[str, Any]) -> bool:
+    """Whether a trace is of synchronous rounds."""
+    return str(trace.get("_target_", "")).rpartition(".")[2] == "rounds"
+
+
+def taken(trace: Mapping[str, Any]) -> int | None:
+    """Returns m, the gradients that a round applies; None for a trace without rounds."""
+    return gradients_a_round(int(trace["num_workers"]), trace.get("take")) if in_rounds(trace) else None
+
+
+def differences(one: Flat, other: Flat) -> dict[str, tuple[Any, Any]]:
+    """Returns the names in which two differ, with both values."""
+    names = sorted(one.keys() | other.keys())
+    return {name: (one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)}
+
+
+def in_words(differing: Mapping[str, tuple[Any, Any]]) -> str:
+    """Returns ``compute.mean: 2.0, not 1.0`` for each name that differs."""
+    return "; ".join(f"{name}: {_text(mine)}, not {_text(other)}" for name, (mine, other) in differing.items())
+
+
+def names(labelled: Iterable[tuple[str, Flat]]) -> dict[str, str]:
+    """Returns a name for each set of parts, keyed by `key`.
+
+    A label that is enough is the name. If different parts have one label, the names add what differs: ``APAM (b1 =
+    0.5)``.
+    """
+    by_label: dict[str, dict[str, Flat]] = {}
+    for label, parts in labelled:
+        by_label.setdefault(label, {})[key(parts)] = parts
+    found = {}
+    for label, variants in by_label.items():
+        differing = _differing(list(variants.values()))
+        for variant, parts in variants.items():
+            values = ", ".join(f"{_short(name, differing)} = {_text(parts.get(name))}" for name in differing)
+            found[variant] = f"{label} ({values})" if values else label
+    return found
+
+
+def key(parts: Flat) -> str:
+    """Returns the parts as text: equal for equal parts."""
+    return json.dumps(dict(parts), sort_keys=True)
+
+
+def _differing(variants: Sequence[Flat]) -> list[str]:
+    every = sorted(set().union(*variants))
+    return [name for name in every if len({key({"": parts.get(name)}) for parts in variants}) > 1]
+
+
+def _short(name: str, others: Sequence[str]) -> str:
+    """Returns ``b1`` for ``optimizer.b1``, unless another name ends the same; durations keep their names."""
+    group, _, last = name.rpartition(".")
+    if group in _DURATIONS:
+        return f"{group} {last}"
+    return last if sum(other.rpartition(".")[2] == last for other in others) == 1 else name
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def check_is_on_a_cluster(record: Record) -> None:
+    """Refuses a run without the clock of the simulated cluster.
+
+    Raises:
+      InputError: saying what it lacks.
+    """
+    if "time" not in record.metrics:
+        raise InputError("its trace has no clock, expected trace=cluster or trace=rounds")
+    if record.labels["clock"] is None:
+        raise InputError("its trace is not of the simulated cluster, expected trace=cluster or trace=rounds")
