@@ -23,6 +23,7 @@ def few_digits():
 PROBLEMS = {
     "quadratic": lambda: problems.quadratic(5, 20.0, noise=0.3, constraint=BOX),
     "hard_instance": lambda: problems.hard_instance(100, 2.0, 0.7),
+    "mirrored_hard_instance": lambda: problems.hard_instance(100, 2.0, 0.7, start=1.0, sign=-1),
     "binary": lambda: problems.logistic("breast_cancer", 1e-2, 4, constraint=BOX),
     "multinomial": lambda: problems.logistic(few_digits(), 0.0, 4, constraint=BOX),
     "nonconvex_binary": lambda: problems.nonconvex_logistic("breast_cancer", 0.2, 4),
