@@ -26,6 +26,7 @@ from asyncopt.checks import InputError
 from asyncopt.theory.convex import CONVEX, convex_a_posteriori, convex_a_priori
 from asyncopt.theory.nonconvex import NONCONVEX, nonconvex_a_posteriori, nonconvex_a_priori
 from asyncopt.theory.speedup import asynchronous_throughput, synchronous_throughput
+from asyncopt.theory.stability import stability_limit
 from asyncopt.theory.theorem import Bound, Evidence, Theorem
 
 # By name. Where several theorems bound one quantity, the first whose hypotheses hold is used.
@@ -50,5 +51,6 @@ def unregister(theorem: Theorem) -> None:
 
 __all__ = [
     "THEOREMS", "Bound", "Evidence", "Theorem", "asynchronous_throughput", "convex_a_posteriori", "convex_a_priori",
-    "nonconvex_a_posteriori", "nonconvex_a_priori", "register", "synchronous_throughput", "unregister",
+    "nonconvex_a_posteriori", "nonconvex_a_priori", "register", "stability_limit", "synchronous_throughput",
+    "unregister",
 ]  # fmt: skip
