@@ -4,7 +4,8 @@ There is a curve for each value of a setting. The table has what each loses to t
 """
 
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,11 +56,12 @@ def collect(runs: Iterable[tuple[str, records.Record]], by: str, quantity: str, 
       quantity: a column of ``metrics.parquet``.
       also: settings that follow from that one, and so differ as well.
 
-    Raises an InputError if the runs differ otherwise, lack the setting or the quantity, or share no seed.
+    A run without labels, of an earlier version, is left out with a warning that names it. Raises an InputError if no
+    run is left, or if the runs differ otherwise, lack the setting or the quantity, or share no seed.
     """
     by_setting: dict[Any, dict[int, Float[np.ndarray, " E"]]] = {}
     first: tuple[str, dict[str, Any], Int[np.ndarray, " E"], Mapping[str, Any]] | None = None
-    for run, record in runs:
+    for run, record in _labelled(runs):
         config = records.flat(record.config)
         if by not in config:
             raise InputError(f"{run}: config.yaml has no {by}, expected one of {sorted(config)}")
@@ -68,18 +70,30 @@ def collect(runs: Iterable[tuple[str, records.Record]], by: str, quantity: str, 
         common = {k: v for k, v in config.items() if k not in (by, *also) and k.partition(".")[0] not in _SEEDS}
         table = record.metrics.pivot(index="seed", columns="step", values=quantity)
         step = table.columns.to_numpy()
-        first = first or (run, common, step, record.summary["labels"])
+        first = first or (run, common, step, record.labels)
         differing = sorted(key for key in common.keys() | first[1].keys() if common.get(key) != first[1].get(key))
         if differing or not np.array_equal(step, first[2]):
             difference = differing[0] if differing else "the evaluated steps"
             raise InputError(f"{run}: differs from {first[0]} in {difference}, expected {by} and seeds only")
         by_setting.setdefault(config[by], {}).update(dict(zip(table.index, table.to_numpy(), strict=True)))
-    assert first is not None, "there is at least one run"
+    if first is None:
+        raise InputError("no run is left for a curve, expected at least one of this version")
     settings, seeds = sorted(by_setting), sorted(set.intersection(*map(set, by_setting.values())))
     if not seeds:
         raise InputError(f"no seed has been run with every value of {by}")
     values = [np.stack([by_setting[setting][seed] for seed in seeds]) for setting in settings]
     return Curves("{problem}; {method}".format_map(first[3]), by, quantity, settings, first[2], values)
+
+
+def _labelled(runs: Iterable[tuple[str, records.Record]]) -> Iterator[tuple[str, records.Record]]:
+    """Yields the runs that have labels, and warns of each of the others."""
+    for run, record in runs:
+        try:
+            _ = record.labels
+        except InputError as error:
+            warnings.warn(f"left out: {run}: {error}", stacklevel=3)
+        else:
+            yield run, record
 
 
 def _section(curves: Curves) -> commands.Section:

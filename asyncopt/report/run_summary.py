@@ -74,7 +74,7 @@ def table(record: Record) -> str:
 
 def _band(axes: Axes, record: Record, column: str, line: str, what: str) -> pd.Series:
     """Draws the median over seeds and a band from the smallest to the largest, and returns the median."""
-    method, metrics = record.summary["labels"]["method"], record.metrics[record.metrics["step"] > 0]
+    method, metrics = record.labels["method"], record.metrics[record.metrics["step"] > 0]
     start = record.metrics.loc[record.metrics["step"] == 0, column.removeprefix("average_")].median()
     # A logarithmic axis cannot show a gap lost in rounding. A diverging run would flatten all others.
     limit = _DIVERGING * abs(start)

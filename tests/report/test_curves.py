@@ -1,5 +1,6 @@
 """``python -m asyncopt.curves``, from run folders whose numbers are known."""
 
+import json
 import subprocess
 import sys
 
@@ -91,6 +92,30 @@ def test_refuses(sweep, change, arguments, message):
     write(sweep / "more", **{"max_delay": 0, "seeds": [4, 5], "values": np.full((2, len(STEPS)), 0.7)} | change)
     with pytest.raises(InputError, match=message):
         curves.read(sweep, **arguments)
+
+
+def without_labels(folder):
+    """Makes a run folder one of the version before there were labels."""
+    path = folder / records.SUMMARY
+    facts = json.loads(path.read_text())
+    del facts["labels"]
+    path.write_text(json.dumps(facts))
+
+
+def test_a_run_of_an_earlier_version_is_left_out(sweep, capsys):
+    without_labels(sweep / "0-0")
+    assert curves.main([str(sweep)]) == 0
+    said = capsys.readouterr()
+    assert "## LeNet-5; APAM" in said.out
+    assert said.err == "left out: 0-0: summary.json has no labels, expected a run of this version; run it again\n"
+
+
+def test_runs_of_an_earlier_version_alone(sweep, capsys):
+    for folder in sweep.iterdir():
+        without_labels(folder)
+    assert curves.main([str(sweep)]) == 1
+    expected = "asyncopt.curves: no run is left for a curve, expected at least one of this version\n"
+    assert expected in capsys.readouterr().err
 
 
 def test_no_such_folder(tmp_path, capsys):
