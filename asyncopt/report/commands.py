@@ -20,6 +20,7 @@ from asyncopt.report.page import Table
 Item = TypeVar("Item")
 Arguments = Sequence[str] | None  # of a command line; None means that of this process
 Printed = tuple[str, list[str]]  # the tables in Markdown, and a line for each warning
+_MOST_NOTES = 5  # warnings that come with an error
 
 
 class Files(NamedTuple):
@@ -55,13 +56,10 @@ def report(
     the section on one of them.
 
     Raises:
-      InputError: if there are no runs to report on.
+      InputError: if there are no runs to report on. Its notes say why runs were left out.
       OSError: if a file cannot be written.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        items = list(read())
-    left_out = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+    items, left_out = _read(read)
     output.mkdir(parents=True, exist_ok=True)
     printed, written, facts, html = [], [], [], []
     for number, part in enumerate(map(section, items), start=1):
@@ -85,6 +83,25 @@ def report(
     return "\n".join(printed), left_out
 
 
+def _read(read: Callable[[], Iterable[Item]]) -> tuple[list[Item], list[str]]:
+    """Returns what ``read`` returns, and a line for each warning; the notes of an InputError are such lines."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            return list(read()), _lines(caught)
+        except InputError as error:
+            different = list(dict.fromkeys(_lines(caught)))
+            for line in different[:_MOST_NOTES]:
+                error.add_note(line)
+            if len(different) > _MOST_NOTES:
+                error.add_note(f"and {len(different) - _MOST_NOTES} more")
+            raise
+
+
+def _lines(caught: Iterable[warnings.WarningMessage]) -> list[str]:
+    return [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+
+
 def main(
     command: str, make: Callable[..., Printed], text: str | None, options: Mapping[str, Any], arguments: Arguments
 ) -> int:
@@ -104,13 +121,21 @@ def main(
 
 
 def finish(command: str, output: pathlib.Path, make: Callable[[], Printed]) -> int:
-    """Makes a report, prints its text and its folder, and returns the exit status. An error is printed as one line."""
+    """Makes a report, prints its text and its folder, and returns the exit status.
+
+    An error is printed as one line, after a line for each of its notes.
+    """
     try:
         text, left_out = make()
     except (InputError, OSError) as error:
-        print(f"{command}: " + " ".join(str(error).split()), file=sys.stderr)
+        _print_lines([*getattr(error, "__notes__", ()), f"{command}: {error}"])
         return 1
-    for line in left_out:
-        print(" ".join(line.split()), file=sys.stderr)
+    _print_lines(left_out)
     print(f"{text}\n{output}")
     return 0
+
+
+def _print_lines(texts: Iterable[str]) -> None:
+    """Prints each text as one line to standard error."""
+    for text in texts:
+        print(" ".join(text.split()), file=sys.stderr)

@@ -11,7 +11,7 @@ import pytest
 from asyncopt import InputError
 from asyncopt.analysis.curves import interval
 from asyncopt.files import records
-from asyncopt.report import curves
+from asyncopt.report import comparing, curves, theorems
 
 STEPS = np.arange(0, 101, 10)
 
@@ -110,12 +110,29 @@ def test_a_run_of_an_earlier_version_is_left_out(sweep, capsys):
     assert said.err == "left out: 0-0: summary.json has no labels, expected a run of this version; run it again\n"
 
 
-def test_runs_of_an_earlier_version_alone(sweep, capsys):
+def test_where_no_run_is_left_each_reason_is_said(sweep, capsys):
     for folder in sweep.iterdir():
         without_labels(folder)
     assert curves.main([str(sweep)]) == 1
-    expected = "asyncopt.curves: no run is left for a curve, expected at least one of this version\n"
-    assert expected in capsys.readouterr().err
+    reason = "summary.json has no labels, expected a run of this version; run it again"
+    assert capsys.readouterr().err.splitlines() == [
+        *(f"left out: {run}: {reason}" for run in ("0-0", "0-1", "3-0", "3-1", "9-0")),
+        "and 1 more",
+        "asyncopt.curves: no run is left for a curve, expected at least one of this version",
+    ]
+
+
+@pytest.mark.parametrize("command", [curves, comparing, theorems])
+def test_where_every_run_is_damaged_each_is_named(sweep, command, capsys):
+    for folder in sweep.iterdir():
+        (folder / records.METRICS).unlink()
+    assert command.main([str(sweep)]) == 1
+    *named, error = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[1] for line in named[:-1]] == [
+        f" {sweep / run}" for run in ("0-0", "0-1", "3-0", "3-1", "9-0")
+    ]
+    assert named[-1] == "and 1 more"
+    assert error.endswith(f"{sweep}: no finished run below it")
 
 
 def test_no_such_folder(tmp_path, capsys):
