@@ -40,8 +40,8 @@ class Replicates:
     def estimate(self) -> Estimate:
         """Returns the median over the splits, with an interval over clocks and mini-batches.
 
-        Percentiles are further out than those of 95 %, by the ratio of Student's quantile with n - 2 degrees of freedom
-        to the normal one, for the variances of two small halves.
+        The percentiles of the resamples are stretched about the estimate on a log scale, by the ratio of Student's
+        quantile with n - 2 degrees of freedom to the normal one: the variances of both halves are estimated.
         """
         splits, resamples = self.values[:NUM_SPLITS], self.values[NUM_SPLITS:]
         known = resamples[~np.isnan(resamples)]
@@ -50,11 +50,19 @@ class Replicates:
         value = _median(splits[~np.isnan(splits)])
         if self.num_units < FEWEST_UNITS or len(known) < (1 - _MOST_UNDEFINED_RESAMPLES) * len(resamples):
             return Estimate(value, np.nan, np.nan)
-        tail = scipy.stats.norm.cdf(-scipy.stats.t.ppf((1 + LEVEL) / 2, self.num_units - 2))
+        # Order statistics, not interpolated: between a number and inf there is nothing to interpolate.
         ordered = np.sort(known)
-        index = int(np.floor(tail * len(ordered)))
-        # The median of splits lies inside, even where few units make the resamples coarse.
-        return Estimate(value, min(float(ordered[index]), value), max(float(ordered[-1 - index]), value))
+        index = int((1 - LEVEL) / 2 * len(ordered))
+        stretch = scipy.stats.t.ppf((1 + LEVEL) / 2, self.num_units - 2) / scipy.stats.norm.ppf((1 + LEVEL) / 2)
+        low, high = min(ordered[index], value), max(ordered[-1 - index], value)
+        return Estimate(value, _stretched(value, low, stretch), _stretched(value, high, stretch))
+
+
+def _stretched(value: float, end: float, stretch: float) -> float:
+    """Returns the end of an interval moved away from ``value`` on a log scale; inf and 0 stay what they are."""
+    if end <= 0 or value <= 0 or np.isinf(end) or np.isinf(value):
+        return float(end)
+    return float(value * (end / value) ** stretch)
 
 
 def _median(values: Float[np.ndarray, " n"]) -> float:

@@ -15,6 +15,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("staleness_or", _staleness_or, replace=True)
     OmegaConf.register_new_resolver("workers_or", _workers_or, replace=True)
     OmegaConf.register_new_resolver("gradients_a_round", _gradients_a_round, replace=True)
+    OmegaConf.register_new_resolver("seeds_of_clock", _seeds_of_clock, replace=True)
 
 
 def _staleness_or(default: int | float, *, _parent_: DictConfig, _root_: DictConfig) -> int | float:
@@ -31,9 +32,15 @@ def _workers_or(default: int, *, _parent_: DictConfig, _root_: DictConfig) -> in
     return _staleness_or(default - 1, _parent_=_parent_, _root_=_root_) + 1
 
 
-def _gradients_a_round(num_workers: int, take: int | float | None) -> int:
-    """Returns the number of gradients that a round of the trace applies."""
+def _gradients_a_round(*, _root_: DictConfig) -> int:
+    """Returns the number of gradients that a round of the trace applies; all, if the trace has no such setting."""
+    num_workers = OmegaConf.select(_root_, "trace.num_workers")
     try:
-        return gradients_a_round(num_workers, take)
+        return gradients_a_round(num_workers, OmegaConf.select(_root_, "trace.take"))
     except (InputError, TypeError):  # the trace refuses it, too, and says so
         return num_workers
+
+
+def _seeds_of_clock(clock: int, number: int) -> list[int]:
+    """Returns seeds of mini-batches that no other clock has: those of clock 1 follow those of clock 0."""
+    return [clock * number + seed for seed in range(number)]

@@ -288,8 +288,8 @@ def test_a_theory_sweep_and_its_report(tmp_path, quickly, capsys):
 def test_a_comparison_and_its_report(tmp_path, quickly, capsys):
     """Two lines of README at a size for a test."""
     process = quickly(
-        "-m", "+sweep=comparison", "trace.num_updates=64", "trace.num_workers=1,2", "optimizer.learning_rate=0.03,0.3",
-        "+clock=random", "+method=apam,synchronous_amsgrad", "seeds=4", "progress=false", "hydra.sweep.dir=sweep",
+        "-m", "+sweep=comparison", "trace.num_updates=64", "trace.num_workers=2,4", "optimizer.learning_rate=0.03,0.3",
+        "+clock=random", "+method=apam,synchronous_amsgrad", "progress=false", "hydra.sweep.dir=sweep",
         folder=tmp_path,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
@@ -298,6 +298,7 @@ def test_a_comparison_and_its_report(tmp_path, quickly, capsys):
     assert "## logistic regression on digits" in said
     header = next(line for line in said.splitlines() if line.startswith("| gradients take"))
     assert re.search("APAM, seconds .*synchronous AMSGrad, times as long", header)
+    assert "16 runs a trial on 4 random clocks with 16 seeds of mini-batches" in said
     assert (tmp_path / "sweep" / "report" / "to_error.png").exists()
 
 
