@@ -26,6 +26,12 @@ class ApamState(NamedTuple):
 class ApamTransformation(optax.GradientTransformationExtraArgs):
     """What `apam` returns; the class shows that it is APAM itself, with nothing before or after it."""
 
+    def _replace(self, **changes: Any) -> optax.GradientTransformationExtraArgs:
+        """Returns a plain transform: with another function, the steps may not be those of APAM."""
+        return optax.GradientTransformationExtraArgs(*self)._replace(**changes)
+
+    __replace__ = _replace  # what `copy.replace` calls
+
 
 def scale_by_apam(
     b1: jax.typing.ArrayLike = 0.9,

@@ -42,7 +42,7 @@ def parametric(make: Callable[..., optax.GradientTransformation], **settings: An
     # Weakly typed, as Python's numbers are: they do not widen an optimizer's state.
     inputs = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, float) else leaf, settings)
     init, update = (jax.tree_util.Partial(function, make, inputs) for function in (_init, _update))
-    return transform._replace(init=init, update=update)  # keeps the class
+    return type(transform)(init, update)  # the same steps, so the same class
 
 
 def _init(make: Callable[..., optax.GradientTransformation], settings: dict[str, Any], params: PyTree) -> PyTree:

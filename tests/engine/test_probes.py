@@ -70,8 +70,9 @@ def halved(inner):
         optax.chain(asyncopt.apam(0.1), optax.scale(0.1)),
         halved(asyncopt.apam(0.1)),
         asyncopt.optim.drop_stale(asyncopt.apam(0.1), 3),
+        asyncopt.apam(0.1)._replace(update=halved(asyncopt.apam(0.1)).update),
     ],
-    ids=["sgd", "adam", "scale_by_apam", "chain", "halved", "drop_stale"],
+    ids=["sgd", "adam", "scale_by_apam", "chain", "halved", "drop_stale", "replaced"],
 )
 def test_no_bound_terms_where_the_steps_may_not_be_those_of_apam(digits, optimizer):
     assert asyncopt.replay(digits, optimizer, traces.synchronous(2), record_bounds=True).bound_terms is None

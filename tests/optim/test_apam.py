@@ -144,6 +144,7 @@ def test_the_class_marks_apam_alone():
         np.testing.assert_allclose(steps, apam.update(jnp.ones(2), apam.init(jnp.ones(2)))[0], rtol=1e-15)
     within = optax.chain(apam), asyncopt.optim.drop_stale(apam, 1), optax.inject_hyperparams(asyncopt.apam)(0.1)
     others = optax.adam(0.1), asyncopt.scale_by_apam(), asyncopt.optim.parametric(optax.sgd, learning_rate=0.1)
+    others += apam._replace(update=optax.sgd(0.1).update), apam.__replace__(init=optax.sgd(0.1).init)
     assert not any(isinstance(other, asyncopt.optim.ApamTransformation) for other in (*within, *others))
 
 
