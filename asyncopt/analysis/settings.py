@@ -70,7 +70,7 @@ def method(record: Record) -> Flat:
     if in_rounds(record.config["trace"]):
         handling.pop("size", None)  # the gradients a round
     parts = {"optimizer": optimizer, "handling": handling, "runtime": record.config.get("runtime")}
-    return {**flat(parts), "rounds": in_rounds(record.config["trace"])}
+    return {**flat(parts), "rounds": in_rounds(record.config["trace"]), "label": record.labels["method"]}
 
 
 def in_rounds(trace: Mapping[str, Any]) -> bool:

@@ -63,7 +63,7 @@ def reach(comparison: Comparison, quantity: str) -> Figure:
             style.workers_axis(axes, comparison.num_workers, "workers $p$" if axes in grid[-1] else "")
             axes.set_title(clock if axes in grid[0] else "", fontsize="medium")
         grid[row, 0].set_ylabel(f"{unit} to the target")
-    style.legend_below(figure, 5, grid.flat, fontsize="small")
+    style.legend_below(figure, _legend_columns(grid.shape[1]), grid.flat, fontsize="small")
     return figure
 
 
@@ -89,8 +89,13 @@ def step_sizes(comparison: Comparison, quantity: str) -> Figure:
         axes.axhline(comparison.target(quantity), color=style.REFERENCE_COLOUR, linestyle=":", label="target")
         style.log_axes(axes, r"step size $\alpha$", f"{QUANTITIES[quantity]} at the end" if axes is grid[0, 0] else "")
         axes.set_title(workers(p), fontsize="medium")
-    style.legend_below(figure, 5, grid.flat, fontsize="small")
+    style.legend_below(figure, _legend_columns(grid.shape[1]), grid.flat, fontsize="small")
     return figure
+
+
+def _legend_columns(panels: int) -> int:
+    """Returns how many of the longest labels fit below so many panels side by side."""
+    return max(panels + 1, 2) if panels < 3 else 4
 
 
 def _looks(comparison: Comparison) -> dict[str, dict[str, Any]]:
@@ -109,7 +114,7 @@ def _subplots(
     comparison: Comparison, subject: str, columns: int, rows: int, height: float, sharey: bool | str
 ) -> tuple[Figure, Any]:
     runs = max(len(trial.seeds) for trial in comparison.trials)
-    tuning = f"{runs} runs with 95 % intervals, step sizes tuned on half of them in each of {NUM_SPLITS} splits"
+    tuning = f"up to {runs} runs with 95 % intervals, step sizes tuned on half of them in each of {NUM_SPLITS} splits"
     title = f"{comparison.name}; {subject}\n{comparison.num_updates:,} gradients a run; {tuning}"
     size = (1.2 + 3.4 * columns, height)
     return style.subplots(size, title, rows, columns, sharex=True, sharey=sharey, squeeze=False)
