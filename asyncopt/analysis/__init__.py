@@ -4,6 +4,18 @@ from asyncopt.analysis.bootstrap import Estimate
 from asyncopt.analysis.claims import judge
 from asyncopt.analysis.measures import Measures
 from asyncopt.analysis.studies import Study, studies
-from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED, Verdict
+from asyncopt.analysis.verdict import CONFIRMED, CONSISTENT, INCONCLUSIVE, NOT_TESTED, VIOLATED, Verdict
 
-__all__ = ["CONFIRMED", "INCONCLUSIVE", "VIOLATED", "Estimate", "Measures", "Study", "Verdict", "judge", "studies"]
+__all__ = [
+    "CONFIRMED",
+    "CONSISTENT",
+    "INCONCLUSIVE",
+    "NOT_TESTED",
+    "VIOLATED",
+    "Estimate",
+    "Measures",
+    "Study",
+    "Verdict",
+    "judge",
+    "studies",
+]

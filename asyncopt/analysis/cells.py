@@ -57,7 +57,8 @@ def evidence(frame: pd.DataFrame) -> Evidence:
 def cell(run: Evidence, quantity: str, theorem: Theorem | None) -> dict[str, Any]:
     """Returns a row of `Study.cells`, with ``measured`` (a number for each seed) and ``start`` (the largest at step 0).
 
-    ``quantity`` is a key of `QUANTITIES`; with a ``theorem``, the row has its bounds.
+    ``quantity`` is a key of `QUANTITIES`; with a ``theorem``, the row has its bounds. ``bounds`` has the parts of the
+    a-posteriori bound, a row for each seed.
     """
     facts, columns, num_updates = run.facts, run.columns, run.num_updates
     steps, values = columns["step"][0], columns[column(quantity)]
@@ -78,6 +79,9 @@ def cell(run: Evidence, quantity: str, theorem: Theorem | None) -> dict[str, Any
     for name, bound in bounds.items():  # each the mean over the seeds
         row[name] = np.mean(bound.total)
         row |= {f"{name}_{part}": np.mean(value) for part, value in bound._asdict().items()}
+    parts = bounds["a_posteriori"]._asdict() if bounds else {}
+    by_seed = {part: np.broadcast_to(value, measured.shape) for part, value in parts.items()}
+    row["bounds"] = pd.DataFrame(by_seed, index=columns["seed"][:, 0])
     return row
 
 

@@ -5,52 +5,60 @@ claim; others can contradict it. The claims and their limits are derived in ``do
 """
 
 import dataclasses
-import fractions
 import functools
 import math
 
 import numpy as np
 
-from asyncopt.analysis import fits, verdict
+from asyncopt.analysis import bounds, fits, jackknife, rates, verdict
 from asyncopt.analysis.bootstrap import Estimate
+from asyncopt.analysis.conclusions import beyond, conclude, power
+from asyncopt.analysis.criteria import EXPONENT_MARGIN, Criterion, Decision
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
 from asyncopt.analysis.measures import Measures
-from asyncopt.analysis.studies import Study, at
-from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED, Verdict
+from asyncopt.analysis.studies import at
+from asyncopt.analysis.verdict import CONFIRMED, CONSISTENT, INCONCLUSIVE, VIOLATED, Verdict
 from asyncopt.theory import claims
 
-# The intervals are tested at this many seeds; over less than two decades of K a slope still depends on the start.
-MIN_SEEDS, MIN_RANGE, MIN_LENGTHS = 16, 100.0, 4
-# Exponents hold in the limit of large K; at the K of a study they are reached about this closely.
-SLOPE_TOLERANCE, THRESHOLD_TOLERANCE = 0.1, 0.05
 # An inflation of this size after two decades of K counts as unbounded.
 HOPELESS_INFLATION = 10.0
-# The exponent of a delay that is rounded to whole updates can exceed its rule's by this much.
-ROUNDING = 0.05
+# A growth of the inflation as K to this power is excluded where "stays bounded" is consistent: 10 % in two decades.
+GROWTH_MARGIN = 0.02
+# An inflation that is surely this close to 1 at the longest K, and does not grow, tends to 1.
+CLOSE_TO_ONE = 0.02
+# Delays further apart than this determine the threshold between them too roughly to tell exponents apart.
+MAX_SPACING = 2.5
 
 _NOTHING = Estimate(math.nan, math.nan, math.nan)
+_UPDATES = "updates to accuracy, over those without delay,"
 
 
 def judge(measures: Measures) -> list[Verdict]:
-    """Returns a verdict for each claim that a study has runs for, in the order of the theorem's claims."""
-    study = measures.study
-    groups = [(isinstance(claim, claims.Rate), verdicts(claim, measures)) for claim in study.claims]
-    rates = [rate for is_rate, group in groups if is_rate for rate in group]
-    # If runs do not converge even with the least delay, a loose bound holds and no delay does harm.
-    converges = not rates or rates[0].outcome == CONFIRMED
-    doubt = f"but it is not confirmed that these runs converge at {at(study.rules[0])}"
+    """Returns a verdict for each claim that a study has runs for, in the order of the theorem's claims.
 
-    def doubted(judged: Verdict) -> Verdict:
-        if converges or judged.outcome != CONFIRMED:
+    Holm's correction is over all of them, see `asyncopt.analysis.verdict.corrected`.
+    """
+    study = measures.study
+    groups = [(claim, verdicts(claim, measures)) for claim in study.claims]
+    # If runs do not converge even with the least delay, no delay does harm to them.
+    converge = measures.estimate(rates.asymptotic(measures, study.rules[0]).rows).high < 0
+    doubt = f"but it is not clear that these runs converge at {at(study.rules[0])}"
+
+    def doubted(claim: claims.Claim, judged: Verdict) -> Verdict:
+        certain = converge or isinstance(claim, claims.Rate | claims.BoundsHold | claims.Constant)
+        if certain or judged.outcome not in (CONFIRMED, CONSISTENT):
             return judged
         return dataclasses.replace(judged, outcome=INCONCLUSIVE, rule=f"{judged.rule}, {doubt}")
 
-    return [judged if is_rate else doubted(judged) for is_rate, group in groups for judged in group]
+    return verdict.corrected([doubted(claim, judged) for claim, group in groups for judged in group])
 
 
 @functools.singledispatch
 def verdicts(claim: claims.Claim, measures: Measures) -> list[Verdict]:
-    """Returns the verdicts on one claim; a new type of claim adds a function with ``@verdicts.register``."""
+    """Returns the verdicts on one claim; a new type of claim adds a function with ``@verdicts.register``.
+
+    A verdict that says "confirmed" must say what was noticed: else `judge` calls it not tested.
+    """
     raise NotImplementedError(f"no function judges {claim}")
 
 
@@ -59,37 +67,65 @@ def _bounds(claim: claims.BoundsHold, measures: Measures) -> list[Verdict]:
     """In every cell, the measured mean is at most the a-posteriori bound, and that at most the a-priori bound."""
     study, predicted = measures.study, "ratio ≤ 1"
     words = ["measured mean ≤ a-posteriori bound", "a-posteriori bound ≤ a-priori bound"]
-    if study.outside:
+    if study.outside or not study.bounds:
         rule = f"no bound to compare: {study.outside}"
         return [Verdict(each, predicted, _NOTHING, study.values.size, INCONCLUSIVE, rule) for each in words]
-    bounds, cells = study.cells["a_posteriori"].to_numpy(), np.arange(len(study.cells))
-    with np.errstate(invalid="ignore"):
-        ratios = np.where(study.censored, np.inf, measures.means / bounds)
-        chained = bounds / study.cells["a_priori"].to_numpy()
-    closest = measures.estimate(ratios[:, int(np.argmax(ratios[0]))])
-    # The highest upper end of all cells; the cell with the largest mean need not have it.
-    high = max(measures.estimate(ratios[:, cell]).high for cell in cells)
-    measured = Estimate(closest.value, closest.low, high)
-    outcome, rule = verdict.at_most(measured, 1.0, 0.0)
-    rule += f" in all {len(cells)} cells" if outcome == CONFIRMED else ""
-    first = _verdict(measures, words[0], predicted, measured, cells, (outcome, rule))
-    # This inequality holds in every single run, so it needs no interval, only room for rounding.
-    largest = Estimate(float(chained.max()), math.nan, math.nan)
-    decision = (CONFIRMED, "in all cells") if largest.value <= 1 + 1e-9 else (VIOLATED, "in some cell it is larger")
-    return [first, _verdict(measures, words[1], predicted, largest, cells, decision)]
+    cells, total = np.arange(len(study.cells)), np.sum(list(study.bounds.values()), axis=0)
+    delay = study.bounds["delay"]
+    decision = bounds.holds(study.finite, total, study.censored)
+    noticed = bounds.noticed(study.finite, total, delay, study.censored)
+    first = conclude(measures, words[0], predicted, decision, cells, noticed)
+    prior, prior_delay = (study.cells[name].to_numpy(float) for name in ("a_priori", "a_priori_delay"))
+    noticed = bounds.always_noticed(total, prior, prior_delay)
+    return [first, conclude(measures, words[1], predicted, bounds.holds_always(total, prior), cells, noticed)]
 
 
 @verdicts.register
 def _rates(claim: claims.Rate, measures: Measures) -> list[Verdict]:
     """The exponent of K along each rule of staleness."""
-    study, power, judged = measures.study, _power(claim.exponent), []
+    study, law, judged = measures.study, power(claim.exponent), []
     for rule in study.rules:
-        measured = measures.estimate(measures.slopes(rule))
-        outcome, decided = verdict.at_most(measured, claim.exponent, SLOPE_TOLERANCE)
-        decided += f"; faster than {power}" if measured.high < claim.exponent else ""
-        words, predicted = f"falls as {power} or faster at {at(rule)}", f"slope ≤ {claim.exponent:g}"
-        beyond = _beyond(study, rule, claim.up_to)
-        judged.append(_verdict(measures, words, predicted, measured, study.where(rule), (outcome, decided), beyond))
+        criterion, source = rate_criterion(claim, measures, rule)
+        decision = criterion.decide()
+        faster = f"; faster than {law}" if decision.measured.high < claim.exponent else ""
+        decision = decision._replace(rule=f"exponent {source}: {decision.rule}{faster}")
+        words, predicted = f"falls as {law} or faster at {at(rule)}", f"slope ≤ {claim.exponent:g}"
+        outside = beyond(study, rule, claim.up_to)
+        cells, noticed = study.where(rule), _noticed(criterion, _stricter(claim.exponent - EXPONENT_MARGIN))
+        judged.append(conclude(measures, words, predicted, decision, cells, noticed, outside))
+    return judged
+
+
+def rate_criterion(claim: claims.Rate, measures: Measures, rule: str) -> tuple[Criterion, str]:
+    """Returns the criterion that a mean falls as a power of K or faster, and what its exponent was fitted to."""
+    cells = measures.study.where(rule)
+    measured, source = rates.asymptotic(measures, rule)
+    if measures.study.censored[cells].any() or len(cells) < 2:
+        return Criterion(measured, claim.exponent), source
+    k = measures.num_updates(cells)
+    parts = {words: measures.slopes(rule, cells[pair]) for words, pair in rates.neighbours(k).items()}
+    parts["over the last decade"] = measures.slopes(rule, cells[rates.last_decade(k)])
+    return Criterion(measured, claim.exponent, parts, decisive=("over the last decade",)), source
+
+
+@verdicts.register
+def _constant(claim: claims.Constant, measures: Measures) -> list[Verdict]:
+    """The largest K^-exponent times the mean is at most the same of the a-priori bound."""
+    study, judged = measures.study, []
+    if study.outside or "a_priori" not in study.cells:
+        return []
+    within = [rule for rule in study.rules if not beyond(study, rule, claim.up_to)]
+    if within:
+        cells = np.concatenate([study.where(rule) for rule in within])
+        scale = measures.num_updates(cells) ** -claim.exponent
+        largest = np.max(scale * study.cells["a_priori"].to_numpy(float)[cells])
+        values, diverged = scale * study.finite[:, cells], study.censored[cells]
+        constant = np.full(values.shape, largest)
+        decision = bounds.holds(values, constant, diverged)
+        halved = bounds.largest_p_value(values, constant / 2, diverged)
+        noticed = ("constant halved",) if halved > jackknife.ONE_SIDED else ()
+        words = f"{power(-claim.exponent)} times the mean is at most the a-priori bound's constant"
+        judged.append(conclude(measures, words, f"ratio ≤ 1 (constant {largest:.3g})", decision, cells, noticed))
     return judged
 
 
@@ -99,10 +135,14 @@ def _same_rate(claim: claims.SameRate, measures: Measures) -> list[Verdict]:
     study, judged = measures.study, []
     for rule in study.rules:
         if study.reference not in (None, rule) and study.exponent(rule) == claim.up_to:
-            difference = measures.estimate(measures.slopes(rule) - measures.slopes(study.reference))
-            decision, beyond = verdict.at_most(difference, 0.0, SLOPE_TOLERANCE), _beyond(study, rule, claim.up_to)
+            cells, reference = study.where(rule), study.where(study.reference)
+            last = [some[rates.last_decade(measures.num_updates(some))] for some in (cells, reference)]
+            difference = measures.slopes(rule) - measures.slopes(study.reference)
+            at_last = measures.slopes(rule, last[0]) - measures.slopes(study.reference, last[1])
+            criterion = Criterion(difference, 0.0, {"over the last decade": at_last}, ("over the last decade",))
             words = f"no slower in K at {at(rule)} than without delay"
-            judged.append(_verdict(measures, words, "change ≤ 0", difference, study.where(rule), decision, beyond))
+            noticed, outside = _noticed(criterion, _stricter(-EXPONENT_MARGIN)), beyond(study, rule, claim.up_to)
+            judged.append(conclude(measures, words, "change ≤ 0", criterion.decide(), cells, noticed, outside))
     return judged
 
 
@@ -112,10 +152,14 @@ def _attained(claim: claims.Attained, measures: Measures) -> list[Verdict]:
     study = measures.study
     if not study.attains_rate or study.reference is None:
         return []
-    measured = measures.estimate(measures.slopes(study.reference))
-    decision = verdict.equal(measured, claim.exponent, SLOPE_TOLERANCE)
-    words, predicted = f"{_power(claim.exponent)} is attained without delay", f"slope = {claim.exponent:g}"
-    return [_verdict(measures, words, predicted, measured, study.where(study.reference), decision)]
+    rows, source = rates.asymptotic(measures, study.reference)
+    measured = measures.estimate(rows)
+    outcome, rule = verdict.equal(measured, claim.exponent, EXPONENT_MARGIN)
+    mutants = {f"exponent {e:g}": e for e in (claim.exponent - EXPONENT_MARGIN, claim.exponent + EXPONENT_MARGIN)}
+    noticed = tuple(name for name, e in mutants.items() if verdict.equal(measured, e, EXPONENT_MARGIN)[0] != CONSISTENT)
+    words, predicted = f"{power(claim.exponent)} is attained without delay", f"slope = {claim.exponent:g}"
+    decision, cells = Decision(measured, outcome, f"exponent {source}: {rule}"), study.where(study.reference)
+    return [conclude(measures, words, predicted, decision, cells, noticed)]
 
 
 @verdicts.register
@@ -125,115 +169,161 @@ def _delay_term(claim: claims.DelayTerm, measures: Measures) -> list[Verdict]:
     judged = []
     for words, symbol, column, limit in (
         (f"grows as τ^{claim.delay:g} at most", "p", 1, claim.delay),
-        (f"falls as {_power(claim.num_updates)} or faster", "q", 2, claim.num_updates),
+        (f"falls as {power(claim.num_updates)} or faster", "q", 2, claim.num_updates),
     ):
+        noticed: tuple[str, ...] = ()
         if exponents is None:
             number = int(np.sum(measures.in_delay_term & measures.significant))
-            measured, outcome = _NOTHING, INCONCLUSIVE
-            decided = f"{number} cells whose excess is significant, and a correction (4 needed)"
+            reason = f"{number} cells whose excess is significant, and a correction (4 needed)"
+            decision = Decision(_NOTHING, INCONCLUSIVE, reason)
         else:
-            measured = measures.estimate(exponents[:, column])
-            outcome, decided = verdict.at_most(measured, limit, SLOPE_TOLERANCE)
+            criterion = Criterion(exponents[:, column], limit)
+            decision, noticed = criterion.decide(), _noticed(criterion, f"{symbol} ≤ {limit - EXPONENT_MARGIN:g}")
             if measures.helped.any():
                 # The sum of a gain and a loss is no power law, so its exponents describe neither.
-                outcome, decided = INCONCLUSIVE, f"no power law: in {measures.helped.sum()} cells the delay does good"
+                reason = f"no power law: in {measures.helped.sum()} cells the delay does good"
+                decision, noticed = Decision(decision.measured, INCONCLUSIVE, reason), ()
         words, predicted = f"excess over zero delay {words}", f"{symbol} ≤ {limit:g}"
-        judged.append(_verdict(measures, words, predicted, measured, cells, (outcome, decided)))
+        judged.append(conclude(measures, words, predicted, decision, cells, noticed))
     return judged
 
 
 @verdicts.register
 def _inflations(claim: claims.Inflation, measures: Measures) -> list[Verdict]:
     """The inflation tends to 1 below the critical staleness, and stays bounded at it."""
-    study, judged, words = measures.study, [], "updates to accuracy, over those without delay,"
+    study, judged = measures.study, []
     for rule in study.rules:
         cells, exponent = study.where(rule), study.exponent(rule)
         if study.reference in (None, rule) or exponent == 0:
             continue
-        beyond = _beyond(study, rule, claim.critical)
-        longest = f"K = {study.cells['num_updates'].iloc[cells[-1]]:,}"
-        growth = measures.estimate(measures.inflation_slopes(rule))
-        decision = verdict.at_most(growth, 0.0, SLOPE_TOLERANCE)
-        at_longest = measures.estimate(measures.inflation[0][:, cells[-1]])
-        if measures.inflation[1][0, cells[-1]] == fits.AT_LEAST and at_longest.value >= HOPELESS_INFLATION:
-            # Only limits are known, which many lines could meet; the last limit alone decides.
-            growth, decision = _NOTHING, (VIOLATED, f"at {longest} it is {at_longest.value:.3g} at least")
-        bounded = f"{words} stay bounded at {at(rule)}"
-        judged.append(_verdict(measures, bounded, "slope ≤ 0", growth, cells, decision, beyond))
+        outside = beyond(study, rule, claim.critical)
+        decision, noticed = _bounded(measures, rule)
+        words = f"{_UPDATES} stay bounded at {at(rule)}"
+        judged.append(conclude(measures, words, "slope ≤ 0", decision, cells, noticed, outside))
         if exponent < claim.critical:
-            decision = verdict.at_most(at_longest, 1.0, ACCEPTED_INFLATION - 1)
-            tends, predicted = f"{words} tend to 1 at {at(rule)}", f"→ 1 (at {longest})"
-            judged.append(_verdict(measures, tends, predicted, at_longest, cells, decision, beyond))
+            decision, noticed = _tends_to_one(measures, rule)
+            longest = f"K = {study.cells['num_updates'].iloc[cells[-1]]:,}"
+            words, predicted = f"{_UPDATES} tend to 1 at {at(rule)}", f"→ 1 (at {longest})"
+            judged.append(conclude(measures, words, predicted, decision, cells, noticed, outside))
     return judged
+
+
+def _bounded(measures: Measures, rule: str) -> tuple[Decision, tuple[str, ...]]:
+    """Decides whether the inflation does not grow, over all K and between neighbours of the last decade."""
+    cells = measures.study.where(rule)
+    value, side = (part[:, cells] for part in measures.inflation)
+    if side[0, -1] == fits.AT_LEAST and value[0, -1] >= HOPELESS_INFLATION:
+        # Only limits are known, which many lines could meet; the last limit alone decides.
+        longest = f"K = {measures.num_updates(cells)[-1]:,.0f}"
+        return Decision(_NOTHING, VIOLATED, f"at {longest} it is {value[0, -1]:.3g} at least"), ()
+    k = measures.num_updates(cells)
+    parts = {words: measures.inflation_slopes(rule, cells[pair]) for words, pair in rates.neighbours(k).items()}
+    last = measures.inflation_slopes(rule, cells[rates.last_decade(k)])
+    parts["over the last decade"] = last
+    slopes = measures.inflation_slopes(rule)
+    criterion = Criterion(slopes, 0.0, parts, ("over the last decade",), margin=GROWTH_MARGIN)
+    decision = criterion.decide()
+    if (side[0] == fits.AT_LEAST).any() and decision.outcome in (CONFIRMED, CONSISTENT):
+        return decision._replace(outcome=INCONCLUSIVE, rule=f"{decision.rule}, but of some cells only a limit"), ()
+    return decision, _noticed(criterion, _stricter(-EXPONENT_MARGIN))
+
+
+def _tends_to_one(measures: Measures, rule: str) -> tuple[Decision, tuple[str, ...]]:
+    """Decides whether the inflation at the longest K is surely close to 1, and does not grow over the last decade."""
+    cells = measures.study.where(rule)
+    value, side = (part[:, cells] for part in measures.inflation)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_last = np.log(value[:, -1])
+        growth = log_last - np.log(value[:, rates.last_decade(measures.num_updates(cells))[0]])
+    at_last, grows = measures.estimate(log_last), measures.estimate(growth)
+    measured = Estimate(*map(math.exp, at_last))
+    if math.isnan(at_last.low) or side[0, -1] == fits.AT_LEAST:
+        return Decision(measured, INCONCLUSIVE, "no exact inflation at the longest K"), ()
+    if grows.low > 0:
+        outcome = VIOLATED if measured.low > 1 else INCONCLUSIVE
+        return Decision(measured, outcome, "it grows over the last decade"), ()
+    if measured.low > 1 + EXPONENT_MARGIN:
+        return _falls_to_one(measures, value, measured, cells), ()
+    p_value = max(
+        jackknife.p_at_most(log_last, math.log1p(CLOSE_TO_ONE)),
+        jackknife.p_at_most(-log_last, -math.log1p(-CLOSE_TO_ONE)),
+    )
+    consistent = measured.low <= 1 and measured.high < ACCEPTED_INFLATION
+    otherwise = CONSISTENT if consistent else INCONCLUSIVE
+    noticed = tuple(f"→ {limit}" for limit in (1 - EXPONENT_MARGIN, 1 + EXPONENT_MARGIN) if not _holds(measured, limit))
+    if p_value <= jackknife.ONE_SIDED:
+        rule_ = f"interval within {CLOSE_TO_ONE:.0%} of 1, and no growth over the last decade"
+        return Decision(measured, CONFIRMED, rule_, p_value, otherwise), noticed
+    words = "interval around 1" if measured.low <= 1 <= measured.high else "interval without 1"
+    return Decision(measured, otherwise, f"{words}, not within {CLOSE_TO_ONE:.0%} of it", p_value), noticed
+
+
+def _falls_to_one(measures: Measures, value: np.ndarray, measured: Estimate, cells: np.ndarray) -> Decision:
+    """Decides on an inflation that is surely above 1: it is violated unless its excess still falls."""
+    last = rates.last_decade(measures.num_updates(cells))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = np.log(value[:, last[-1]] - 1) - np.log(value[:, last[0]] - 1)
+    if measures.estimate(excess).high < 0:
+        return Decision(measured, INCONCLUSIVE, "above 1 at the longest K, but its excess still falls")
+    return Decision(measured, VIOLATED, "above 1 at the longest K, and its excess does not fall")
+
+
+def _holds(measured: Estimate, value: float) -> bool:
+    return measured.low <= value <= measured.high
 
 
 @verdicts.register
 def _threshold(claim: claims.Threshold, measures: Measures) -> list[Verdict]:
-    """The largest harmless delay grows at least as a power of K."""
+    """The largest harmless delay grows at least as a power of K, over all K and over each decade."""
     num_updates, _, side = measures.thresholds
     if measures.study.reference is None or not len(num_updates):
         return []
-    measured = measures.estimate(measures.threshold_fit[:, 1])
+    # The truth is between the two interpolations, so the claim must hold of both, or of neither.
+    by_logs, by_squares = (_threshold_criterion(claim, measures, squares) for squares in (False, True))
+    decision = _common(by_logs.decide(), by_squares.decide())
+    name = f"exponent ≥ {claim.exponent + EXPONENT_MARGIN:g}"
+    noticed = _noticed(by_logs, name) if by_logs.notices() else _noticed(by_squares, name)
     exact = int((side[0] == fits.EXACT).sum())
-    outcome, decided = verdict.at_least(measured, claim.exponent, THRESHOLD_TOLERANCE)
+    if (spacing := measures.threshold_spacing) > MAX_SPACING:
+        reason = f"neighbouring delays differ by a factor of {spacing:.3g}, more than {MAX_SPACING:g}"
+        decision, noticed = Decision(decision.measured, INCONCLUSIVE, reason), ()
     if exact < 3:
-        outcome, decided = INCONCLUSIVE, f"among the delays tried at {exact} of {len(num_updates)} K only (3 needed)"
+        reason = f"among the delays tried at {exact} of {len(num_updates)} K only (3 needed)"
+        decision, noticed = Decision(decision.measured, INCONCLUSIVE, reason), ()
     elif exact < len(num_updates):
-        decided += f"; a limit only at {len(num_updates) - exact} of {len(num_updates)} K"
+        limits = f"; a limit only at {len(num_updates) - exact} of {len(num_updates)} K"
+        decision = decision._replace(rule=decision.rule + limits)
     cells = np.flatnonzero(np.isin(measures.study.cells["num_updates"], num_updates))
-    harmless, power = f"largest delay with at most {ACCEPTED_INFLATION:g} times the updates", _power(claim.exponent)
-    words, predicted = f"{harmless} grows as {power} or faster", f"exponent ≥ {claim.exponent:g}"
-    return [_verdict(measures, words, predicted, measured, cells, (outcome, decided))]
+    harmless, law = f"largest delay with at most {ACCEPTED_INFLATION:g} times the updates", power(claim.exponent)
+    words, predicted = f"{harmless} grows as {law} or faster", f"exponent ≥ {claim.exponent:g}"
+    return [conclude(measures, words, predicted, decision, cells, noticed)]
 
 
-def _verdict(
-    measures: Measures, claim: str, predicted: str, measured: Estimate, cells: np.ndarray,
-    decision: tuple[str, str], beyond: str = "",
-) -> Verdict:  # fmt: skip
-    """Returns a verdict that confirms only what these runs can confirm.
-
-    ``decision`` is outcome and rule by the number alone; ``beyond`` says why nothing is claimed of these cells, or "".
-    """
-    study, (outcome, decided) = measures.study, decision
-    if outcome != INCONCLUSIVE and (thin := _too_thin(study, cells)):
-        outcome, decided = INCONCLUSIVE, thin
-    if outcome == CONFIRMED and study.outside:
-        outcome, decided = INCONCLUSIVE, f"{decided}, but {study.outside}"
-    if outcome == CONFIRMED and beyond:
-        outcome, decided = INCONCLUSIVE, f"{decided}, but {beyond}"
-    elif outcome == VIOLATED and beyond:
-        decided += f"; {beyond}"
-    return Verdict(claim, predicted, measured, len(study.seeds) * len(cells), outcome, decided)
+def _threshold_criterion(claim: claims.Threshold, measures: Measures, squares: bool) -> Criterion:
+    """Returns the criterion that thresholds grow over all K, and over each decade."""
+    num_updates = measures.thresholds[0]
+    decades = {
+        f"over the decade from K = {num_updates[part.start]:,}": measures.threshold_power(part, squares)[:, 1]
+        for part in rates.decades(num_updates.astype(float))
+    }
+    fit = measures.threshold_power(slice(None), squares)[:, 1]
+    return Criterion(fit, claim.exponent, decades, tuple(decades), at_least=True)
 
 
-def _beyond(study: Study, rule: str, critical: float) -> str:
-    """Returns that nothing is claimed beyond K^critical, or "" for staleness that is within it.
-
-    Fixed staleness is beyond it if it exceeds K^critical at every K. The theorems limit the mean square delay, which
-    grows faster than its rule if the trace has a heavy tail.
-    """
-    cells, exponent = study.cells.iloc[study.where(rule)], study.exponent(rule)
-    delay, num_updates = cells["delay"].to_numpy(), cells["num_updates"].to_numpy(float)
-    if exponent == 0:
-        is_beyond = (delay > num_updates**critical).all()
-    else:
-        growth = fits.power_law_slope(num_updates, np.maximum(delay, 1.0), np.full(len(delay), fits.EXACT))[1]
-        is_beyond = exponent > critical or growth > critical + ROUNDING
-    return f"nothing is claimed beyond {_power(critical)}" if is_beyond else ""
+def _common(first: Decision, second: Decision) -> Decision:
+    """Returns the first decision if the second has its outcome; the weaker of two that do not contradict a claim."""
+    p_value = max(first.p_value, second.p_value)
+    if first.outcome == second.outcome:
+        return first._replace(p_value=p_value)
+    outcomes = {first.outcome, second.outcome}
+    outcome = CONSISTENT if outcomes == {CONFIRMED, CONSISTENT} else INCONCLUSIVE
+    rule = f"{first.rule}; if interpolated in τ², {second.outcome}"
+    return first._replace(outcome=outcome, rule=rule, p_value=p_value)
 
 
-def _too_thin(study: Study, cells: np.ndarray) -> str:
-    """Returns why the data are insufficient, or ""."""
-    lengths = study.cells["num_updates"].iloc[cells].unique()
-    if len(study.seeds) < MIN_SEEDS:
-        return f"{len(study.seeds)} seeds, fewer than {MIN_SEEDS}"
-    if lengths.max() < MIN_RANGE * lengths.min() * (1 - 1e-3):
-        return f"K from {lengths.min():,} to {lengths.max():,}, less than two decades"
-    if len(lengths) < MIN_LENGTHS:
-        return f"{len(lengths)} values of K, fewer than {MIN_LENGTHS}"
-    return ""
+def _noticed(criterion: Criterion, name: str) -> tuple[str, ...]:
+    return (name,) if criterion.notices() else ()
 
 
-def _power(exponent: float) -> str:
-    """Returns a power of K as readers expect it: ``K^1/4``, ``K^-1/2``, ``1/K``."""
-    return "1/K" if exponent == -1 else f"K^{fractions.Fraction(exponent).limit_denominator(64)}"
+def _stricter(exponent: float) -> str:
+    return f"slope ≤ {exponent:g}"

@@ -15,6 +15,8 @@ _CLEAR, _REWEIGHTINGS = 2.0, 3
 # The relative error up to which a power law is expected to hold.
 _MODEL_ERROR = 0.05
 _NEWTON_STEPS, _CLOSE = 8, 1e-12
+# The exponents q that are tried in A/K + B K^-q, before the best is refined.
+_TRIED = np.linspace(-1.0, 0.99, 399)
 
 
 def one_sided_least_squares(
@@ -103,6 +105,42 @@ def power_law_surface(
         if not np.any(np.abs(change) > _CLOSE):
             break
     return parameters
+
+
+def curvature(x: Float[np.ndarray, " n"], y: Float[np.ndarray, "R n"]) -> Float[np.ndarray, " R"]:
+    """Returns c of log y = a + b log x + c (log x)²: above 0 where a power law loses steepness; n is at least 3."""
+    logs = np.log(x) - np.log(x).mean()
+    design = np.stack([np.ones(len(x)), logs, logs**2], axis=-1)
+    return one_sided_least_squares(design, np.log(y), np.full(y.shape, EXACT))[:, 2]
+
+
+def tail_exponent(num_updates: Float[np.ndarray, " n"], y: Float[np.ndarray, "R n"]) -> Float[np.ndarray, " R"]:
+    r"""Returns q of y = A/K + B K^-q with A, B ≥ 0: the rate that is left when a transient of 1/K has gone.
+
+    .. math:: \min_{A, B \ge 0,\ -1 \le q < 1} \sum_i (1 - f_i / y_i)^2
+
+    It is NaN where B = 0, which leaves q open.
+    """
+    k = num_updates / num_updates[-1]
+    transient = (1 / k) / y
+    slow = k[None, :, None] ** -_TRIED / y[:, :, None]  # [R, n, q]
+    tt, ts, ss = (
+        np.sum(transient**2, axis=1)[:, None],
+        np.einsum("rn,rnq->rq", transient, slow),
+        np.sum(slow**2, axis=1),
+    )
+    t1, s1 = transient.sum(axis=1)[:, None], slow.sum(axis=1)
+    determinant = np.maximum(tt * ss - ts**2, 1e-12 * tt * ss)
+    a, b = (ss * t1 - ts * s1) / determinant, (tt * s1 - ts * t1) / determinant
+    # Of the two solutions with a part missing, and the one with both where it is allowed, the best.
+    gain = np.where((a >= 0) & (b >= 0), a * t1 + b * s1, s1**2 / ss)
+    best = np.clip(np.argmax(gain, axis=1), 1, len(_TRIED) - 2)
+    left, middle, right = (np.take_along_axis(gain, (best + step)[:, None], axis=1)[:, 0] for step in (-1, 0, 1))
+    bend = left - 2 * middle + right
+    shift = np.where(bend < 0, np.clip((left - right) / (2 * np.where(bend < 0, bend, -1.0)), -1, 1), 0.0)
+    q = _TRIED[best] + shift * (_TRIED[1] - _TRIED[0])
+    only_transient = (t1**2 / tt)[:, 0] >= np.max(gain, axis=1) * (1 - _CLOSE)
+    return np.where(only_transient, np.nan, q)
 
 
 def _least_squares(

@@ -48,10 +48,11 @@ def inflation(
 
 
 def threshold(
-    delays: Float[np.ndarray, " n"], inflations: Float[np.ndarray, "... n"]
+    delays: Float[np.ndarray, " n"], inflations: Float[np.ndarray, "... n"], squares: bool = False
 ) -> tuple[Float[np.ndarray, "..."], Int[np.ndarray, "..."]]:
     """Returns the largest delay whose inflation is at most `ACCEPTED_INFLATION`, interpolated in log-log.
 
+    With ``squares`` the logarithm of the inflation is interpolated in the square of the delay, as it grows in theory.
     The second value is `EXACT`, `AT_LEAST` (the largest delay was harmless) or `AT_MOST` (the smallest was not).
     ``delays`` are those tried at one K, increasing, above 0. Lower limits in ``inflations`` count as values, since all
     exceed the accepted inflation.
@@ -64,9 +65,11 @@ def threshold(
     low, high = _at(log_inflation, left), _at(log_inflation, right)
     with np.errstate(divide="ignore", invalid="ignore"):
         part = np.clip((limit - low) / (high - low), 0, 1)
-    crossing = log_delay[left] + part * (log_delay[right] - log_delay[left])
+    place = delays**2 if squares else log_delay
+    crossing = place[left] + part * (place[right] - place[left])
+    crossing = np.sqrt(crossing) if squares else np.exp(crossing)
     side = np.where(last_harmless < 0, AT_MOST, np.where(last_harmless == len(delays) - 1, AT_LEAST, EXACT))
-    value = np.select([side == AT_MOST, side == AT_LEAST], [delays[0], delays[-1]], np.exp(crossing))
+    value = np.select([side == AT_MOST, side == AT_LEAST], [delays[0], delays[-1]], crossing)
     return np.where(np.isnan(log_inflation).any(axis=-1), np.nan, value), side
 
 

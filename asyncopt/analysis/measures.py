@@ -1,4 +1,4 @@
-"""The numbers that claims are about, computed from the cells' means over the seeds and over bootstrap replicates."""
+"""The numbers that claims are about, computed from the cells' means over all seeds, and over all but one."""
 
 import dataclasses
 import functools
@@ -6,7 +6,7 @@ import functools
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from asyncopt.analysis import bootstrap, fits
+from asyncopt.analysis import fits, jackknife
 from asyncopt.analysis import inflation as inflations
 from asyncopt.analysis.bootstrap import Estimate
 from asyncopt.analysis.studies import Study
@@ -19,9 +19,9 @@ LITTLE = 0.05
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Measures:
-    """A study with its bootstrap replicates.
+    """A study with its statistics over all seeds and without each seed.
 
-    In all arrays with an axis R, row 0 belongs to the seeds themselves and each other row to a replicate.
+    In all arrays with an axis R, row 0 belongs to all seeds, and row i to all but the i-th.
     """
 
     study: Study
@@ -29,11 +29,11 @@ class Measures:
     @functools.cached_property
     def means(self) -> Float[np.ndarray, "R C"]:
         """Means over seeds of each cell."""
-        return bootstrap.means(self.study.finite)
+        return jackknife.means(self.study.finite)
 
     def estimate(self, values: Float[np.ndarray, " R"]) -> Estimate:
-        """Returns row 0 with its interval."""
-        return bootstrap.estimate(values[0], values[1:], len(self.study.seeds))
+        """Returns row 0 with its interval over seeds."""
+        return jackknife.estimate(values)
 
     @property
     def delay(self) -> Float[np.ndarray, " C"]:
@@ -44,9 +44,9 @@ class Measures:
         """Returns K of each cell."""
         return self.study.cells["num_updates"].to_numpy(float)[cells]
 
-    def slopes(self, rule: str) -> Float[np.ndarray, " R"]:
-        """Returns the exponent of K in the mean along a rule."""
-        cells = self.study.where(rule)
+    def slopes(self, rule: str, among: Int[np.ndarray, " n"] | None = None) -> Float[np.ndarray, " R"]:
+        """Returns the exponent of K in the mean along a rule, or ``among`` some of its cells."""
+        cells = self.study.where(rule) if among is None else among
         side = np.where(self.study.censored[cells], fits.AT_LEAST, fits.EXACT)
         with np.errstate(divide="ignore", invalid="ignore"):
             return fits.power_law_slope(self.num_updates(cells), self.means[:, cells], side)[:, 1]
@@ -112,15 +112,23 @@ class Measures:
                 value[:, cell], side[:, cell] = inflations.inflation(horizons, accuracies, k, reached)
         return value, side
 
-    def inflation_slopes(self, rule: str) -> Float[np.ndarray, " R"]:
-        """Returns the exponent of K in the inflation along a rule."""
-        cells = self.study.where(rule)
+    def inflation_slopes(self, rule: str, among: Int[np.ndarray, " n"] | None = None) -> Float[np.ndarray, " R"]:
+        """Returns the exponent of K in the inflation along a rule, or ``among`` some of its cells."""
+        cells = self.study.where(rule) if among is None else among
         value, side = (part[:, cells] for part in self.inflation)
         return fits.power_law_slope(self.num_updates(cells), value, side)[:, 1]
 
     @functools.cached_property
     def thresholds(self) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "R n"], Int[np.ndarray, "R n"]]:
         """For each K with delays tried: K, the largest harmless delay, and whether that is exact or a limit."""
+        return self._thresholds(squares=False)
+
+    @functools.cached_property
+    def thresholds_by_squares(self) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "R n"], Int[np.ndarray, "R n"]]:
+        """As `thresholds`, but interpolated in the square of the delay."""
+        return self._thresholds(squares=True)
+
+    def _thresholds(self, squares: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         num_updates, (value, _) = self.study.cells["num_updates"].to_numpy(), self.inflation
         lengths = np.unique(num_updates[self.delay > 0])
         largest = np.full((len(self.means), len(lengths)), np.nan)
@@ -129,11 +137,26 @@ class Measures:
             tried = np.flatnonzero((num_updates == k) & (self.delay > 0))
             # Rules that round to the same delay are one point.
             delays, first = np.unique(self.delay[tried], return_index=True)
-            largest[:, column], side[:, column] = inflations.threshold(delays, value[:, tried[first]])
+            largest[:, column], side[:, column] = inflations.threshold(delays, value[:, tried[first]], squares)
         return lengths, largest, side
+
+    @property
+    def threshold_spacing(self) -> float:
+        """The largest factor between the two delays tried on both sides of a threshold, over all K."""
+        num_updates, value, side = self.thresholds
+        factors = [1.0]
+        for k, threshold in zip(num_updates[side[0] == fits.EXACT], value[0, side[0] == fits.EXACT], strict=True):
+            tried = np.unique(self.delay[(self.study.cells["num_updates"].to_numpy() == k) & (self.delay > 0)])
+            right = int(np.clip(np.searchsorted(tried, threshold), 1, len(tried) - 1))
+            factors.append(float(tried[right] / tried[right - 1]))
+        return max(factors)
 
     @functools.cached_property
     def threshold_fit(self) -> Float[np.ndarray, "R 2"]:
         """The c and p of log τ* = c + p log K."""
-        num_updates, value, side = self.thresholds
-        return fits.power_law_slope(num_updates.astype(float), value, side)
+        return self.threshold_power(slice(None))
+
+    def threshold_power(self, lengths: slice, squares: bool = False) -> Float[np.ndarray, "R 2"]:
+        """Returns c and p of log τ* = c + p log K over some of the K of `thresholds`, or `thresholds_by_squares`."""
+        num_updates, value, side = self.thresholds_by_squares if squares else self.thresholds
+        return fits.power_law_slope(num_updates[lengths].astype(float), value[:, lengths], side[:, lengths])

@@ -4,9 +4,10 @@ A cell is one staleness rule at one K. A study is a table of cells, with one mea
 """
 
 import dataclasses
+import functools
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from asyncopt import theory
 from asyncopt.analysis import cells
 from asyncopt.analysis.cells import QUANTITIES
+from asyncopt.analysis.seeds import dependent
 from asyncopt.checks import InputError
 from asyncopt.theory import Evidence, Theorem, apam
 from asyncopt.theory.claims import Claim
@@ -43,6 +45,8 @@ class Study:
     values: Float[np.ndarray, "S C"]  #: the measurement; inf where a run diverged
     seeds: tuple[int, ...]  #: the seeds of the rows
     limit: float  #: the largest finite value of all; replaces inf where a number is needed, as a lower limit
+    #: the parts of the a-posteriori bound for each seed and cell, by name; empty without a bound
+    bounds: Mapping[str, Float[np.ndarray, "S C"]] = dataclasses.field(default_factory=dict)
     attains_rate: bool = False  #: whether the problem shows that no method is faster than the theorem's rate
 
     @property
@@ -55,7 +59,7 @@ class Study:
         """Labels of the rules, from no delay to the longest delay."""
         return list(dict.fromkeys(self.cells["rule"]))
 
-    @property
+    @functools.cached_property
     def reference(self) -> str | None:
         """The rule without any delay, if there is one."""
         largest = self.cells.groupby("rule", sort=False)["max_delay"].max()
@@ -63,11 +67,21 @@ class Study:
 
     def where(self, rule: str | None) -> Int[np.ndarray, " n"]:
         """Returns the columns of a rule's cells, by K; None has no cells."""
-        return np.flatnonzero(self.cells["rule"] == rule)
+        return self._columns.get(rule, np.array([], int))
+
+    @functools.cached_property
+    def _columns(self) -> dict[str | None, Int[np.ndarray, " n"]]:
+        rules = self.cells["rule"].to_numpy(object)
+        return {rule: np.flatnonzero(rules == rule) for rule in dict.fromkeys(rules)}
 
     def exponent(self, rule: str) -> float:
         """Returns the exponent of K in a rule."""
         return float(self.cells["exponent"].iloc[self.where(rule)[0]])
+
+    @functools.cached_property
+    def dependent_seeds(self) -> str:
+        """That two seeds are the same or correlated, with their names, or ""."""
+        return dependent(self.values, self.seeds)
 
     @property
     def finite(self) -> Float[np.ndarray, "S C"]:
@@ -140,13 +154,15 @@ def _study(runs: Sequence[Evidence], quantity: str | None) -> Study | None:
     if unpaired := sum(len(row["measured"]) - len(seeds) for row in rows):
         warnings.warn(f"{name}: {unpaired} runs left out, of seeds that not all cells have", stacklevel=3)
     values = np.stack([row.pop("measured").loc[seeds].to_numpy() for row in rows], axis=1)
+    tables = [row.pop("bounds").loc[seeds] for row in rows]
+    bounds = {part: np.stack([table[part].to_numpy(float) for table in tables], axis=1) for part in tables[0]}
     finite = np.append(values[np.isfinite(values)], [row.pop("start") for row in rows])
     return Study(
         name=name, method=str(runs[0].facts["summary.labels.optimizer"]),
         quantity=quantity, theorem=theorem, outside=outside,
         cells=pd.DataFrame(rows).assign(diverged=(~np.isfinite(values)).sum(axis=0)),
         values=values, seeds=tuple(int(seed) for seed in seeds), limit=float(finite.max()),
-        attains_rate=bool(runs[0].facts.get("summary.problem.attains_rate", False)),
+        bounds=bounds, attains_rate=bool(runs[0].facts.get("summary.problem.attains_rate", False)),
     )  # fmt: skip
 
 

@@ -1,11 +1,15 @@
-"""Verdicts on claims, and the criteria that decide them."""
+"""Verdicts on claims, the criteria that decide them, and the correction for many claims."""
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 from asyncopt.analysis.bootstrap import Estimate
+from asyncopt.analysis.jackknife import ONE_SIDED
 
-CONFIRMED, VIOLATED, INCONCLUSIVE = "confirmed", "violated", "inconclusive"
+CONFIRMED, CONSISTENT, VIOLATED = "confirmed", "consistent", "violated"
+INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
+OUTCOMES = (CONFIRMED, CONSISTENT, VIOLATED, INCONCLUSIVE, NOT_TESTED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,31 +20,77 @@ class Verdict:
     predicted: str  #: what the theory says about the measured number
     measured: Estimate  #: the number with its interval; NaN where there is none
     runs: int  #: how many runs (seeds times cells) it was computed from
-    outcome: str  #: "confirmed", "violated" or "inconclusive"
+    outcome: str  #: one of `OUTCOMES`
     rule: str  #: the criterion that decided
+    noticed: tuple[str, ...] = ()  #: the wrong claims, in words, that these runs would not have let pass
+    p_value: float = math.nan  #: the smallest one-sided level at which it is confirmed; NaN if it cannot be
+    otherwise: str = INCONCLUSIVE  #: the outcome if the correction for many claims takes "confirmed" away
 
 
-def at_most(measured: Estimate, limit: float, tolerance: float) -> tuple[str, str]:
-    """Returns outcome and rule of the claim "at most ``limit``"."""
-    return _decide(measured, -math.inf, limit + tolerance, f"at most {limit + tolerance:.4g}")
+def at_most(measured: Estimate, limit: float, margin: float = 0.0) -> tuple[str, str]:
+    """Returns outcome and rule of the claim "at most ``limit``".
+
+    It is consistent if the interval has the limit inside, and excludes ``limit + margin``.
+    """
+    return _decide(measured.low, measured.high, limit, margin, f"at most {limit:.4g}", f"{limit + margin:.4g}")
 
 
-def at_least(measured: Estimate, limit: float, tolerance: float) -> tuple[str, str]:
-    """Returns outcome and rule of the claim "at least ``limit``"."""
-    return _decide(measured, limit - tolerance, math.inf, f"at least {limit - tolerance:.4g}")
+def at_least(measured: Estimate, limit: float, margin: float = 0.0) -> tuple[str, str]:
+    """Returns outcome and rule of the claim "at least ``limit``"; consistent as in `at_most`, by ``limit - margin``."""
+    accepted, excluded = f"at least {limit:.4g}", f"{limit - margin:.4g}"
+    return _decide(-measured.high, -measured.low, -limit, margin, accepted, excluded)
 
 
-def equal(measured: Estimate, target: float, tolerance: float) -> tuple[str, str]:
-    """Returns outcome and rule of the claim "equal to ``target``"."""
-    low, high = target - tolerance, target + tolerance
-    return _decide(measured, low, high, f"within {low:.4g} and {high:.4g}")
+def equal(measured: Estimate, target: float, margin: float) -> tuple[str, str]:
+    """Returns outcome and rule of the claim "equal to ``target``", which no interval confirms.
 
-
-def _decide(measured: Estimate, low: float, high: float, accepted: str) -> tuple[str, str]:
+    It is consistent if the interval has the target inside, and excludes both ``target ± margin``.
+    """
     if math.isnan(measured.low) or math.isnan(measured.high):
         return INCONCLUSIVE, "no interval"
-    if low <= measured.low and measured.high <= high:
+    if not measured.low <= target <= measured.high:
+        return VIOLATED, f"interval without {target:.4g}"
+    if target - margin < measured.low and measured.high < target + margin:
+        return CONSISTENT, f"interval around {target:.4g}, within {margin:.4g} of it"
+    return INCONCLUSIVE, f"interval around {target:.4g}, not within {margin:.4g} of it"
+
+
+def _decide(low: float, high: float, limit: float, margin: float, accepted: str, excluded: str) -> tuple[str, str]:
+    if math.isnan(low) or math.isnan(high):
+        return INCONCLUSIVE, "no interval"
+    if high <= limit:
         return CONFIRMED, f"interval {accepted}"
-    if measured.high < low or measured.low > high:
+    if low > limit:
         return VIOLATED, f"whole interval not {accepted}"
+    if high < limit + margin:
+        return CONSISTENT, f"interval only partly {accepted}, and without {excluded}"
     return INCONCLUSIVE, f"interval only partly {accepted}"
+
+
+def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Returns the verdicts after Holm's correction over all with a p-value, and after the question of power.
+
+    The chance that any of them is confirmed wrongly is then at most 2.5 %. What would be confirmed, but would not have
+    noticed anything, is not tested.
+
+    References:
+      Holm, `A simple sequentially rejective multiple test procedure <https://www.jstor.org/stable/4615733>`_,
+      Scandinavian Journal of Statistics 6(2), 1979.
+    """
+    ordered = sorted(verdict.p_value for verdict in verdicts if not math.isnan(verdict.p_value))
+    passed = [p <= ONE_SIDED / (len(ordered) - index) for index, p in enumerate(ordered)]
+    number = passed.index(False) if False in passed else len(passed)
+    largest = ordered[number - 1] if number else -math.inf
+    return [_after(verdict, verdict.p_value > largest, len(ordered)) for verdict in verdicts]
+
+
+def _after(verdict: Verdict, fails: bool, number: int) -> Verdict:
+    if verdict.outcome != CONFIRMED:
+        return verdict
+    if not verdict.noticed:
+        rule = f"{verdict.rule}, but a wrong claim would have passed, too"
+        return dataclasses.replace(verdict, outcome=NOT_TESTED, rule=rule)
+    if fails:
+        rule = f"{verdict.rule}, but not after Holm's correction for {number} claims"
+        return dataclasses.replace(verdict, outcome=verdict.otherwise, rule=rule)
+    return verdict

@@ -7,17 +7,23 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED, Verdict
+from asyncopt.analysis.verdict import OUTCOMES, Verdict
 
+# The colours of outcomes are those of Okabe and Ito, darkened for text. Each outcome has its own sign, too.
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; font-size: 0.9rem; } td, th { padding: 0.3rem 0.6rem; text-align: left;
-border-bottom: 1px solid #ddd; } .confirmed { color: #00604a; font-weight: 600; } .violated { color: #a33c00;
-font-weight: 700; } .inconclusive { color: #555; font-style: italic; } figure { margin: 2rem 0; } img { max-width: 100%;
-} figcaption { color: #555; font-size: 0.9rem; }
+border-bottom: 1px solid #ddd; }
+.confirmed { color: #00604a; font-weight: 600; } .confirmed::before { content: "✓ "; }
+.consistent { color: #005a8c; font-weight: 600; } .consistent::before { content: "≈ "; }
+.violated { color: #a33c00; font-weight: 700; } .violated::before { content: "✗ "; }
+.inconclusive { color: #555; font-style: italic; } .inconclusive::before { content: "? "; }
+.not-tested { color: #7a4a6b; font-style: italic; } .not-tested::before { content: "○ "; }
+.not-comparable { color: #7a4a6b; font-style: italic; } .not-comparable::before { content: "⊘ "; }
+figure { margin: 2rem 0; } img { max-width: 100%; } figcaption { color: #555; font-size: 0.9rem; }
 """
-_OUTCOMES = (CONFIRMED, VIOLATED, INCONCLUSIVE)
-_HEADER = ("claim", "predicted", "measured", "95 % interval", "runs", "verdict", "decided by")
+_HEADER = ("claim", "predicted", "measured", "95 % interval", "runs", "verdict", "decided by", "would have noticed")
+_CLASSES = {outcome: outcome.replace(" ", "-") for outcome in (*OUTCOMES, "not comparable")}
 
 
 class Table(NamedTuple):
@@ -34,7 +40,8 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     for verdict in verdicts:
         value, low, high = map(number, verdict.measured)
         measured = (value, "-" if low == "-" else f"[{low}, {high}]")
-        rows.append((verdict.claim, verdict.predicted, *measured, str(verdict.runs), verdict.outcome, verdict.rule))
+        decided = (str(verdict.runs), verdict.outcome, verdict.rule, "; ".join(verdict.noticed) or "-")
+        rows.append((verdict.claim, verdict.predicted, *measured, *decided))
     return Table("", _HEADER, rows)
 
 
@@ -51,7 +58,8 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
 
     measured = dict(zip(("measured", "low", "high"), map(plain, verdict.measured), strict=True))
     decided = {"runs": verdict.runs, "outcome": verdict.outcome, "rule": verdict.rule}
-    return {"claim": verdict.claim, "predicted": verdict.predicted, **measured, **decided}
+    power = {"noticed": list(verdict.noticed), "p_value": plain(verdict.p_value)}
+    return {"claim": verdict.claim, "predicted": verdict.predicted, **measured, **decided, **power}
 
 
 def markdown_section(title: str, facts: str, tables: Sequence[Table]) -> str:
@@ -75,9 +83,7 @@ def html_section(title: str, facts: str, tables: Sequence[Table], captions: Mapp
         head = "".join(f"<th>{html.escape(name)}</th>" for name in table.header)
         body = ""
         for row in table.rows:
-            # A cell with an outcome has its colour.
-            cells = (f'<td class="{c}">{c}</td>' if c in _OUTCOMES else f"<td>{c}</td>" for c in map(html.escape, row))
-            body += f"<tr>{''.join(cells)}</tr>\n"
+            body += f"<tr>{''.join(map(_cell, row))}</tr>\n"
         parts.append(f"<p>{html.escape(table.title)}</p>" if table.title else "")
         parts.append(f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n")
     for path, caption in captions.items():
@@ -85,6 +91,12 @@ def html_section(title: str, facts: str, tables: Sequence[Table], captions: Mapp
         parts.append(f'<figure><img alt="{html.escape(path.stem)}" src="data:image/png;base64,{data}">')
         parts.append(f"<figcaption>{html.escape(caption)}</figcaption></figure>\n")
     return "".join(parts)
+
+
+def _cell(text: str) -> str:
+    """Returns a cell of a table; one with an outcome has its colour and sign."""
+    kind = f' class="{_CLASSES[text]}"' if text in _CLASSES else ""
+    return f"<td{kind}>{html.escape(text)}</td>"
 
 
 def html_page(title: str, sections: Sequence[str], left_out: Sequence[str]) -> str:

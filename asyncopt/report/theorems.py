@@ -1,5 +1,6 @@
 """``python -m asyncopt.report FOLDER``: verdicts on the theorems and figures, from run folders alone."""
 
+import math
 import pathlib
 from typing import Any
 
@@ -36,11 +37,14 @@ def _section(study: Study) -> commands.Section:
     line = f"{_plain(QUANTITIES[study.quantity])}; {len(study.cells)} cells of {style.seeds(len(study.seeds))}; "
     line += f"K from {lengths[0]:,} to {lengths[-1]:,}; staleness {', '.join(study.rules)}"
     line += f"; {diverged} runs diverged." if diverged else "."
+    judged = judge(measures)
+    corrected = sum(not math.isnan(verdict.p_value) for verdict in judged)
+    line += f" Holm's correction is for {corrected} claims." if corrected > 1 else ""
     theorem = None if study.theorem is None else study.theorem.name
     facts = {"quantity": study.quantity, "theorem": theorem, "outside_the_theorem_because": study.outside or None}
-    facts |= {"seeds": len(study.seeds), "num_updates": lengths, "rules": study.rules}
+    facts |= {"seeds": len(study.seeds), "num_updates": lengths, "rules": study.rules, "corrected_for": corrected}
     figures = study_figures.all_figures(measures)
-    return commands.Section(study.name, line, [], cells_table(measures), figures, judge(measures), json=facts)
+    return commands.Section(study.name, line, [], cells_table(measures), figures, judged, json=facts)
 
 
 def cells_table(measures: Measures) -> pd.DataFrame:

@@ -10,6 +10,7 @@ CRITICAL_EXPONENT = 0.25
 CLAIMS = (
     claims.BoundsHold(),
     claims.Rate(exponent=-0.5, up_to=CRITICAL_EXPONENT),
+    claims.Constant(exponent=-0.5, up_to=CRITICAL_EXPONENT),
     claims.SameRate(up_to=CRITICAL_EXPONENT),
     claims.Attained(exponent=-0.5),
     claims.DelayTerm(delay=2.0, num_updates=-1.0),

@@ -25,6 +25,17 @@ class Rate(Claim):
 
 
 @dataclasses.dataclass(frozen=True)
+class Constant(Claim):
+    """K^-exponent times the quantity is at most its a-priori bound's constant, if staleness is at most K^up_to.
+
+    Both are the largest over all K. A bound says this of the rate, and no more: that a slope is reached is `Rate`.
+    """
+
+    exponent: float
+    up_to: float
+
+
+@dataclasses.dataclass(frozen=True)
 class SameRate(Claim):
     """With staleness that grows as K^up_to, the exponent is the one without delay."""
 

@@ -18,13 +18,30 @@ CONSTANTS = {"dimension": 3.0, "smoothness": 1.0, "gradient_bound": 1.0, "diamet
 RECORDED = {"drift": 0.0, "scale_l1": 1.0, "scaled_momentum_sum": 1.0, "momentum_l1": 1.0, "scaled_gradient_sum": 1.0}
 
 
-def study(truth, rng, *, rules=RULES, lengths=LENGTHS, seeds=16, noise=0.2, shared=0.1, **fields):
+def study(
+    truth,
+    rng,
+    *,
+    rules=RULES,
+    lengths=LENGTHS,
+    seeds=16,
+    noise=0.2,
+    shared=0.1,
+    errors=None,
+    bound=None,
+    prior=10.0,
+    **fields,
+):
     """Returns a study in which cell (τ, K) has mean truth(τ, K), with noise of each run and of each seed.
 
     Both factors are gamma distributed with mean 1 and the given standard deviations: positive and skewed, as gaps are.
-    ``shared`` is common to all cells of a seed, as the same mini-batches are.
+    ``shared`` is common to all cells of a seed, as the same mini-batches are. ``errors(rng, shape)`` draws other
+    factors of mean 1 in place of the gamma distributed ones of each run. ``bound(τ, K)`` returns the leading part and
+    the delay's part of the a-posteriori bound; without it, the bound is ten times the mean. The a-priori bound is
+    ``prior`` times the a-posteriori one.
     """
-    rows, columns = [], []
+    rows, columns, bounds = [], [], []
+    errors = errors or (lambda rng, shape: gamma(rng, noise, shape))
     common = gamma(rng, shared, (seeds, 1))
     for rule, k in itertools.product(map(staleness.parse, rules), lengths):
         delay = rule(k)
@@ -33,17 +50,21 @@ def study(truth, rng, *, rules=RULES, lengths=LENGTHS, seeds=16, noise=0.2, shar
             "delay": float(delay), "mean_delay": float(delay), "max_delay": delay, "num_workers": delay + 1,
             "throughput": np.nan, "run": "", "diverged": 0,
         })  # fmt: skip
-        columns.append(truth(delay, k) * common * gamma(rng, noise, (seeds, 1)))
+        columns.append(truth(delay, k) * common * errors(rng, (seeds, 1)))
+        bounds.append(bound(delay, k) if bound else (10 * columns[-1].mean(), 0.0))
     values = np.hstack(columns)
-    means = values.mean(axis=0)
+    leading, delayed = (np.array(part, float) for part in zip(*bounds, strict=True))
+    parts = {"leading": leading, "lower_order": np.zeros_like(leading), "delay": delayed}
+    total = leading + delayed
     known = {"quantity": "average_gap", "theorem": theory.THEOREMS["convex"], "outside": "", **fields}
     return Study(
         name="synthetic",
         method="APAM",
-        cells=pd.DataFrame(rows).assign(a_posteriori=10 * means, a_priori=100 * means),
+        cells=pd.DataFrame(rows).assign(a_posteriori=total, a_priori=prior * total, a_priori_delay=prior * delayed),
         values=values,
         seeds=tuple(range(seeds)),
-        limit=float(values.max()),
+        limit=float(values[np.isfinite(values)].max()),
+        bounds={name: np.tile(part, (seeds, 1)) for name, part in parts.items()},
         **known,
     )
 

@@ -1,23 +1,16 @@
 """Intervals cover what they claim to cover, and fits agree with slower ones."""
 
-import functools
-
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.stats
 
-from asyncopt.analysis import bootstrap, fits
+from asyncopt.analysis import bootstrap, fits, jackknife, rates, seeds
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION, inflation, threshold
 from asyncopt.analysis.measures import Measures
 from tests.analysis import synthetic
 
-REPETITIONS = 1000
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Fewer resamples, for tests with a thousand bootstraps."""
-    monkeypatch.setattr(bootstrap, "resampled_means", functools.partial(bootstrap.resampled_means, num_resamples=500))
+REPETITIONS = 400
 
 
 def coverage(estimates, truth):
@@ -25,17 +18,17 @@ def coverage(estimates, truth):
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.5])
-def test_intervals_of_slopes_cover(quick, noise):
+def test_intervals_of_slopes_cover(noise):
     rng, estimates = np.random.default_rng(0), []
     for _ in range(REPETITIONS):
         study = synthetic.study(lambda tau, k: k**-0.5, rng, rules=(0,), noise=noise)
         measures = Measures(study)
         estimates.append(measures.estimate(measures.slopes("0")))
-    assert 0.92 <= coverage(estimates, -0.5) <= 0.98
+    assert 0.925 <= coverage(estimates, -0.5) <= 0.99
     assert abs(np.mean([e.value for e in estimates]) + 0.5) < 0.005
 
 
-def test_intervals_of_the_delay_terms_exponents_cover(quick):
+def test_intervals_of_the_delay_terms_exponents_cover():
     """The noise of a cell is small, as it is for the same mini-batches; small excesses are lost in it all the same."""
     rng, estimates = np.random.default_rng(1), []
     for _ in range(REPETITIONS):
@@ -44,10 +37,10 @@ def test_intervals_of_the_delay_terms_exponents_cover(quick):
         assert measures.excess_exponents is not None
         estimates.append([measures.estimate(measures.excess_exponents[:, column]) for column in (1, 2)])
     for column, truth in enumerate((1.5, -1.1)):
-        assert 0.92 <= coverage([both[column] for both in estimates], truth) <= 0.98
+        assert 0.925 <= coverage([both[column] for both in estimates], truth) <= 0.99
 
 
-def test_intervals_of_inflation_and_threshold_cover(quick):
+def test_intervals_of_inflation_and_threshold_cover():
     """Without delay 1/√K; with it the updates count for 1/(1 + 0.1 τ/K^0.4) of theirs: threshold K^0.4."""
     rng, inflations, exponents = np.random.default_rng(2), [], []
 
@@ -61,8 +54,92 @@ def test_intervals_of_inflation_and_threshold_cover(quick):
         cell = measures.study.where("2 K^2/5")[-1]
         inflations.append(measures.estimate(measures.inflation[0][:, cell]))
         exponents.append(measures.estimate(measures.threshold_fit[:, 1]))
-    assert 0.92 <= coverage(inflations, 1 + 0.1 * delay / longest**0.4) <= 0.98
-    assert 0.92 <= coverage(exponents, 0.4) <= 0.98
+    assert 0.925 <= coverage(inflations, 1 + 0.1 * delay / longest**0.4) <= 0.99
+    assert 0.925 <= coverage(exponents, 0.4) <= 0.99
+
+
+def draws(kind, shape, rng):
+    """Errors of mean 1."""
+    return {
+        "gamma": lambda: rng.gamma(25, 1 / 25, shape),
+        "exponential": lambda: rng.exponential(1.0, shape),
+        "lognormal(1)": lambda: rng.lognormal(-0.5, 1.0, shape),
+    }[kind]()
+
+
+@pytest.mark.parametrize("num_seeds", [16, 32])
+@pytest.mark.parametrize("kind", ["gamma", "exponential", "lognormal(1)"])
+def test_intervals_miss_on_each_side_at_most_4_percent(kind, num_seeds):
+    """Of means, of slopes of log means, and of ratios of means. Before, 7 % and 13 % of means were above theirs."""
+    rng, number = np.random.default_rng(4), 20_000
+    means = jackknife.means(draws(kind, (num_seeds, 5 * number), rng)).reshape(num_seeds + 1, 5, number)
+    centred = np.arange(5) - 2.0
+    pairs = {"mean": (means[:, 0], 1.0), "ratio": (np.log(means[:, 0] / means[:, 1]), 0.0)}
+    pairs["slope"] = np.einsum("rkn,k->rn", np.log(means), centred) / (centred @ centred), 0.0
+    pairs["difference from another"] = means[:, 0] - means[:, 1], 0.0
+    for statistic, (rows, truth) in pairs.items():
+        low, high = jackknife.ends(jackknife.pivot(rows))
+        assert np.mean(high < truth) <= 0.04, statistic
+        assert np.mean(low > truth) <= 0.04, statistic
+
+
+def test_the_interval_of_a_symmetric_sample_is_students():
+    half = np.random.default_rng(0).normal(size=8)
+    values = 5 + np.concatenate([half, -half])
+    expected = scipy.stats.t.interval(0.95, 15, values.mean(), scipy.stats.sem(values))
+    np.testing.assert_allclose(jackknife.estimate(jackknife.means(values[:, None])[:, 0])[1:], expected, rtol=1e-9)
+
+
+def test_p_values_are_the_levels_at_which_intervals_touch():
+    rows = jackknife.means(np.random.default_rng(0).exponential(1.0, (16, 50)))
+    for level in (0.025, 1e-4):
+        _, high = jackknife.ends(jackknife.pivot(rows), level)
+        np.testing.assert_allclose(jackknife.p_values(jackknife.pivot(rows), high), level, rtol=1e-6)
+
+
+def test_a_ratio_and_its_interval():
+    """The ends are where the interval of numerator - c denominator touches 0; a common factor of a seed cancels."""
+    rng = np.random.default_rng(0)
+    common, own = rng.gamma(4, 0.25, (16, 3)), rng.gamma(100, 0.01, (16, 3))
+    for each, top, bottom in zip(jackknife.ratio(common * own, common), (common * own).T, common.T, strict=True):
+        assert each.value == pytest.approx(top.mean() / bottom.mean())
+        for end, side in ((each.low, 0), (each.high, 1)):
+            touching = jackknife.ends(jackknife.pivot(jackknife.means((top - end * bottom)[:, None])))
+            assert touching[side][0] == pytest.approx(0, abs=1e-9)
+        assert each.high - each.low < 0.2
+    assert jackknife.ratio(common, -common)[0].high == np.inf
+
+
+def test_seeds_that_are_the_same_are_named():
+    values = np.random.default_rng(0).gamma(25, 1 / 25, (16, 25))
+    assert seeds.dependent(values, tuple(range(16))) == ""
+    values[11] = values[3]
+    assert seeds.dependent(values, tuple(range(16))) == "seeds 3 and 11 have the same values in all cells"
+    values[11] *= 1 + 0.01 * np.random.default_rng(1).normal(size=25)
+    assert "seeds 3 and 11 are correlated" in seeds.dependent(values, tuple(range(16)))
+
+
+def test_independent_seeds_are_not_called_correlated():
+    """With cells that are much alike, as those of the same mini-batches are: at most a few in a thousand."""
+    rng, alarms = np.random.default_rng(0), 0
+    for _ in range(300):
+        same = rng.gamma(25, 1 / 25, (16, 1, 5))
+        values = (same * rng.gamma(2500, 1 / 2500, (16, 5, 5))).reshape(16, 25)
+        alarms += bool(seeds.dependent(values, tuple(range(16))))
+    assert alarms <= 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "heavy"), [("gamma", False), ("exponential", False), ("lognormal(1.5)", True), ("few", True)]
+)
+def test_a_heavy_tail_is_refused(kind, heavy):
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(100):
+        few = np.where(rng.random((16, 20)) < 0.05, 13.0, 0.4) * rng.gamma(25, 1 / 25, (16, 20))
+        lognormal = rng.lognormal(0, 1.5, (16, 20))
+        values = {"few": few, "lognormal(1.5)": lognormal}.get(kind)
+        refused += "too heavy a tail" in seeds.heavy_tail(draws(kind, (16, 20), rng) if values is None else values)
+    assert refused >= 98 if heavy else refused <= 20
 
 
 def test_the_plain_percentile_interval_would_be_too_short():
@@ -146,6 +223,24 @@ def test_inflation_means_nothing_if_more_updates_do_not_help():
     assert np.isnan(inflation(k, np.array([1.0, 2.0, 3.0]), 1e4, np.array(0.5))[0])
 
 
+def test_the_tail_below_a_transient():
+    """30/K + 0.02 K^-1/4, whose slope over all K is -0.68, and pure powers of K."""
+    k = np.array([1e3, 3162, 1e4, 31_623, 1e5])
+    y = np.stack([30 / k + 0.02 * k**-0.25, 3 / k + 0.1 * k**-0.5, k**-0.4])
+    np.testing.assert_allclose(fits.tail_exponent(k, y), [0.25, 0.5, 0.4], atol=0.006)
+    assert np.isnan(fits.tail_exponent(k, 2 / k[None])).all()
+    assert (fits.curvature(k, y[:2]) > 0.01).all()
+    assert fits.curvature(k, y[2:])[0] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_last_decade():
+    k = np.array([1000.0, 3162, 10_000, 31_623, 100_000])
+    np.testing.assert_array_equal(rates.last_decade(k), [2, 3, 4])
+    np.testing.assert_array_equal(rates.last_decade(np.array([1.0, 100, 10_000])), [1, 2])
+    assert list(rates.neighbours(k)) == ["from K = 10,000 to 31,623", "from K = 31,623 to 100,000"]
+    assert rates.decades(k) == [slice(0, 3), slice(1, 4), slice(2, 5)]
+
+
 def test_threshold():
     delays = np.array([1.0, 10, 100])
     inflations = np.array([[1.0, ACCEPTED_INFLATION**2, 5], [1.0, 1.0, 1.05], [1.2, 2, 3], [1.2, 1.0, 3]])
@@ -155,6 +250,7 @@ def test_threshold():
     assert (value[2], side[2]) == (1, fits.AT_MOST)
     assert 10 < value[3] < 100  # the largest delay that is harmless, not the first that is not
     assert np.isnan(threshold(delays, np.array([1.0, np.nan, 2]))[0])
+    assert threshold(delays, inflations[:1], squares=True)[0][0] == pytest.approx(np.sqrt(50.5))  # half-way in squares
 
 
 def test_threshold_exponent_with_limits():

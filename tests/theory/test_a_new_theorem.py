@@ -28,8 +28,10 @@ class Improves(Claim):
 def _improves(claim: Improves, measures):
     first, last = (measures.study.where("0")[i] for i in (0, -1))
     measured = measures.estimate(measures.means[:, last] / measures.means[:, first])
-    outcome, rule = at_most(measured, 1 / claim.factor, 0.0)
-    return [analysis.Verdict("longer runs are better", f"< 1/{claim.factor:g}", measured, 2, outcome, rule)]
+    outcome, rule = at_most(measured, 1 / claim.factor)
+    stricter = f"better by {4 * claim.factor:g}"
+    noticed = (stricter,) if at_most(measured, 1 / (4 * claim.factor))[0] != outcome else ()
+    return [analysis.Verdict("longer runs are better", f"< 1/{claim.factor:g}", measured, 2, outcome, rule, noticed)]
 
 
 def steepness(square_norm, run):
@@ -83,9 +85,9 @@ def test_a_registered_theorem_is_in_studies_verdicts_figures_and_report(folder, 
     assert facts["theorem"] == "steepness"
     outcomes = {verdict["claim"]: verdict["outcome"] for verdict in facts["verdicts"]}
     assert outcomes == {
-        "measured mean ≤ a-posteriori bound": "confirmed",
-        "a-posteriori bound ≤ a-priori bound": "confirmed",
-        "falls as 1/K or faster at τ = 0": "confirmed",
+        "measured mean ≤ a-posteriori bound": "not tested",  # some 100 times as large
+        "a-posteriori bound ≤ a-priori bound": "not tested",
+        "falls as 1/K or faster at τ = 0": "consistent",
         "falls as 1/K or faster at τ = K^1/4": "inconclusive",  # beyond K^1/8
         "longer runs are better": "confirmed",
     }

@@ -1,0 +1,88 @@
+"""What must hold for a claim: statistics that are all at most, or all at least, a limit."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from asyncopt.analysis import jackknife, verdict
+from asyncopt.analysis.bootstrap import Estimate
+from asyncopt.analysis.verdict import CONFIRMED, CONSISTENT, INCONCLUSIVE, VIOLATED
+
+# A claim is consistent only if an exponent this much on the wrong side is excluded; wrong claims are off by as much.
+EXPONENT_MARGIN = 0.1
+_ROUNDING = 1e-9
+
+Rows = Float[np.ndarray, " 1+S"]
+
+
+class Decision(NamedTuple):
+    """What a criterion says of the runs."""
+
+    measured: Estimate
+    outcome: str
+    rule: str
+    p_value: float = math.nan  # the smallest one-sided level at which it is confirmed
+    otherwise: str = INCONCLUSIVE  # the outcome if that level is too large
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Criterion:
+    """The claim that a measured exponent, and each further one of the same claim, is at most a limit.
+
+    It is confirmed if all are: each by its own interval at the same level, since all must be (a test of an intersection
+    and of the union of its opposites). It is violated if the whole interval of the measured exponent is on the wrong
+    side, or one in ``decisive`` is, at the level divided by their number.
+    """
+
+    measured: Rows  #: the exponent: of all seeds, then without each
+    limit: float
+    parts: Mapping[str, Rows] = dataclasses.field(default_factory=dict)  #: further exponents, by name
+    decisive: tuple[str, ...] = ()  #: the parts that violate the claim alone
+    margin: float = EXPONENT_MARGIN
+    at_least: bool = False  #: whether the limit is a lower one
+
+    def decide(self) -> Decision:
+        """Returns outcome, rule and p-value."""
+        measured = jackknife.estimate(self._exact(self.measured))
+        test = verdict.at_least if self.at_least else verdict.at_most
+        outcome, rule = test(measured, self.limit, self.margin)
+        opposed = [name for name in self.parts if self._p(self.parts[name], wrong=True) <= jackknife.ONE_SIDED]
+        level = jackknife.ONE_SIDED / max(len(self.decisive), 1)
+        deciding = [name for name in self.decisive if self._p(self.parts[name], wrong=True) <= level]
+        if outcome == VIOLATED or math.isnan(measured.low):
+            return Decision(measured, outcome, rule)
+        if deciding:
+            return Decision(measured, VIOLATED, f"{rule}, but all of it on the wrong side {deciding[0]}")
+        p_values = {"": self._p(self.measured)} | {name: self._p(rows) for name, rows in self.parts.items()}
+        p_value = max(1.0 if math.isnan(p) else p for p in p_values.values())
+        narrow = outcome in (CONFIRMED, CONSISTENT) and self.margin > 0 and not opposed
+        otherwise = CONSISTENT if narrow else INCONCLUSIVE
+        if p_value <= jackknife.ONE_SIDED:
+            return Decision(measured, CONFIRMED, rule + (" in every part" if self.parts else ""), p_value, otherwise)
+        if outcome == CONFIRMED:
+            unsure = max(p_values, key=lambda name: math.inf if math.isnan(p_values[name]) else p_values[name])
+            rule += f", but not {unsure}"
+        elif opposed:
+            rule += f", and on the wrong side {opposed[0]}"
+        return Decision(measured, otherwise, rule, p_value, otherwise)
+
+    def notices(self, change: float = EXPONENT_MARGIN) -> bool:
+        """Whether the verdict would differ if the claim were stricter by ``change``."""
+        stricter = self.limit + change if self.at_least else self.limit - change
+        return dataclasses.replace(self, limit=stricter).decide().outcome not in (CONFIRMED, CONSISTENT)
+
+    def _p(self, rows: Rows, wrong: bool = False) -> float:
+        """Returns the smallest level at which an exponent is on the right side, or on the wrong one."""
+        sign = -1.0 if self.at_least != wrong else 1.0
+        exact = self._exact(rows)
+        if wrong and (exact == self.limit).all():
+            return 1.0  # at the limit in every row is on the right side
+        return jackknife.p_at_most(sign * exact, sign * self.limit)
+
+    def _exact(self, rows: Rows) -> Rows:
+        """Returns rows in which what rounding alone keeps from the limit is at it."""
+        return np.where(np.abs(rows - self.limit) < _ROUNDING, self.limit, rows)
