@@ -15,7 +15,7 @@ from asyncopt.problems.problem import Constants
 
 
 class HardInstance(eqx.Module):
-    """F(x) = δ x on [-1, 1], with f(x; ξ) = (δ + σ ξ) x and ξ = ±1 with equal odds; |δ| = c/√K."""
+    """F(x) = δ x on [-1, 1], with f(x; ξ) = (δ + σ ξ) x and ξ = ±1 with equal odds; δ = ±c/√K."""
 
     attains_rate: ClassVar[bool] = True
     slope: Float[Array, ""]
