@@ -38,14 +38,23 @@ def register(theorem: Theorem) -> None:
 
     Raises:
       InputError: if there is a theorem of that name already.
+      TypeError: if it is no `Theorem`.
     """
+    if not isinstance(theorem, Theorem):
+        raise TypeError(f"theorem is {theorem!r}, expected an asyncopt.theory.Theorem")
     if theorem.name in THEOREMS:
         raise InputError(f"there is a theorem named {theorem.name!r}, expected another name than {list(THEOREMS)}")
     THEOREMS[theorem.name] = theorem
 
 
 def unregister(theorem: Theorem) -> None:
-    """Removes a theorem that `register` added."""
+    """Removes a theorem that `register` added.
+
+    Raises:
+      InputError: if it is not registered, even if another theorem of its name is.
+    """
+    if THEOREMS.get(theorem.name) is not theorem:
+        raise InputError(f"the theorem {theorem.name!r} is not registered, expected one of those in THEOREMS")
     del THEOREMS[theorem.name]
 
 

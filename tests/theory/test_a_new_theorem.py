@@ -111,3 +111,19 @@ def test_of_several_theorems_the_first_that_holds_is_taken(folder):
             theory.register(LAST_GAP)
     finally:
         theory.unregister(rival)
+
+
+def test_only_theorems_are_registered():
+    for wrong in ("steepness", Theorem, None):
+        with pytest.raises(TypeError, match=r"expected an asyncopt\.theory\.Theorem"):
+            theory.register(wrong)
+    assert list(theory.THEOREMS) == ["convex", "nonconvex"]
+
+
+def test_only_the_theorem_that_is_registered_is_removed(registered):
+    namesake = dataclasses.replace(LAST_GAP, title="another")
+    with pytest.raises(InputError, match="the theorem 'steepness' is not registered"):
+        theory.unregister(namesake)
+    assert theory.THEOREMS["steepness"] is LAST_GAP
+    with pytest.raises(InputError, match="the theorem 'unheard of' is not registered"):
+        theory.unregister(dataclasses.replace(LAST_GAP, name="unheard of"))
