@@ -139,7 +139,10 @@ def _study(runs: Sequence[Evidence], quantity: str | None) -> Study | None:
     name = _name(runs[0])
     if quantity is None:
         bounded = (theorem.quantity for theorem in theory.THEOREMS.values() if theorem.concerns(runs[0]))
-        quantity = next(bound for bound in bounded if cells.column(bound) in runs[0].columns)
+        quantity = next((bound for bound in bounded if cells.column(bound) in runs[0].columns), None)
+        if quantity is None:
+            warnings.warn(f"left out: {name}: no theorem is about it; expected a quantity (--quantity)", stacklevel=3)
+            return None
     if any(cells.column(quantity) not in run.columns for run in runs):
         warnings.warn(f"left out: {name}: F* is unknown, so there is no {quantity}", stacklevel=3)
         return None

@@ -163,6 +163,22 @@ def test_a_gap_that_is_unknown(table):
         studies(without, "gap")
 
 
+def test_runs_that_no_theorem_is_about_need_a_quantity(table, monkeypatch):
+    monkeypatch.delitem(theory.THEOREMS, "nonconvex")
+    not_convex = {"summary.problem.convex": False, "problem.batch_size": 2}
+    bent = table.assign(run="bent" + table["run"], **not_convex)
+    with pytest.warns(UserWarning, match="left out: bowl in a box; APAM; constant delays: no theorem is about it; exp"):
+        (convex,) = studies(pd.concat([table, bent]))
+    assert set(convex.cells["run"]) == set(table["run"])
+    with (
+        pytest.warns(UserWarning, match=r"expected a quantity \(--quantity\)"),
+        pytest.raises(InputError, match="no run that a study can be made of"),
+    ):
+        studies(bent)
+    (study,) = studies(bent, "gap")
+    assert (study.theorem, study.outside) == (None, "no theorem is about the gap here")
+
+
 def test_traces_with_a_clock_have_a_throughput(table):
     (study,) = studies(table.assign(time=0.25 * table["step"]))
     np.testing.assert_array_equal(study.cells["throughput"], 4.0)
