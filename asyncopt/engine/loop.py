@@ -8,9 +8,9 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, DTypeLike, Int, Key, PyTree
 
-from asyncopt.checks import InputError
 from asyncopt.engine import measure
 from asyncopt.engine.blocks import block_of
+from asyncopt.engine.columns import check_columns
 from asyncopt.engine.probes import Probe
 from asyncopt.engine.state import Evaluation, Inputs, LoopState, Marks, Schedule, Stops
 from asyncopt.problems import Problem
@@ -169,9 +169,7 @@ def evaluate(
 
     metrics = getattr(problem, "metrics", lambda params: {})(state.params)
     probed = tuple(probe.evaluate(terms, state) for probe, terms in zip(probes, state.probe_terms, strict=True))
-    names = [name for columns in probed for name in columns._fields]
-    if len(set(names)) < len(names):  # known before the first update, when this is traced
-        raise InputError(f"probes record the columns {names}, expected each name once")
+    check_columns(probes, probed, metrics)  # before the first update, when this is traced
     evaluation = Evaluation(
         objective=finite_or_inf(objective),
         grad_norm_sq=finite_or_inf(grad_norm_sq),

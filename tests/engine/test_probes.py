@@ -1,7 +1,7 @@
 """Probes record what a theorem needs, and nothing where the steps may be other than the theorem's."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import pytest
 import asyncopt
 from asyncopt import InputError, traces
 from asyncopt.engine import ApamProbe
+from asyncopt.engine.columns import check_columns
 
 
 def test_bound_terms_against_their_definitions(digits):
@@ -126,5 +127,50 @@ def test_a_probe_of_ones_own_records_beside_that_of_apam(digits, how):
 
 
 def test_two_probes_cannot_record_one_column(digits):
-    with pytest.raises(InputError, match="expected each name once"):
+    with pytest.raises(InputError, match="LargestDrift has a column largest_drift, as the probe LargestDrift has; exp"):
         asyncopt.replay(digits, optax.sgd(0.1), traces.synchronous(2), probes=[LargestDrift(), LargestDrift()])
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluates(LargestDrift):
+    """A probe that evaluates to what it is told to."""
+
+    to: Any
+
+    def evaluate(self, terms, state):
+        return self.to(terms.largest_drift)
+
+
+def named(name, value=lambda drift: drift):
+    """Returns a function of the drift, which returns a NamedTuple with one column."""
+    columns = NamedTuple("Columns", [(name, Any)])
+    return lambda drift: columns(value(drift))
+
+
+APAM, MINE = dataclasses.make_dataclass("Apam", []), dataclasses.make_dataclass("Mine", [])
+OWN = ["seed", "step", "time", "objective", "gap", "grad_norm_sq", "average_objective", "average_gap", "drift"]
+REFUSED = [
+    *((named(name), f"the probe Mine has a column {name}, as the run has; expected each name once") for name in OWN),
+    (named("accuracy"), "the probe Mine has a column accuracy, as the problem has; expected each name once"),
+    (named("scale_l1"), "the probe Mine has a column scale_l1, as the probe Apam has; expected each name once"),
+    (lambda drift: {"mine": drift}, "the probe Mine evaluates to a dict, expected a NamedTuple"),
+    (lambda drift: (drift, drift), "the probe Mine evaluates to a tuple, expected a NamedTuple"),
+    (lambda drift: None, "the probe Mine evaluates to a NoneType, expected a NamedTuple"),
+    (named("mine", lambda drift: jnp.stack([drift, drift])), "evaluates to mine = .*, expected a scalar"),
+    (named("mine", lambda drift: "large"), "the probe Mine evaluates to mine = 'large', expected a scalar"),
+    (named("mine", lambda drift: 1j * drift), "evaluates to mine = .*, expected a scalar"),
+]
+
+
+@pytest.mark.parametrize(("to", "message"), REFUSED)
+def test_refuses_columns_that_a_table_of_results_cannot_hold(to, message):
+    drift = jnp.ones(())
+    with pytest.raises(InputError, match=message):
+        check_columns([APAM(), MINE()], [named("scale_l1")(drift), to(drift)], ["accuracy"])
+
+
+@pytest.mark.parametrize("arguments", [{}, {"seeds": [0, 1]}, {"exact": True}], ids=["one", "seeds", "exact"])
+@pytest.mark.parametrize("to", [named("drift"), named("train_accuracy"), named("scale_l1"), lambda drift: [drift]])
+def test_refuses_them_before_the_first_update(digits, to, arguments):
+    with pytest.raises(InputError, match=r"the probe Evaluates .* expected"):
+        asyncopt.replay(digits, asyncopt.apam(0.1), traces.synchronous(2), probes=[Evaluates(to)], **arguments)
