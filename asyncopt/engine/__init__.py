@@ -2,15 +2,18 @@
 
 from asyncopt.engine.apam_probe import ApamProbe
 from asyncopt.engine.batch import replay_batch
+from asyncopt.engine.chain_probes import ConvexChainProbe, DescentChainProbe
 from asyncopt.engine.checkpoint import Checkpoint
+from asyncopt.engine.descent_probe import DescentProbe
 from asyncopt.engine.loop import batch_key, init_key
 from asyncopt.engine.plan import Plan, plan
 from asyncopt.engine.prepare import Run, Settings
 from asyncopt.engine.probes import Probe
+from asyncopt.engine.regret_probe import RegretProbe
 from asyncopt.engine.result import Result
 from asyncopt.engine.runner import replay
 
 __all__ = [
-    "ApamProbe", "Checkpoint", "Plan", "Probe", "Result", "Run", "Settings", "batch_key", "init_key", "plan", "replay",
-    "replay_batch",
+    "ApamProbe", "Checkpoint", "ConvexChainProbe", "DescentChainProbe", "DescentProbe", "Plan", "Probe", "RegretProbe",
+    "Result", "Run", "Settings", "batch_key", "init_key", "plan", "replay", "replay_batch",
 ]  # fmt: skip

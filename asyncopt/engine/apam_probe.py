@@ -39,7 +39,8 @@ class ApamColumns(NamedTuple):
     step_size: Float[Array, ""]  # α_K
 
 
-def _itself(state: Any) -> Any:
+def itself(state: Any) -> Any:
+    """Returns the state of an optimizer that is APAM and nothing else."""
     return state
 
 
@@ -52,13 +53,11 @@ class ApamProbe:
         for the update that this state describes: what comes after APAM must not change its steps.
     """
 
-    state_of: Callable[[PyTree], ApamState] = _itself
+    state_of: Callable[[PyTree], ApamState] = itself
 
     def init(self, params: PyTree, optimizer_state: PyTree) -> ApamTerms:
         """See `asyncopt.engine.probes.Probe`."""
-        state = self.state_of(optimizer_state)
-        if not isinstance(state, ApamState):
-            raise InputError(f"the bounds of APAM need an ApamState, found the state {type(state).__name__}")
+        state = apam_state(self.state_of(optimizer_state))
         if jax.tree.structure(state.amsgrad.mu) != jax.tree.structure(params):
             raise InputError("the bounds of APAM need one ApamState for all parameters, found one for part of them")
         dtype = measure.drift(params, params).dtype
@@ -72,7 +71,7 @@ class ApamProbe:
         state = self.state_of(before.optimizer_state)
         terms = _add_step(terms, state)
         dtype = terms.gradient_max.dtype
-        scaled = _sum(lambda g, v: _ratio(g, v) ** 2, gradient, _scale(state)).astype(dtype)
+        scaled = _sum(lambda g, v: ratio(g, v) ** 2, gradient, scale_of(state)).astype(dtype)
         largest = jax.tree.reduce(jnp.maximum, jax.tree.map(lambda g: jnp.max(jnp.abs(g)), gradient))
         return terms._replace(
             scaled_gradient_sum=terms.scaled_gradient_sum + scaled,
@@ -84,10 +83,21 @@ class ApamProbe:
         last = self.state_of(state.optimizer_state)
         return ApamColumns(
             *_add_step(terms, last),
-            optax.tree.sum(_scale(last)),
+            optax.tree.sum(scale_of(last)),
             optax.tree.sum(jax.tree.map(jnp.abs, last.amsgrad.mu)),
             last.step_size,
         )
+
+
+def apam_state(state: Any) -> ApamState:
+    """Returns the state of APAM.
+
+    Raises:
+      InputError: if it is another state.
+    """
+    if not isinstance(state, ApamState):
+        raise InputError(f"the bounds of APAM need an ApamState, found the state {type(state).__name__}")
+    return state
 
 
 def _add_step(terms: ApamTerms, state: ApamState) -> ApamTerms:
@@ -96,17 +106,18 @@ def _add_step(terms: ApamTerms, state: ApamState) -> ApamTerms:
     The loop calls this one update late, on the state that it carries. If it read moments within the update
     that computes them, XLA would fuse and round that update differently. Measuring would then change the run.
     """
-    momentum, scale = state.amsgrad.mu, _scale(state)
+    momentum, scale = state.amsgrad.mu, scale_of(state)
     dtype = terms.gradient_max.dtype
-    square_sum = _sum(lambda m, v: m * _ratio(m, v), momentum, scale).astype(dtype)
-    size = jnp.sqrt(_sum(lambda m, v: _ratio(m, v) ** 2, momentum, scale)).astype(dtype)
+    square_sum = _sum(lambda m, v: m * ratio(m, v), momentum, scale).astype(dtype)
+    size = jnp.sqrt(_sum(lambda m, v: ratio(m, v) ** 2, momentum, scale)).astype(dtype)
     return terms._replace(
         scaled_momentum_sum=terms.scaled_momentum_sum + state.step_size.astype(dtype) * square_sum,
         scaled_momentum_max=jnp.maximum(terms.scaled_momentum_max, size),
     )
 
 
-def _scale(state: ApamState) -> PyTree:
+def scale_of(state: ApamState) -> PyTree:
+    """Returns V = √v̂ + ε."""
     return jax.tree.map(lambda v: jnp.sqrt(v) + state.eps.astype(v.dtype), state.amsgrad.nu_max)
 
 
@@ -115,6 +126,6 @@ def _sum(term: Callable[..., Array], *trees: PyTree) -> Float[Array, ""]:
     return optax.tree.sum(jax.tree.map(lambda *leaves: jnp.sum(term(*leaves)), *trees))
 
 
-def _ratio(numerator: Array, scale: Array) -> Array:
+def ratio(numerator: Array, scale: Array) -> Array:
     """Returns numerator / scale with 0 / 0 := 0."""
     return jnp.where(numerator == 0, 0, numerator / scale)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, DTypeLike, Int, Key, PyTree
 from asyncopt.engine import measure
 from asyncopt.engine.blocks import block_of
 from asyncopt.engine.columns import check_columns
-from asyncopt.engine.probes import Probe
+from asyncopt.engine.probes import Probe, bound_to
 from asyncopt.engine.state import Evaluation, Inputs, LoopState, Marks, Schedule, Stops
 from asyncopt.problems import Problem
 
@@ -81,7 +81,7 @@ def update(
     stale = read(state.history, schedule.read_slot[k], state.params)
     gradient = gradient_at(problem, stale, batch_keys[k])
     params, optimizer_state = step(optimizer, state.params, state.optimizer_state, gradient, schedule.delay[k], stale)
-    observed, never = measured(probes, state, k, stale, gradient)
+    observed, never = measured(problem, probes, state, k, stale, gradient)
     # XLA updates the history in place only if it can see that no read comes after the write. Else it copies all of it
     # in every update: the compiled program holds three copies of the history without `never`, and one with it. Gradient
     # and step come before the write, which depends on them. `never` makes what is measured come before it, too.
@@ -129,18 +129,24 @@ def step(
 
 
 def measured(
-    probes: tuple[Probe, ...], state: LoopState, k: Int[Array, ""], stale: PyTree, gradient: PyTree
+    problem: Problem,
+    probes: tuple[Probe, ...],
+    state: LoopState,
+    k: Int[Array, ""],
+    stale: PyTree,
+    gradient: PyTree,
 ) -> tuple[LoopState, Bool[Array, ""]]:
     """Returns the state before update k with what that update adds to the measurements.
 
     The second value is never true, and depends on everything that was measured.
     """
     drift = measure.drift(state.params, stale)
-    observe = zip(probes, state.probe_terms, strict=True)
+    observe = zip(bound_to(problem, probes), state.probe_terms, strict=True)
     probe_terms = tuple(probe.observe(terms, k, state, stale, gradient) for probe, terms in observe)
     never = drift < 0
     for term in jax.tree.leaves(probe_terms):
-        never |= term < 0
+        if term.ndim == 0:  # arrays that a probe keeps do not depend on what was read
+            never |= 0 * term < 0
     # NaN means that iterate k is not finite, so update k - 1 diverged. `evaluate` checks the last iterate.
     newly_diverged = (state.diverged_at < 0) & jnp.isnan(drift)
     weight = 1 / (k + 1).astype(drift.dtype)  # one division, not one for each coordinate
@@ -168,7 +174,8 @@ def evaluate(
         return jnp.where((diverged_at < 0) & ~jnp.isnan(value), value, jnp.inf)
 
     metrics = getattr(problem, "metrics", lambda params: {})(state.params)
-    probed = tuple(probe.evaluate(terms, state) for probe, terms in zip(probes, state.probe_terms, strict=True))
+    observed = zip(bound_to(problem, probes), state.probe_terms, strict=True)
+    probed = tuple(probe.evaluate(terms, state) for probe, terms in observed)
     check_columns(probes, probed, metrics)  # before the first update, when this is traced
     evaluation = Evaluation(
         objective=finite_or_inf(objective),

@@ -16,12 +16,16 @@ def drift(newest: PyTree, stale: PyTree) -> Float[Array, ""]:
 
     def leaf_drift(x, y):
         x, y = wide(x), wide(y)
-        terms = ((x - y) ** 2 + 0 * x).ravel()
-        # Partial sums side by side, one for each lane: XLA adds the entries of a vector one after another.
-        whole = terms.size // _LANES * _LANES
-        return jnp.sum(jnp.sum(terms[:whole].reshape(-1, _LANES), axis=0)) + jnp.sum(terms[whole:])
+        return total((x - y) ** 2 + 0 * x)
 
     return optax.tree.sum(jax.tree.map(leaf_drift, newest, stale))
+
+
+def total(entries: Array) -> Float[Array, ""]:
+    """Returns the sum of all entries, in partial sums side by side: XLA adds a vector's entries one after another."""
+    terms = entries.ravel()
+    whole = terms.size // _LANES * _LANES
+    return jnp.sum(jnp.sum(terms[:whole].reshape(-1, _LANES), axis=0)) + jnp.sum(terms[whole:])
 
 
 def norm_sq(tree: PyTree) -> Float[Array, ""]:

@@ -30,7 +30,7 @@ def replay(
     seed: int = 0,
     seeds: Iterable[int] | None = None,
     eval_every: int | None = None,
-    record_bounds: bool = True,
+    record_bounds: bool | str = True,
     probes: Iterable[Probe] = (),
     param_dtype: DTypeLike | None = None,
     history_dtype: DTypeLike | None = None,
@@ -56,7 +56,8 @@ def replay(
       seeds: several seeds, run as one program and spread over all local devices; in place of ``seed``.
       eval_every: evaluate F every so many updates, and at the end. Default: about 100 times evenly spaced, and
         closer together at the start.
-      record_bounds: record what the convergence bounds of APAM need, if ``optimizer`` is what `asyncopt.apam` returned.
+      record_bounds: record what the convergence bounds of APAM need, if `asyncopt.apam` returned ``optimizer``. With
+        "full", record every line of the theorem's proof, too; this takes full gradients in every update.
       probes: what else to record; see `asyncopt.engine.Probe`. An APAM inside another transform needs an
         `asyncopt.engine.ApamProbe` that is told where its state is.
       param_dtype: dtype of the parameters, bfloat16, float32 or float64 (if JAX has it enabled). Default: what
@@ -77,7 +78,7 @@ def replay(
       TypeError: if ``problem``, ``optimizer`` or ``trace`` has another type.
     """
     settings = Settings(eval_every, param_dtype, history_dtype)
-    chosen = probing.chosen(optimizer, record_bounds, probes)
+    chosen = probing.chosen(optimizer, problem, record_bounds, probes)
     run = Run(problem, optimizer, trace, [seed] if seeds is None else list(seeds), chosen)
     prepared = prepare(run, settings)
     if exact:

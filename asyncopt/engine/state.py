@@ -43,7 +43,7 @@ class LoopState(NamedTuple):
     average: PyTree  # mean of iterates 0..k - 1, float32 at least
     drift_sum: Float[Array, ""]  # Σ ‖x_k - y_k‖² since the last evaluation
     diverged_at: Int[Array, ""]  # first update that gave a non-finite iterate, or -1
-    probe_terms: tuple[PyTree, ...]  # terms of each probe, non-negative scalars
+    probe_terms: tuple[PyTree, ...]  # terms of each probe
 
 
 class Evaluation(NamedTuple):

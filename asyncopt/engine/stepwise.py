@@ -46,9 +46,14 @@ _evaluate = eqx.filter_jit(loop.evaluate)
 
 @eqx.filter_jit
 def _measured(
-    probes: tuple[Probe, ...], state: LoopState, k: Int[Array, ""], stale: PyTree, gradient: PyTree
+    problem: Problem,
+    probes: tuple[Probe, ...],
+    state: LoopState,
+    k: Int[Array, ""],
+    stale: PyTree,
+    gradient: PyTree,
 ) -> LoopState:
-    return loop.measured(probes, state, k, stale, gradient)[0]
+    return loop.measured(problem, probes, state, k, stale, gradient)[0]
 
 
 class Stepwise:
@@ -78,7 +83,7 @@ class Stepwise:
         """Compiles what `update` calls, so that the first update takes no longer than others; then starts the clock."""
         zero = jax.tree.map(jnp.zeros_like, self.state.params)
         _step(self.prepared.optimizer, self.state.params, self.state.optimizer_state, zero, jnp.int32(0), zero)
-        _measured(self.prepared.probes, self.state, jnp.int32(0), zero, zero)
+        _measured(self.prepared.problem, self.prepared.probes, self.state, jnp.int32(0), zero, zero)
         self._began = time.perf_counter()
 
     def update(self, gradient: PyTree, delay: int, stale: PyTree) -> None:
@@ -94,7 +99,7 @@ class Stepwise:
         params, optimizer_state = _step(
             self.prepared.optimizer, state.params, state.optimizer_state, gradient, age, stale
         )
-        observed = _measured(self.prepared.probes, state, k, stale, gradient)
+        observed = _measured(self.prepared.problem, self.prepared.probes, state, k, stale, gradient)
         after = observed._replace(params=params, optimizer_state=optimizer_state)
         self.state, self.made = after, self.made + 1  # together: Ctrl-C comes between statements
         self._evaluate_if_due()

@@ -21,6 +21,7 @@ class ApamState(NamedTuple):
     amsgrad: optax.ScaleByAmsgradState  # m (mu), v (nu), v̂ (nu_max), each like the parameters
     step_size: Float[Array, ""]  # α_k of the last update, float32 at least; before the first, that of update 0
     eps: Float[Array, ""]  # ε
+    b1: Float[Array, ""]  # β1
 
 
 class ApamTransformation(optax.GradientTransformationExtraArgs):
@@ -175,13 +176,13 @@ def apam(
         if constraint is not None and _is_concrete(params) and not constraint.contains(params):
             raise InputError(f"the start is outside the constraint {constraint}: {params}")
         amsgrad = transform.init(params)
-        return ApamState(amsgrad, step_size(amsgrad.count), _strong(eps))
+        return ApamState(amsgrad, step_size(amsgrad.count), _strong(eps), _strong(b1))
 
     def update(updates, state, params=None, **extra_args):
         alpha = step_size(state.amsgrad.count)
         scaled, amsgrad = transform.update(updates, state.amsgrad, params, **extra_args)
         steps = jax.tree.map(lambda u: (-alpha * u).astype(u.dtype), scaled)
-        new_state = ApamState(amsgrad, alpha, _strong(eps))
+        new_state = ApamState(amsgrad, alpha, _strong(eps), _strong(b1))
         if constraint is None:
             return steps, new_state
         if params is None:

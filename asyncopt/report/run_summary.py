@@ -1,5 +1,7 @@
 """The training curve of a run and the short table that is printed at its end."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -66,10 +68,21 @@ def table(record: Record) -> str:
     if real is not None:
         lines.append(f"{'updates a second on the real clock':34}{real['updates_per_second']:12,.1f}")
         lines += [f"{name:34}{real[key]:12d}" for name, key in _INCIDENTS.items() if real[key]]
+    lines += [_certificate(name, seeds) for name, seeds in record.summary.get("certificates", {}).items()]
     diverged = {seed: k for seed, k in record.summary["diverged_at"].items() if k >= 0}
     if diverged:
         lines.append("diverged: " + ", ".join(f"seed {seed} at update {k:,}" for seed, k in diverged.items()))
     return "\n".join(lines)
+
+
+def _certificate(name: str, broken_at: Mapping[str, int | None]) -> str:
+    """Returns whether a certificate held after every update, or where it was first broken."""
+    broken = {seed: update for seed, update in broken_at.items() if update is not None and update >= 0}
+    if broken:
+        places = ", ".join(f"seed {seed} first at update {update:,}" for seed, update in broken.items())
+        return f"certificate broken ({name}): {places}"
+    held = sum(update == -1 for update in broken_at.values())
+    return f"{f'certificate ({name}) holds for':34}{f'{held} of {len(broken_at)} seeds':>12}"
 
 
 def _band(axes: Axes, record: Record, column: str, line: str, what: str) -> pd.Series:

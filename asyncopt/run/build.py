@@ -45,7 +45,7 @@ def build(task: Task) -> Run:
             wrap(optimizer)  # runs the wrapper's checks here, so that its errors do not name the optimizer
         handled = _Handled(make.func, wrap.func, tuple(sorted(wrap.keywords.items())))
         optimizer = parametric(handled, **make.keywords, **objects)
-    return Run(problem, optimizer, task.trace, task.seeds, chosen(optimizer, settings["record_bounds"], ()))
+    return Run(problem, optimizer, task.trace, task.seeds, chosen(optimizer, problem, settings["record_bounds"], ()))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from hydra.utils import get_object
 
 from asyncopt import traces
 from asyncopt.engine import Result, Run
+from asyncopt.engine.probes import BROKEN_AT
 from asyncopt.files import fingerprints
 from asyncopt.run import staleness
 from asyncopt.run.task import Task
@@ -61,11 +62,13 @@ def summary(task: Task, run: Run, trace: Trace, result: Result) -> dict[str, Any
             "mean_delay": trace.mean_delay,
             "mean_square_delay": trace.mean_square_delay,
             "live_versions": trace.live_versions,
+            "distinct_samples": len(np.unique(trace.sample)) == trace.num_updates,
         },
         "problem": _problem_facts(run.problem),
         "labels": _labels(task.settings, run.problem),
         "staleness": _staleness(task.settings, trace),
-        "diverged_at": dict(zip(map(str, result.seeds), np.ravel(result.diverged_at).tolist(), strict=True)),
+        "diverged_at": _by_seed(result, result.diverged_at),
+        "certificates": _certificates(result),
         "timing": {"seconds": result.seconds, "updates_per_second": result.updates_per_second},
         "versions": versions(),
     }
@@ -75,6 +78,22 @@ def versions() -> dict[str, Any]:
     """Returns the versions of Python and of the packages that compute, and the devices."""
     devices = [str(device) for device in jax.local_devices()]
     return {"python": platform.python_version(), "devices": devices, **fingerprints.package_versions()}
+
+
+def _certificates(result: Result) -> dict[str, dict[str, int | None]]:
+    """Returns, for each certificate and seed, the first update that broke it, or -1; None if the run diverged."""
+    columns = {name: values[..., -1] for name, values in (result.bound_terms or {}).items()}
+    return {
+        name.removesuffix(BROKEN_AT): {
+            seed: int(update) if np.isfinite(update) else None for seed, update in _by_seed(result, values).items()
+        }
+        for name, values in columns.items()
+        if name.endswith(BROKEN_AT)
+    }
+
+
+def _by_seed(result: Result, values: Any) -> dict[str, Any]:
+    return dict(zip(map(str, result.seeds), np.ravel(values).tolist(), strict=True))
 
 
 def _problem_facts(problem: Any) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def record(
     num_updates: int,
     seed: int = 0,
     eval_every: int | None = None,
-    record_bounds: bool = True,
+    record_bounds: bool | str = True,
     probes: Iterable[Probe] = (),
     param_dtype: DTypeLike | None = None,
     synchronous: bool = False,
@@ -63,7 +63,8 @@ def record(
       seed: seed of the start and the mini-batches.
       eval_every: evaluate F after so many updates, as in `asyncopt.replay`. Meanwhile the server applies nothing, and
         the clock keeps running.
-      record_bounds: record what the convergence bounds of APAM need, if ``optimizer`` is what `asyncopt.apam` returned.
+      record_bounds: record what the convergence bounds of APAM need, if `asyncopt.apam` returned ``optimizer``. With
+        "full", record every line of the theorem's proof, too; this takes full gradients in every update.
       probes: what else to record, as in `asyncopt.replay`.
       param_dtype: dtype of the parameters, as in `asyncopt.replay`.
       synchronous: train in rounds: all workers compute at one iterate; when the last gradient has come, all are applied
@@ -75,7 +76,7 @@ def record(
     Raises:
       InputError: if an argument is out of range, the run diverges, or its workers fail again and again.
     """
-    chosen = probing.chosen(optimizer, record_bounds, probes)
+    chosen = probing.chosen(optimizer, problem, record_bounds, probes)
     # Only the length of the trace is known before the run.
     run = Run(problem, optimizer, traces.synchronous(num_updates), [seed], chosen)
     prepared = prepare(run, Settings(eval_every, param_dtype))

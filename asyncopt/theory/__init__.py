@@ -23,11 +23,17 @@ An *a-priori* bound needs these constants only. An *a-posteriori* bound is small
 """
 
 from asyncopt.checks import InputError
-from asyncopt.theory.convex import CONVEX, convex_a_posteriori, convex_a_priori
-from asyncopt.theory.nonconvex import NONCONVEX, nonconvex_a_posteriori, nonconvex_a_priori
+from asyncopt.theory.convex import CONVEX
+from asyncopt.theory.convex_bounds import convex_a_posteriori, convex_a_posteriori_at_minimiser, convex_a_priori
+from asyncopt.theory.nonconvex import NONCONVEX
+from asyncopt.theory.nonconvex_bounds import (
+    nonconvex_a_posteriori,
+    nonconvex_a_posteriori_weighted,
+    nonconvex_a_priori,
+)
 from asyncopt.theory.speedup import asynchronous_throughput, synchronous_throughput
 from asyncopt.theory.stability import stability_limit
-from asyncopt.theory.theorem import Bound, Evidence, Theorem
+from asyncopt.theory.theorem import Bound, Certificate, Evidence, Step, Theorem
 
 # By name. Where several theorems bound one quantity, the first whose hypotheses hold is used.
 THEOREMS: dict[str, Theorem] = {theorem.name: theorem for theorem in (CONVEX, NONCONVEX)}
@@ -59,7 +65,7 @@ def unregister(theorem: Theorem) -> None:
 
 
 __all__ = [
-    "THEOREMS", "Bound", "Evidence", "Theorem", "asynchronous_throughput", "convex_a_posteriori", "convex_a_priori",
-    "nonconvex_a_posteriori", "nonconvex_a_priori", "register", "stability_limit", "synchronous_throughput",
-    "unregister",
+    "THEOREMS", "Bound", "Certificate", "Evidence", "Step", "Theorem", "asynchronous_throughput", "convex_a_posteriori",
+    "convex_a_posteriori_at_minimiser", "convex_a_priori", "nonconvex_a_posteriori", "nonconvex_a_posteriori_weighted",
+    "nonconvex_a_priori", "register", "stability_limit", "synchronous_throughput", "unregister",
 ]  # fmt: skip

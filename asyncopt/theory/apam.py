@@ -26,10 +26,23 @@ HYPOTHESES = (
     absent("optimizer.bias_correction", "the step is bias-corrected"),
     *(known(f"optimizer.{name}", "its settings are not all known") for name in ("learning_rate", "b1", "b2", "eps")),
     known("summary.problem.smoothness", "L is unknown"),
+    lambda run: "" if run.facts.get("summary.trace.distinct_samples", True) else "updates share their mini-batches",
+)
+# (G): the gradients have a known bound, and the run stayed within it.
+GRADIENT_BOUND = (
     known("summary.problem.gradient_bound", "the gradients have no known bound"),
+    lambda run: _beyond_gradient_bound(run),
 )
 
 
 def step_size(run: Evidence) -> float:
     """Returns a = α/√K."""
     return run.facts["optimizer.learning_rate"] / np.sqrt(run.num_updates)
+
+
+def _beyond_gradient_bound(run: Evidence) -> str:
+    """Returns that a gradient was larger than G, or ""."""
+    bound = run.facts.get("summary.problem.gradient_bound", np.inf)
+    largest = np.max(run.columns["gradient_max"][:, -1]) if "gradient_max" in run.columns else 0.0
+    # A gradient in half precision is rounded to 1/256 of its size.
+    return f"a gradient of {largest:.4g} exceeds G = {bound:.4g}" if largest > bound * (1 + 2**-8) else ""

@@ -1,96 +1,74 @@
-"""The convex theorem: the gap of the average after K updates of APAM under delay, bounded term by term.
+"""The convex theorem: its hypotheses, its claims, its proof line by line on a run, and what every run must meet.
 
-The proof is in ``docs/theory.md``, and the notation in `asyncopt.theory`.
+The proof is in ``docs/theory.md``, the bounds in `asyncopt.theory.convex_bounds`.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from asyncopt.theory import apam
-from asyncopt.theory.theorem import Bound, Evidence, Theorem, floats, known
+from asyncopt.theory.convex_bounds import a_posteriori, a_priori, at_minimiser, mean_drift, over_a_box, stale_costs
+from asyncopt.theory.theorem import Certificate, Evidence, Step, Theorem, known
 
 
-def convex_a_priori(
-    *, num_updates: ArrayLike, step_size: ArrayLike, b1: ArrayLike, b2: ArrayLike, eps: ArrayLike,
-    dimension: ArrayLike, smoothness: ArrayLike, gradient_bound: ArrayLike, diameter: ArrayLike,
-    mean_square_delay: ArrayLike,
-) -> Bound:  # fmt: skip
-    r"""Bounds E F(x̄_K) - F* over a box, from constants alone. The arguments are explained in `asyncopt.theory`.
+def convex_steps(run: Evidence) -> tuple[Step, ...]:
+    """Returns the lines of the convex proof for a run, in the order of ``docs/theory.md``.
 
-    .. math::
-      \underbrace{\frac{D^2 n (G + \varepsilon)}{2 a K} + \Bigl(\tfrac12 + c\Bigr) \frac{a n G}{\sqrt{1-\beta_2}}
-      }_{\text{leading}}
-      + \underbrace{\frac{c\, D n G}{K}}_{\text{lower order}}
-      + \underbrace{\frac{L a^2 n}{2 (1-\beta_2)}\, \overline{\tau_k^2}}_{\text{delay}}
+    Without the regret of the run there are none. The lines that need a full gradient in every update are there if they
+    were recorded.
     """
-    num_updates, step_size, b1, b2, eps = floats(num_updates, step_size, b1, b2, eps)
-    dimension, smoothness, gradient_bound = floats(dimension, smoothness, gradient_bound)
-    diameter, mean_square_delay = floats(diameter, mean_square_delay)
-    carried = b1 / (1 - b1)
-    size = dimension * gradient_bound
-    distance = diameter**2 * (size + dimension * eps) / (2 * step_size * num_updates)
-    noise = (0.5 + carried) * step_size * size / np.sqrt(1 - b2)
-    return Bound(
-        leading=distance + noise,
-        lower_order=carried * diameter * size / num_updates,
-        delay=smoothness * step_size**2 * dimension / (2 * (1 - b2)) * mean_square_delay,
-    )
+    if "regret_bound" not in run.columns:
+        return ()
+    last, k = {name: values[:, -1] for name, values in run.columns.items()}, run.num_updates
+    costs, noise = stale_costs(run), np.nan
+    lines = [Step("measured: F(x̄_K) - F*", "", last["average_gap"])]
+    if "gap_sum" in last:
+        noise = float(np.sqrt(np.sum(last["regret_noise_square"]))) / (k * len(costs[0]))
+        linear = last["stale_regret"] / k + costs[0]
+        lines += [
+            Step("mean of F(x_k) - F*", "Jensen's inequality", last["gap_sum"] / k),
+            Step("mean of ⟨∇F(y_k), x_k - x*⟩, + stale reads", "F is convex", linear),
+        ]
+    lines += [
+        Step("mean of ⟨g_k, x_k - x*⟩, + stale reads", "noise has mean 0", last["regret"] / k + costs[0], True, noise),
+        Step("(1a) + stale reads", "projections do not expand", last["regret_bound"] / k + costs[0]),
+    ]
+    names, reasons = ("(2c)", "(2b)")[-len(costs) :], ("the last distance is dropped", "L for stale reads")
+    for name, reason, cost in zip(names, reasons, costs, strict=False):
+        lines.append(Step(f"a posteriori: {name}", reason, at_minimiser(run, cost).total))
+    if "summary.problem.diameter" in run.facts:
+        lines.append(Step("(2), over a box", "D for every distance", over_a_box(run).total))
+        prior = np.broadcast_to(CONVEX.bound_a_priori(run).total, costs[0].shape)
+        lines.append(Step("a priori: (3)", "G for gradients, τ for drifts", prior))
+    return tuple(lines)
 
 
-def convex_a_posteriori(
-    *, num_updates: ArrayLike, step_size: ArrayLike, b1: ArrayLike, smoothness: ArrayLike, diameter: ArrayLike,
-    scale_l1: ArrayLike, scaled_momentum_sum: ArrayLike, momentum_l1: ArrayLike, mean_drift: ArrayLike,
-) -> Bound:  # fmt: skip
-    r"""Bounds F(x̄_K) - F* in expectation over a box, from what each run measured; average it over the runs.
-
-    The arguments are explained in `asyncopt.theory`. ``step_size`` is a_K, of the last update: steps may shrink over
-    the run, but not grow.
-
-    .. math::
-      \underbrace{\frac{D^2 \|V_K\|_1}{2 a_K K} + \Bigl(\tfrac12 + c\Bigr) \frac1K \sum_k a_k
-      \sum_i \frac{m_{k,i}^2}{V_{k,i}}}_{\text{leading}}
-      + \underbrace{\frac{c\, D \|m_K\|_1}{K}}_{\text{lower order}}
-      + \underbrace{\frac L2\, \overline{\|x_k - y_k\|^2}}_{\text{delay}}
-    """
-    num_updates, step_size, b1, smoothness, diameter = floats(num_updates, step_size, b1, smoothness, diameter)
-    scale_l1, scaled_momentum_sum, momentum_l1 = floats(scale_l1, scaled_momentum_sum, momentum_l1)
-    (mean_drift,) = floats(mean_drift)
-    carried = b1 / (1 - b1)
-    distance = diameter**2 * scale_l1 / (2 * step_size)
-    noise = (0.5 + carried) * scaled_momentum_sum
-    return Bound(
-        leading=(distance + noise) / num_updates,
-        lower_order=carried * diameter * momentum_l1 / num_updates,
-        delay=smoothness / 2 * mean_drift,
-    )
+def convex_certificates(run: Evidence) -> tuple[Certificate, ...]:
+    """Returns the inequalities of the convex proof that every run must meet, as far as they were recorded."""
+    last = {name: values[:, -1] for name, values in run.columns.items()}
+    met = []
+    if "regret_broken_at" in last:
+        right = last["regret_bound"] + last["regret_rounding"]
+        met.append(Certificate("regret", "the regret is at most (1a)", last["regret"], right, last["regret_broken_at"]))
+    if "stale_broken_at" in last:
+        words = "F(x_k) - F* ≤ ⟨∇F(y_k), x_k - x*⟩ + (L/2) ‖x_k - y_k‖²"
+        drift = run.num_updates * run.facts["summary.problem.smoothness"] / 2 * mean_drift(run)
+        right = last["stale_regret"] + drift
+        met.append(Certificate("stale point", words, last["gap_sum"], right, last["stale_broken_at"]))
+    return tuple(met)
 
 
-def _a_priori(run: Evidence) -> Bound:
-    return convex_a_priori(
-        num_updates=run.num_updates,
-        step_size=apam.step_size(run),
-        **run.take("optimizer", "b1", "b2", "eps"),
-        **run.take("summary.problem", "dimension", "smoothness", "gradient_bound", "diameter"),
-        **run.take("summary.trace", "mean_square_delay"),
-    )
-
-
-def _a_posteriori(run: Evidence) -> Bound:
-    # The column holds the mean drift since the previous evaluation.
-    drift = np.sum(run.columns["drift"][:, 1:] * np.diff(run.columns["step"][0]), axis=1)
-    return convex_a_posteriori(
-        num_updates=run.num_updates,
-        mean_drift=drift / run.num_updates,
-        **run.take("optimizer", "b1"),
-        **run.take("summary.problem", "smoothness", "diameter"),
-        **run.last("step_size", "scale_l1", "scaled_momentum_sum", "momentum_l1"),
-    )
+def _x_or_its_minimiser(run: Evidence) -> str:
+    if "regret_bound" in run.columns:
+        return "" if run.facts.get("optimizer.eps", 0) > 0 or "summary.problem.diameter" in run.facts else "ε is 0"
+    return "" if "summary.problem.diameter" in run.facts else "X is not a bounded box, and x* is unknown"
 
 
 CONVEX = Theorem(
-    name="convex", title="the gap of APAM's average on a convex problem in a box", quantity="average_gap",
+    name="convex", title="the gap of APAM's average on a convex problem", quantity="average_gap",
     concerns=lambda run: bool(run.facts.get("summary.problem.convex", False)),
-    hypotheses=(*apam.HYPOTHESES, known("summary.problem.diameter", "X is not a bounded box")),
+    hypotheses=(*apam.HYPOTHESES, _x_or_its_minimiser),
     columns=("step_size", "scale_l1", "scaled_momentum_sum", "momentum_l1", "drift"),
-    a_priori=_a_priori, a_posteriori=_a_posteriori, claims=apam.CLAIMS,
+    a_priori=a_priori, a_posteriori=a_posteriori, claims=apam.CLAIMS,
+    a_priori_needs=(known("summary.problem.diameter", "X is not a bounded box"), *apam.GRADIENT_BOUND),
+    steps=convex_steps, certificates=convex_certificates,
 )  # fmt: skip

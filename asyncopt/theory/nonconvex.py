@@ -1,97 +1,76 @@
-"""The non-convex theorem: the mean of ‖∇F‖² over K updates of APAM under delay, bounded term by term.
+"""The non-convex theorem: its hypotheses, its claims, its proof line by line on a run, and what every run must meet.
 
-The proof is in ``docs/theory.md``, and the notation in `asyncopt.theory`.
+The proof is in ``docs/theory.md``, the bounds in `asyncopt.theory.nonconvex_bounds`.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from asyncopt.theory import apam
-from asyncopt.theory.theorem import Bound, Evidence, Theorem, absent, floats, known
+from asyncopt.theory.nonconvex_bounds import (
+    a_posteriori,
+    a_priori,
+    best_start,
+    chain_sums,
+    weighted,
+    with_eps,
+    with_full_gradients,
+)
+from asyncopt.theory.theorem import Certificate, Evidence, Step, Theorem, absent, known
 
 
-def nonconvex_a_priori(
-    *, num_updates: ArrayLike, step_size: ArrayLike, b1: ArrayLike, b2: ArrayLike, eps: ArrayLike,
-    dimension: ArrayLike, smoothness: ArrayLike, gradient_bound: ArrayLike, initial_gap: ArrayLike,
-    mean_delay: ArrayLike, mean_square_delay: ArrayLike,
-) -> Bound:  # fmt: skip
-    r"""Bounds the mean of E‖∇F(x_k)‖² over the run, on ℝⁿ, from constants alone. With ε = 0 the bound is infinite.
+def nonconvex_steps(run: Evidence) -> tuple[Step, ...]:
+    """Returns the lines of the non-convex proof for a run, in the order of ``docs/theory.md``.
 
-    The arguments are explained in `asyncopt.theory`. It is `nonconvex_a_posteriori` with the largest values that W²
-    and B² can take,
-
-    .. math:: W^2 = \frac{G^2 n}{\varepsilon^2}, \qquad B^2 = \frac{n}{1 - \beta_2}.
+    Without the sums of (4b) there are none. The lines that need full gradients in every update are there if they were
+    recorded.
     """
-    b2, eps, dimension, gradient_bound = floats(b2, eps, dimension, gradient_bound)
-    with np.errstate(divide="ignore"):
-        mean_scaled_gradient = gradient_bound**2 * dimension / eps**2
-    return nonconvex_a_posteriori(
-        num_updates=num_updates, step_size=step_size, b1=b1, eps=eps, dimension=dimension, smoothness=smoothness,
-        gradient_bound=gradient_bound, initial_gap=initial_gap, mean_delay=mean_delay,
-        mean_square_delay=mean_square_delay, mean_scaled_gradient=mean_scaled_gradient,
-        scaled_momentum_max=np.sqrt(dimension / (1 - b2)),
-    )  # fmt: skip
+    if "descent_moved" not in run.columns:
+        return ()
+    start = best_start(run)
+    if "chain_inner" in run.columns:
+        lines = _chain(run, start)
+    else:
+        lines = [Step("measured: mean of ‖∇F(x_k)‖²", "", run.mean_over_run("grad_norm_sq"))]
+    bounds = [
+        Step("(4b): w_k for the largest V", "L for differences, Young for e_k", weighted(run, start).total, True),
+        Step("(4): G + ε for the largest V", "V ≥ ε in every update", with_eps(run).total, True),
+    ]
+    bounds.sort(key=lambda step: float(np.mean(step.values)))  # early in a run (4) can be the smaller one
+    prior = np.broadcast_to(a_priori(run).total, bounds[0].values.shape)
+    return (*lines, *bounds, Step("a priori", "G/ε for g/V, and fact 1", prior))
 
 
-def nonconvex_a_posteriori(
-    *, num_updates: ArrayLike, step_size: ArrayLike, b1: ArrayLike, eps: ArrayLike, dimension: ArrayLike,
-    smoothness: ArrayLike, gradient_bound: ArrayLike, initial_gap: ArrayLike, mean_delay: ArrayLike,
-    mean_square_delay: ArrayLike, mean_scaled_gradient: ArrayLike, scaled_momentum_max: ArrayLike,
-) -> Bound:  # fmt: skip
-    r"""Bounds the mean of ‖∇F(x_k)‖² in expectation, on ℝⁿ, from what each run measured; average it over the runs.
-
-    The arguments are explained in `asyncopt.theory`. With ε = 0 the bound is infinite.
-
-    .. math::
-      4 (G + \varepsilon) \Bigl\{
-      \underbrace{\frac{F(x_0) - F^*}{a K} + L a W^2}_{\text{leading}}
-      + \underbrace{\frac{G^2 n}{(1-\beta_1) \varepsilon K} + \frac{L a G^2 n}{(1-\beta_1)^2 \varepsilon^2 K}
-      + \frac{a^2 L^2 B^2 c^2}{2 \varepsilon}}_{\text{lower order}}
-      + \underbrace{\frac{a^2 L^2 B^2}{\varepsilon} \bigl(\overline{\tau_k^2} + c\,\overline{\tau_k}\bigr)
-      }_{\text{delay}} \Bigr\}
-    """
-    num_updates, step_size, b1, eps = floats(num_updates, step_size, b1, eps)
-    dimension, smoothness, gradient_bound = floats(dimension, smoothness, gradient_bound)
-    initial_gap, mean_delay, mean_square_delay = floats(initial_gap, mean_delay, mean_square_delay)
-    mean_scaled_gradient, scaled_momentum_max = floats(mean_scaled_gradient, scaled_momentum_max)
-    size = gradient_bound**2 * dimension
-    carried = b1 / (1 - b1)
-    positive = np.where(eps > 0, eps, 1.0)
-    moved = step_size**2 * smoothness**2 * scaled_momentum_max**2 / positive
-    preconditioner = size / ((1 - b1) * positive * num_updates)
-    preconditioner_squared = smoothness * step_size * size / ((1 - b1) ** 2 * positive**2 * num_updates)
-    factor = 4 * (gradient_bound + eps)
-    descent = initial_gap / (step_size * num_updates)
-    noise = smoothness * step_size * mean_scaled_gradient
-    parts = Bound(
-        leading=factor * (descent + noise),
-        lower_order=factor * (preconditioner + preconditioner_squared + moved * carried**2 / 2),
-        delay=factor * moved * (mean_square_delay + carried * mean_delay),
-    )
-    return Bound(*(np.where(eps > 0, part, np.inf) for part in parts))
+def _chain(run: Evidence, start: int) -> list[Step]:
+    """Returns the lines that need full gradients; the updates before evaluation number ``start`` count as they are."""
+    k, later = run.num_updates, chain_sums(run, start)
+    before = run.columns["chain_gradients"][:, start] / k
+    measured = with_full_gradients(run, start)
+    theta, factor = measured.theta, 1 / (1 - measured.theta)
+    near = (1 + theta) / (2 * theta) * later["near"]
+    deviation = factor * float(np.sqrt(np.sum(later["noise_square"] * k))) / (k * len(near))
+    noisy = measured.bound.total + factor * later["noise"]
+    return [
+        Step("measured: mean of ‖∇F(x_k)‖²", "", before + later["gradients"]),
+        Step("the same, weighted by w_k/V_{k-1}", "w_k is the largest V", before + later["weighted"]),
+        Step(
+            f"Young's inequality, θ = {theta:.2g}", "one gradient for three", before + factor * (later["inner"] + near)
+        ),
+        Step("the descent lemma", "F is smooth", noisy),
+        Step("a posteriori: (4c)", "noise has mean 0", measured.bound.total, True, deviation),
+    ]
 
 
-def _constants(run: Evidence) -> dict[str, np.ndarray | float]:
-    return {
-        "num_updates": run.num_updates,
-        "step_size": apam.step_size(run),
-        "initial_gap": run.columns["objective"][:, 0] - run.facts["summary.problem.lower_bound"],
-        **run.take("optimizer", "b1", "eps"),
-        **run.take("summary.problem", "dimension", "smoothness", "gradient_bound"),
-        **run.take("summary.trace", "mean_delay", "mean_square_delay"),
-    }
-
-
-def _a_priori(run: Evidence) -> Bound:
-    return nonconvex_a_priori(**_constants(run), **run.take("optimizer", "b2"))
-
-
-def _a_posteriori(run: Evidence) -> Bound:
-    return nonconvex_a_posteriori(
-        **_constants(run),
-        mean_scaled_gradient=run.columns["scaled_gradient_sum"][:, -1] / run.num_updates,
-        **run.last("scaled_momentum_max"),
-    )
+def nonconvex_certificates(run: Evidence) -> tuple[Certificate, ...]:
+    """Returns the inequality of the non-convex proof that every run must meet, if it was recorded."""
+    if "descent_broken_at" not in run.columns:
+        return ()
+    a = apam.step_size(run)
+    last = {name: values[:, -1] for name, values in run.columns.items()}
+    left = a * (last["chain_inner"] - last["chain_noise"])
+    right = last["chain_potential"] + last["chain_errors"]
+    right = right + run.facts["summary.problem.smoothness"] / 2 * last["descent_moved"]
+    words = "F(z_{k+1}) ≤ F(z_k) + ⟨∇F(z_k), z_{k+1} - z_k⟩ + (L/2) ‖z_{k+1} - z_k‖²"
+    return (Certificate("descent", words, left, right, last["descent_broken_at"]),)
 
 
 NONCONVEX = Theorem(
@@ -99,10 +78,12 @@ NONCONVEX = Theorem(
     concerns=lambda run: True,
     hypotheses=(
         *apam.HYPOTHESES,
+        *apam.GRADIENT_BOUND,
         absent("summary.labels.constraint", "there is a constraint"),
         lambda run: "" if run.facts.get("optimizer.eps", 0) > 0 else "ε is 0",
         known("summary.problem.lower_bound", "F has no known lower bound"),
     ),
     columns=("objective", "scaled_gradient_sum", "scaled_momentum_max"),
-    a_priori=_a_priori, a_posteriori=_a_posteriori, claims=apam.CLAIMS,
+    a_priori=a_priori, a_posteriori=a_posteriori, claims=apam.CLAIMS,
+    steps=nonconvex_steps, certificates=nonconvex_certificates,
 )  # fmt: skip

@@ -30,6 +30,28 @@ class Bound(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Certificate:
+    """An inequality of a proof that holds in every run without expectations, as one run with all its seeds met it."""
+
+    name: str  #: one word
+    words: str  #: the inequality, for readers
+    left: Shaped[np.ndarray, " S"]  #: the smaller side after the last update
+    right: Shaped[np.ndarray, " S"]  #: the larger side
+    broken_at: Shaped[np.ndarray, " S"]  #: the first update after which it did not hold, or -1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Step:
+    """One line of a proof, evaluated on a run: at most the next line, as a mean over many seeds."""
+
+    words: str  #: what it is, for readers
+    reason: str  #: why the line before is at most this one
+    values: Shaped[np.ndarray, " S"]  #: its value for each seed
+    in_expectation: bool = False  #: whether it is above the line before in expectation only
+    deviation: float = 0.0  #: the standard deviation that a line in expectation lacks, for the mean over the seeds
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Evidence:
     """One run with all its seeds, as theorems read it."""
 
@@ -48,6 +70,20 @@ class Evidence:
     def last(self, *names: str) -> dict[str, Shaped[np.ndarray, " S"]]:
         """Returns the values of columns at the last evaluation."""
         return {name: self.columns[name][:, -1] for name in names}
+
+    def sum_until(self, name: str, evaluation: int) -> Float[np.ndarray, " S"]:
+        """Returns the sum of a column over the iterates before an evaluation, with straight lines between evaluations.
+
+        The sum of a line over the iterates a to b - 1 is (b - a)(f_a + f_b)/2 + (f_a - f_b)/2. An integral lacks the
+        second part, which matters where the first few iterates are far above the others.
+        """
+        values, steps = self.columns[name][:, : evaluation + 1], self.columns["step"][0, : evaluation + 1]
+        total = np.sum((values[:, 1:] + values[:, :-1]) / 2 * np.diff(steps), axis=1)
+        return total + (values[:, 0] - values[:, -1]) / 2
+
+    def mean_over_run(self, name: str) -> Float[np.ndarray, " S"]:
+        """Returns the mean of a column over iterates 0 to K - 1, by `sum_until`."""
+        return self.sum_until(name, len(self.columns["step"][0]) - 1) / self.num_updates
 
 
 # Returns why a run does not meet the hypothesis, or "".
@@ -82,6 +118,9 @@ class Theorem:
     a_priori: Callable[[Evidence], Bound]  #: the bound from constants and the trace
     a_posteriori: Callable[[Evidence], Bound]  #: the bound for each seed, from what the run measured
     claims: tuple[Claim, ...]  #: what follows from it, in the order of reports
+    a_priori_needs: tuple[Hypothesis, ...] = ()  #: what the a-priori bound needs besides; without it, it is infinite
+    steps: Callable[[Evidence], tuple[Step, ...]] = lambda run: ()  #: its proof line by line, from what was measured
+    certificates: Callable[[Evidence], tuple[Certificate, ...]] = lambda run: ()  #: what every run must meet
 
     def is_about(self, quantity: str, run: Evidence) -> bool:
         """Whether the theorem bounds this quantity for such a problem."""
@@ -92,6 +131,12 @@ class Theorem:
         reasons = (reason for hypothesis in self.hypotheses for run in runs if (reason := hypothesis(run)))
         missing = (name for name in self.columns for run in runs if name not in run.columns)
         return next(reasons, "") or next((f"what the bound needs was not recorded: {name}" for name in missing), "")
+
+    def bound_a_priori(self, run: Evidence) -> Bound:
+        """Returns the a-priori bound; infinite if the run does not meet what it needs."""
+        if any(need(run) for need in self.a_priori_needs):
+            return Bound(np.asarray(np.inf), np.asarray(0.0), np.asarray(0.0))
+        return self.a_priori(run)
 
 
 def floats(*values: ArrayLike) -> tuple[Array, ...]:

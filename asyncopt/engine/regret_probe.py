@@ -1,0 +1,134 @@
+"""The regret of an APAM run and its bound, both measured: the certificate of the convex theorem."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, DTypeLike, Float, Int, PyTree
+
+from asyncopt.engine import measure
+from asyncopt.engine.apam_probe import ApamProbe, apam_state, itself, ratio, scale_of
+from asyncopt.engine.state import LoopState
+from asyncopt.optim import ApamState
+from asyncopt.problems import Problem
+
+# Rounding errors of a sum are expected below this many units in the last place of its entries' sizes.
+_UNITS = 8.0
+
+
+class RegretTerms(NamedTuple):
+    """Sums over the updates so far. x* is the minimiser; the other symbols are those of ``docs/theory.md``."""
+
+    regret: Float[Array, ""]  # Σ ⟨g_k, x_k - x*⟩
+    bound: Float[Array, ""]  # right side of (1a) without its last part, for the updates that are complete
+    rounding: Float[Array, ""]  # how far rounding can move the two apart
+    broken_at: Int[Array, ""]  # the first update after which the regret exceeds its bound, or -1
+    previous: PyTree  # x_{k-1}
+
+
+class RegretColumns(NamedTuple):
+    """What is recorded at an evaluation after K updates."""
+
+    regret: Float[Array, ""]
+    regret_bound: Float[Array, ""]  # right side of (1a)
+    regret_last_distance: Float[Array, ""]  # ‖x_{K+1} - x*‖² / (2 a_K) in the norm of V_K; (1b) is (1a) plus this
+    regret_rounding: Float[Array, ""]
+    regret_broken_at: Float[Array, ""]
+
+
+@dataclasses.dataclass(frozen=True)
+class RegretProbe:
+    """Records Σ ⟨g_k, x_k - x*⟩ and its bound (1a) in ``docs/theory.md``, and compares them after every update.
+
+    The bound holds for every run of APAM on any closed convex set, without expectations. So a run that breaks it was
+    not made by APAM, or not measured rightly.
+
+    Args:
+      state_of: as in `asyncopt.engine.ApamProbe`.
+      problem: the problem; its ``minimiser`` is x*. The loop gives it by `with_problem`.
+    """
+
+    state_of: Callable[[PyTree], ApamState] = itself
+    problem: Any = dataclasses.field(default=None, compare=False)
+
+    def with_problem(self, problem: Problem) -> "RegretProbe":
+        """See `asyncopt.engine.probes.Probe`."""
+        return dataclasses.replace(self, problem=problem)
+
+    def init(self, params: PyTree, optimizer_state: PyTree) -> RegretTerms:
+        """See `asyncopt.engine.probes.Probe`."""
+        ApamProbe(self.state_of).init(params, optimizer_state)  # refuses other states
+        zero = jnp.zeros((), measure.drift(params, params).dtype)
+        return RegretTerms(zero, zero, zero, jnp.full((), -1, jnp.int32), params)
+
+    def observe(
+        self, terms: RegretTerms, k: Int[Array, ""], before: LoopState, stale: PyTree, gradient: PyTree
+    ) -> RegretTerms:
+        """See `asyncopt.engine.probes.Probe`."""
+        del stale
+        terms, _ = self._complete(terms, k - 1, before)
+        step = dot(gradient, difference(before.params, self.problem.minimiser))
+        return terms._replace(regret=terms.regret + step.astype(terms.regret.dtype))
+
+    def evaluate(self, terms: RegretTerms, state: LoopState) -> RegretColumns:
+        """See `asyncopt.engine.probes.Probe`."""
+        last = apam_state(self.state_of(state.optimizer_state))
+        terms, edge = self._complete(terms, last.amsgrad.count - 1, state)
+        distance = difference(state.params, self.problem.minimiser)
+        weighted = total(lambda v, d: v * d**2, scale_of(last), distance) / (2 * last.step_size)
+        return RegretColumns(
+            terms.regret, terms.bound + edge, weighted, terms.rounding, terms.broken_at.astype(terms.regret.dtype)
+        )
+
+    def _complete(self, terms: RegretTerms, k: Array, after: LoopState) -> tuple[RegretTerms, Array]:
+        """Adds what update k contributed to the bound, once its iterate is known, and compares.
+
+        Before the first update all of it is zero. Returns the terms, and the last part of the bound, which does not add
+        up over the updates.
+        """
+        state = apam_state(self.state_of(after.optimizer_state))
+        dtype, momentum, scale = terms.bound.dtype, state.amsgrad.mu, scale_of(state)
+        alpha, carried = state.step_size.astype(dtype), (state.b1 / (1 - state.b1)).astype(dtype)
+
+        def contribution(m, v, x, y, d):
+            """Adds the three sums of (1a) coordinate by coordinate; x to y is the step, and d = y - x*."""
+            moved = x - y
+            return v / (2 * alpha) * moved * (2 * d + moved) + m * (alpha / 2 * ratio(m, v) + carried * moved)
+
+        distance = difference(after.params, self.problem.minimiser)
+        added = total(contribution, momentum, scale, terms.previous, after.params, distance).astype(dtype)
+        edge = carried * dot(momentum, distance).astype(dtype)
+
+        # An iterate is rounded to its own size, however short the step; the bound weights that error with V d / a.
+        def error(v, x, d):
+            return v * jnp.abs(d) * jnp.abs(measure.wide(x)) * _unit(x.dtype)
+
+        size = total(error, scale, after.params, distance)
+        bound = terms.bound + added
+        sums = _unit(dtype) * (jnp.abs(terms.regret) + jnp.abs(bound) + jnp.abs(edge))
+        rounding = terms.rounding + sums + size.astype(dtype) / alpha
+        broken = (terms.broken_at < 0) & (terms.regret > bound + edge + rounding)
+        broken_at = jnp.where(broken, k, terms.broken_at).astype(jnp.int32)
+        return RegretTerms(terms.regret, bound, rounding, broken_at, after.params), edge
+
+
+def _unit(dtype: DTypeLike) -> float:
+    return _UNITS * float(jnp.finfo(dtype).eps)
+
+
+def difference(a: PyTree, b: PyTree) -> PyTree:
+    """Returns a - b, float32 at least."""
+    return jax.tree.map(lambda x, y: measure.wide(x) - measure.wide(jnp.asarray(y)), a, b)
+
+
+def dot(a: PyTree, b: PyTree) -> Float[Array, ""]:
+    """Returns ⟨a, b⟩."""
+    return total(lambda x, y: measure.wide(x) * y, a, b)
+
+
+def total(term: Callable[..., Array], *trees: PyTree) -> Float[Array, ""]:
+    """Returns the sum of ``term`` over all coordinates."""
+    return optax.tree.sum(jax.tree.map(lambda *leaves: measure.total(term(*leaves)), *trees))
