@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
 
 from asyncopt.theory import Evidence, Theorem
 
@@ -58,11 +57,11 @@ def cell(run: Evidence, quantity: str, theorem: Theorem | None) -> dict[str, Any
     """Returns a row of `Study.cells`, with ``measured`` (a number for each seed) and ``start`` (the largest at step 0).
 
     ``quantity`` is a key of `QUANTITIES`; with a ``theorem``, the row has its bounds. ``bounds`` has the parts of the
-    a-posteriori bound, a row for each seed.
+    a-posteriori bound, a row for each seed; ``proof`` and ``certificates`` what the theorem's functions return.
     """
     facts, columns, num_updates = run.facts, run.columns, run.num_updates
-    steps, values = columns["step"][0], columns[column(quantity)]
-    measured = values[:, -1] if quantity in columns else mean_over_run(values, steps)
+    values = columns[column(quantity)]
+    measured = values[:, -1] if quantity in columns else run.mean_over_run(column(quantity))
     row: dict[str, Any] = {
         "rule": facts["summary.staleness.label"],
         "exponent": float(facts["summary.staleness.exponent"]),
@@ -75,21 +74,13 @@ def cell(run: Evidence, quantity: str, theorem: Theorem | None) -> dict[str, Any
         "measured": pd.Series(measured, index=columns["seed"][:, 0]),
         "start": float(np.max(values[:, 0])),
     }
-    bounds = {"a_priori": theorem.a_priori(run), "a_posteriori": theorem.a_posteriori(run)} if theorem else {}
+    bounds = {"a_priori": theorem.bound_a_priori(run), "a_posteriori": theorem.a_posteriori(run)} if theorem else {}
     for name, bound in bounds.items():  # each the mean over the seeds
         row[name] = np.mean(bound.total)
         row |= {f"{name}_{part}": np.mean(value) for part, value in bound._asdict().items()}
     parts = bounds["a_posteriori"]._asdict() if bounds else {}
     by_seed = {part: np.broadcast_to(value, measured.shape) for part, value in parts.items()}
     row["bounds"] = pd.DataFrame(by_seed, index=columns["seed"][:, 0])
+    row["proof"] = theorem.steps(run) if theorem else ()
+    row["certificates"] = theorem.certificates(run) if theorem else ()
     return row
-
-
-def mean_over_run(values: Float[np.ndarray, "S E"], steps: Int[np.ndarray, " E"]) -> Float[np.ndarray, " S"]:
-    """Returns the mean over iterates 0 to K - 1, with straight lines between the evaluations.
-
-    The sum of a line over the iterates a to b - 1 is (b - a)(f_a + f_b)/2 + (f_a - f_b)/2. An integral lacks the second
-    part, which matters where the first few iterates are far above the others.
-    """
-    total = np.sum((values[:, 1:] + values[:, :-1]) / 2 * np.diff(steps), axis=1)
-    return (total + (values[:, 0] - values[:, -1]) / 2) / steps[-1]

@@ -12,7 +12,7 @@ import numpy as np
 
 from asyncopt.analysis import bounds, fits, jackknife, rates, verdict
 from asyncopt.analysis.bootstrap import Estimate
-from asyncopt.analysis.conclusions import beyond, conclude, power
+from asyncopt.analysis.conclusions import beyond, conclude, of_an_expectation, power
 from asyncopt.analysis.criteria import EXPONENT_MARGIN, Criterion, Decision
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
 from asyncopt.analysis.measures import Measures
@@ -45,7 +45,7 @@ def judge(measures: Measures) -> list[Verdict]:
     doubt = f"but it is not clear that these runs converge at {at(study.rules[0])}"
 
     def doubted(claim: claims.Claim, judged: Verdict) -> Verdict:
-        certain = converge or isinstance(claim, claims.Rate | claims.BoundsHold | claims.Constant)
+        certain = converge or isinstance(claim, claims.Rate | claims.BoundsHold | claims.Constant | claims.Certified)
         if certain or judged.outcome not in (CONFIRMED, CONSISTENT):
             return judged
         return dataclasses.replace(judged, outcome=INCONCLUSIVE, rule=f"{judged.rule}, {doubt}")
@@ -75,6 +75,7 @@ def _bounds(claim: claims.BoundsHold, measures: Measures) -> list[Verdict]:
     decision = bounds.holds(study.finite, total, study.censored)
     noticed = bounds.noticed(study.finite, total, delay, study.censored)
     first = conclude(measures, words[0], predicted, decision, cells, noticed)
+    first = of_an_expectation(first, len(study.seeds))
     prior, prior_delay = (study.cells[name].to_numpy(float) for name in ("a_priori", "a_priori_delay"))
     noticed = bounds.always_noticed(total, prior, prior_delay)
     return [first, conclude(measures, words[1], predicted, bounds.holds_always(total, prior), cells, noticed)]
@@ -125,7 +126,8 @@ def _constant(claim: claims.Constant, measures: Measures) -> list[Verdict]:
         halved = bounds.largest_p_value(values, constant / 2, diverged)
         noticed = ("constant halved",) if halved > jackknife.ONE_SIDED else ()
         words = f"{power(-claim.exponent)} times the mean is at most the a-priori bound's constant"
-        judged.append(conclude(measures, words, f"ratio ≤ 1 (constant {largest:.3g})", decision, cells, noticed))
+        concluded = conclude(measures, words, f"ratio ≤ 1 (constant {largest:.3g})", decision, cells, noticed)
+        judged.append(of_an_expectation(concluded, len(study.seeds)))
     return judged
 
 

@@ -19,7 +19,7 @@ from asyncopt.analysis import cells
 from asyncopt.analysis.cells import QUANTITIES
 from asyncopt.analysis.seeds import dependent
 from asyncopt.checks import InputError
-from asyncopt.theory import Evidence, Theorem, apam
+from asyncopt.theory import Certificate, Evidence, Step, Theorem, apam
 from asyncopt.theory.claims import Claim
 
 # The runs of one study have the same settings, except for K, delays and seeds.
@@ -47,6 +47,8 @@ class Study:
     limit: float  #: the largest finite value of all; replaces inf where a number is needed, as a lower limit
     #: the parts of the a-posteriori bound for each seed and cell, by name; empty without a bound
     bounds: Mapping[str, Float[np.ndarray, "S C"]] = dataclasses.field(default_factory=dict)
+    proofs: tuple[tuple[Step, ...], ...] = ()  #: for each cell, the lines of the theorem's proof
+    certificates: tuple[tuple[Certificate, ...], ...] = ()  #: for each cell, what its runs had to meet
     attains_rate: bool = False  #: whether the problem shows that no method is faster than the theorem's rate
 
     @property
@@ -159,13 +161,15 @@ def _study(runs: Sequence[Evidence], quantity: str | None) -> Study | None:
     values = np.stack([row.pop("measured").loc[seeds].to_numpy() for row in rows], axis=1)
     tables = [row.pop("bounds").loc[seeds] for row in rows]
     bounds = {part: np.stack([table[part].to_numpy(float) for table in tables], axis=1) for part in tables[0]}
+    proofs, certificates = (tuple(row.pop(name) for row in rows) for name in ("proof", "certificates"))
     finite = np.append(values[np.isfinite(values)], [row.pop("start") for row in rows])
     return Study(
         name=name, method=str(runs[0].facts["summary.labels.optimizer"]),
         quantity=quantity, theorem=theorem, outside=outside,
         cells=pd.DataFrame(rows).assign(diverged=(~np.isfinite(values)).sum(axis=0)),
         values=values, seeds=tuple(int(seed) for seed in seeds), limit=float(finite.max()),
-        bounds=bounds, attains_rate=bool(runs[0].facts.get("summary.problem.attains_rate", False)),
+        bounds=bounds, proofs=proofs, certificates=certificates,
+        attains_rate=bool(runs[0].facts.get("summary.problem.attains_rate", False)),
     )  # fmt: skip
 
 

@@ -47,12 +47,12 @@ def rate(measures: Measures, rules: Sequence[str] | None = None, size: tuple[flo
     study, law = measures.study, _claim(measures.study, claims.Rate)
     figure, (left, right) = _subplots(study, size, 2)
     shown = rules or study.rules
-    styles = _styles(study, shown)
+    styles = rule_styles(study, shown)
     # Points of rules that make no difference would hide each other.
     for shift, rule in zip(style.apart(len(shown), _APART), shown, strict=True):
         (colour, marker), cells = styles[rule], study.where(rule)
         k, slope = measures.num_updates(cells), measures.estimate(measures.slopes(rule))
-        label = _tau(rule) + ("" if np.isnan(slope.value) else f": slope {style.with_interval(slope)}")
+        label = tau(rule) + ("" if np.isnan(slope.value) else f": slope {style.with_interval(slope)}")
         style.bars(left, shift * k, _means(measures, cells), fmt=marker, color=colour, label=label)
         style.mark_limits(left, shift * k, measures.means[0, cells], study.censored[cells], colour)
         if len(k) > 1 and np.isfinite(slope.value):
@@ -185,7 +185,7 @@ def tightness(measures: Measures) -> Figure | None:
     axes.axhspan(1e-6, 1, color=style.RECORDED_COLOUR, alpha=0.5, linewidth=0)
     axes.axhline(1, color="black", linewidth=1)
     lowest = np.inf
-    for rule, (colour, marker) in _styles(study, study.rules).items():
+    for rule, (colour, marker) in rule_styles(study, study.rules).items():
         columns = study.where(rule)
         mean = np.where(study.censored[columns], np.inf, measures.means[0, columns])
         for (kind, (line, _)), face in zip(_BOUNDS.items(), (colour, "white"), strict=True):
@@ -193,7 +193,7 @@ def tightness(measures: Measures) -> Figure | None:
             lowest = min(lowest, ratio[ratio > 0].min(initial=np.inf))
             look = {"color": colour, "markerfacecolor": face, "markersize": 5, "linewidth": 1}
             axes.plot(measures.num_updates(columns), ratio, marker + line, **look)
-        axes.plot([], [], marker, color=colour, label=_tau(rule))
+        axes.plot([], [], marker, color=colour, label=tau(rule))
     for line, label in _BOUNDS.values():
         axes.plot([], [], line, color="black", label=label)
     style.log_axes(axes, "updates $K$", "bound / measured mean")
@@ -253,7 +253,7 @@ def _claim(study: Study, kind: type[ClaimType]) -> ClaimType | None:
     return next((claim for claim in all_claims if isinstance(claim, kind)), None)
 
 
-def _styles(study: Study, rules: Sequence[str]) -> dict[str, tuple[style.Colour, str]]:
+def rule_styles(study: Study, rules: Sequence[str]) -> dict[str, tuple[style.Colour, str]]:
     """Returns each rule's colour and marker: without delay the method's colour, then ever lighter shades."""
     colours = dict(zip(rules, style.shades(len(rules)), strict=True))
     if study.reference in colours:
@@ -294,7 +294,7 @@ def _edges(centres: np.ndarray) -> np.ndarray:
     return np.exp([logs[0] - steps[0] / 2, *middle, logs[-1] + steps[-1] / 2])
 
 
-def _tau(rule: str) -> str:
+def tau(rule: str) -> str:
     """Returns a rule's label as mathematics."""
     if "K^" not in rule:
         return at(rule)

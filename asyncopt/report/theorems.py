@@ -9,7 +9,7 @@ import pandas as pd
 from asyncopt.analysis import Measures, Study, judge, studies
 from asyncopt.analysis.studies import QUANTITIES
 from asyncopt.files import records
-from asyncopt.report import commands, study_figures, style
+from asyncopt.report import commands, proof_figures, study_figures, style
 from asyncopt.report.commands import Arguments, Printed
 
 _TITLE = "What theory says of staleness, and what was measured"
@@ -44,6 +44,8 @@ def _section(study: Study) -> commands.Section:
     facts = {"quantity": study.quantity, "theorem": theorem, "outside_the_theorem_because": study.outside or None}
     facts |= {"seeds": len(study.seeds), "num_updates": lengths, "rules": study.rules, "corrected_for": corrected}
     figures = study_figures.all_figures(measures)
+    if (proof := proof_figures.proof(measures)) is not None:
+        figures["proof"] = proof, proof_figures.CAPTION
     return commands.Section(study.name, line, [], cells_table(measures), figures, judged, json=facts)
 
 

@@ -8,6 +8,7 @@ from asyncopt.theory.theorem import Evidence, absent, equal, known
 # The speed-up is nearly linear up to staleness K^CRITICAL_EXPONENT.
 CRITICAL_EXPONENT = 0.25
 CLAIMS = (
+    claims.Certified(),
     claims.BoundsHold(),
     claims.Rate(exponent=-0.5, up_to=CRITICAL_EXPONENT),
     claims.Constant(exponent=-0.5, up_to=CRITICAL_EXPONENT),

@@ -12,6 +12,11 @@ class Claim:
 
 
 @dataclasses.dataclass(frozen=True)
+class Certified(Claim):
+    """Every single run meets the theorem's certificates, after every update."""
+
+
+@dataclasses.dataclass(frozen=True)
 class BoundsHold(Claim):
     """The measured mean is at most the a-posteriori bound, and that is at most the a-priori one."""
 

@@ -55,7 +55,7 @@ def _chain(run: Evidence, start: int) -> list[Step]:
         Step(
             f"Young's inequality, θ = {theta:.2g}", "one gradient for three", before + factor * (later["inner"] + near)
         ),
-        Step("the descent lemma", "F is smooth", noisy),
+        Step("(4c) with the noise", "the descent lemma", noisy),
         Step("a posteriori: (4c)", "noise has mean 0", measured.bound.total, True, deviation),
     ]
 

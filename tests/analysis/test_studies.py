@@ -7,7 +7,6 @@ import pytest
 import asyncopt
 from asyncopt import InputError, theory
 from asyncopt.analysis import studies
-from asyncopt.analysis.cells import mean_over_run
 from tests import sweep
 from tests.analysis import synthetic
 
@@ -23,7 +22,8 @@ def test_the_mean_over_a_run_from_its_evaluations(delay):
     )
     exact = all_updates.grad_norm_sq[:, :-1].mean()
     assert len(few.step) < 130
-    assert mean_over_run(few.grad_norm_sq, few.step).mean() == pytest.approx(exact, rel=0.02)
+    columns = {"grad_norm_sq": few.grad_norm_sq, "step": np.tile(few.step, (32, 1))}
+    assert theory.Evidence({}, columns).mean_over_run("grad_norm_sq").mean() == pytest.approx(exact, rel=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +92,8 @@ def test_mean_drift_of_a_run(runs):
         ("history_dtype", "bfloat16", "the history is rounded to bfloat16"),
         ("optimizer.schedule", "constant", "the step size is constant"),
         ("optimizer.bias_correction", True, "the step is bias-corrected"),
-        ("summary.problem.gradient_bound", None, "the gradients have no known bound"),
-        ("summary.problem.diameter", None, "X is not a bounded box"),
+        ("summary.trace.distinct_samples", False, "updates share their mini-batches"),
+        ("summary.problem.diameter", None, "X is not a bounded box, and x* is unknown"),
         ("summary.problem.smoothness", None, "L is unknown"),
         ("optimizer.eps", None, "its settings are not all known"),
         ("scale_l1", None, "what the bound needs was not recorded: scale_l1"),
@@ -113,6 +113,8 @@ def test_hypotheses_that_are_not_met_are_named(table, column, value, reason):
         ("optimizer.eps", 0.0, "ε is 0"),
         ("summary.problem.lower_bound", np.nan, "F has no known lower bound"),
         ("summary.problem.lower_bound", 0.0, ""),
+        ("summary.problem.gradient_bound", np.nan, "the gradients have no known bound"),
+        ("gradient_max", 1.5, "a gradient of 1.5 exceeds G = 1"),
     ],
 )
 def test_hypotheses_of_the_non_convex_theorem(table, column, value, reason):
@@ -125,7 +127,22 @@ def test_hypotheses_of_the_non_convex_theorem(table, column, value, reason):
 
 def test_a_hypothesis_counts_for_every_run(table):
     some = table.assign(**{"summary.problem.diameter": np.where(table["run"] == "5", np.nan, 2.0)})
-    assert studies(some)[0].outside == "X is not a bounded box"
+    assert studies(some)[0].outside == "X is not a bounded box, and x* is unknown"
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("summary.problem.gradient_bound", np.nan), ("summary.problem.diameter", np.nan), ("gradient_max", 1.5)],
+)
+def test_with_distances_to_the_minimiser_only_the_a_priori_bound_needs_a_box_and_bounded_gradients(
+    table, column, value
+):
+    """(1b) holds for any closed convex X and any gradients; G and D turn it into constants."""
+    recorded = {"regret_bound": 10.0, "regret_last_distance": 1.0, column: value}
+    (study,) = studies(table.assign(**recorded))
+    assert study.outside == ""
+    assert np.isinf(study.cells["a_priori"]).all()
+    np.testing.assert_allclose(study.cells["a_posteriori"], 11.0 / study.cells["num_updates"])
 
 
 def test_runs_with_and_without_a_wrapper_are_different_studies(table):
