@@ -1,0 +1,75 @@
+"""Certificates: judged run by run, without statistics, and drawn with the lines of the proof."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from asyncopt.analysis import CONFIRMED, INCONCLUSIVE, NOT_TESTED, VIOLATED, judge
+from asyncopt.analysis.measures import Measures
+from asyncopt.report import proof_figures
+from asyncopt.theory import Certificate, Step
+from tests.analysis import synthetic
+
+RULES, LENGTHS = (0, "K**0.25"), (1000, 10_000)
+
+
+def study(left=0.9, right=1.0, broken=(), diverged=()):
+    """A study of 3 seeds whose runs all have one certificate; ``broken`` has (cell, seed, update)."""
+    made = synthetic.study(lambda tau, k: k**-0.5, np.random.default_rng(0), rules=RULES, lengths=LENGTHS, seeds=3)
+    cells = []
+    for cell in range(len(made.cells)):
+        broken_at = np.full(3, -1.0)
+        for where, seed, update in broken:
+            if where == cell:
+                broken_at[seed] = update
+        for where, seed in diverged:
+            if where == cell:
+                broken_at[seed] = np.inf
+        certificate = Certificate(
+            "regret", "the regret is at most (1a)", np.full(3, left), np.full(3, right), broken_at
+        )
+        cells.append((certificate,))
+    lines = (Step("measured", "", np.array([1.0, 2.0, 3.0])), Step("a priori", "G", np.array([10.0, 20.0, 30.0])))
+    return dataclasses.replace(made, certificates=tuple(cells), proofs=(lines,) * len(cells))
+
+
+def judged(made):
+    return next(v for v in judge(Measures(made)) if v.claim.startswith("certificate"))
+
+
+def test_it_is_confirmed_if_half_of_the_bound_would_have_been_broken():
+    verdict = judged(study())
+    assert (verdict.outcome, verdict.noticed) == (CONFIRMED, ("bound halved",))
+    assert verdict.measured.value == pytest.approx(0.9)
+    assert verdict.runs == 12
+
+
+def test_a_loose_certificate_is_not_tested():
+    assert judged(study(left=0.4)).outcome == NOT_TESTED
+
+
+def test_a_broken_one_names_the_cell_and_the_first_update():
+    verdict = judged(study(broken=[(3, 1, 70), (3, 2, 17)]))
+    assert verdict.outcome == VIOLATED
+    assert verdict.rule == "broken in 2 runs; at τ = K^1/4, K = 10,000 first at update 17"
+
+
+def test_a_run_that_diverged_is_not_judged():
+    assert judged(study(diverged=[(0, 0)])).runs == 11
+    everything = [(cell, seed) for cell in range(4) for seed in range(3)]
+    assert judged(study(diverged=everything)).outcome == INCONCLUSIVE
+
+
+def test_without_certificates_nothing_is_claimed():
+    made = dataclasses.replace(study(), certificates=())
+    assert not [v for v in judge(Measures(made)) if v.claim.startswith("certificate")]
+    assert proof_figures.proof(Measures(dataclasses.replace(made, proofs=((),) * 4))) is None
+
+
+def test_the_lines_of_the_proof_are_drawn_in_order_with_their_factors():
+    figure = proof_figures.proof(Measures(study()))
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["measured", "a priori"]
+    assert [text.get_text() for text in axes.texts] == ["×10  G"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["τ = 0", "$\\tau = K^{1/4}$"]
