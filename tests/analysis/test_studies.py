@@ -138,7 +138,7 @@ def test_with_distances_to_the_minimiser_only_the_a_priori_bound_needs_a_box_and
     table, column, value
 ):
     """(1b) holds for any closed convex X and any gradients; G and D turn it into constants."""
-    recorded = {"regret_bound": 10.0, "regret_last_distance": 1.0, column: value}
+    recorded = {"regret": 9.0, "regret_bound": 10.0, "regret_last_distance": 1.0, column: value}
     (study,) = studies(table.assign(**recorded))
     assert study.outside == ""
     assert np.isinf(study.cells["a_priori"]).all()
