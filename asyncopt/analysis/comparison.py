@@ -6,8 +6,8 @@ other half, over many such splits. So no method is judged by the runs that chose
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,8 @@ from jaxtyping import Float, Int
 from asyncopt.analysis import comparison_draws, settings
 from asyncopt.analysis.bootstrap import Estimate
 from asyncopt.analysis.comparison_draws import Draws, Replicates
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 OURS, SYNCHRONOUS = "APAM", "synchronous AMSGrad"
 # Ends the name of a synchronous method whose gradients a round are tuned, too.
@@ -26,6 +28,20 @@ RANDOM, STEADY = "exponential times", "constant times"  # two clocks, as `Trial.
 CLOCKS = {"time": "simulated seconds", "step": "gradients"}
 # The target lies at this share of the way from the start to the best final value.
 PROGRESS = 0.95
+
+
+def _remembered(method: Method) -> Method:
+    """Returns a method that keeps its results with its object: `functools.cache` would keep the object, too."""
+
+    @functools.wraps(method)
+    def remembering(self: Any, *arguments: Any) -> Any:
+        results = self.__dict__.setdefault("_results", {})
+        key = (method.__name__, *arguments)
+        if key not in results:
+            results[key] = method(self, *arguments)
+        return results[key]
+
+    return cast(Method, remembering)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -117,14 +133,14 @@ class Comparison:
         ]
         return sorted(tried, key=lambda trial: (trial.taken or 0, trial.learning_rate))
 
-    @functools.cache  # noqa: B019  a comparison lives as long as the report on it
+    @_remembered
     def target(self, quantity: str) -> float:
         """Returns the value to reach, which is the same for all methods."""
         start = np.mean([trial.values[quantity][:, 0].mean() for trial in self.trials])
         best = np.nanmin([trial.values[quantity][:, -1].mean() for trial in self.trials])
         return float(start + self.progress * (best - start))
 
-    @functools.cache  # noqa: B019
+    @_remembered
     def tuned(self, method: str, clock: str, num_workers: int, quantity: str) -> Trial | None:
         """Returns the trial whose mean over all runs reaches the target first, or else ends lowest."""
         tried = self.tried(method, clock, num_workers)
@@ -137,7 +153,7 @@ class Comparison:
         ]
         return tried[int(_best(np.array(reached), np.array([mean[:, -1] for mean in means]))[0])]
 
-    @functools.cache  # noqa: B019
+    @_remembered
     def reach(self, method: str, clock: str, num_workers: int, quantity: str, axis: str) -> Replicates:
         """Returns when the mean over the reporting half reaches the target, with the step size tuned on the other.
 
@@ -155,7 +171,7 @@ class Comparison:
         reached = np.take_along_axis(times if axis == "time" else steps, chosen[None], axis=0)[0]
         return Replicates(np.exp(np.log(reached).mean(axis=0)), tried[0].draws.num_units)
 
-    @functools.cache  # noqa: B019
+    @_remembered
     def _halves(self, trial: Trial, quantity: str) -> tuple[Float[np.ndarray, "2 D"], ...]:
         """Returns time and step to the target, and the final value, of the mean over each half in each draw."""
         curves, target = trial.draws.means(trial.values[quantity]), self.target(quantity)
