@@ -35,7 +35,8 @@ class Criterion:
 
     It is confirmed if all are: each by its own interval at the same level, since all must be (a test of an intersection
     and of the union of its opposites). It is violated if the whole interval of the measured exponent is on the wrong
-    side, or one in ``decisive`` is, at the level divided by their number.
+    side and no part is wholly on the right one, or one in ``decisive`` is on the wrong side, at the level divided by
+    their number.
     """
 
     measured: Rows  #: the exponent: of all seeds, then without each
@@ -53,6 +54,9 @@ class Criterion:
         opposed = [name for name in self.parts if self._p(self.parts[name], wrong=True) <= jackknife.ONE_SIDED]
         level = jackknife.ONE_SIDED / max(len(self.decisive), 1)
         deciding = [name for name in self.decisive if self._p(self.parts[name], wrong=True) <= level]
+        supporting = [name for name in self.parts if self._p(self.parts[name]) <= jackknife.ONE_SIDED]
+        if outcome == VIOLATED and supporting:  # then the exponent is an extrapolation, which no run has reached
+            return Decision(measured, INCONCLUSIVE, f"{rule}, but on the right side {supporting[-1]}")
         if outcome == VIOLATED or math.isnan(measured.low):
             return Decision(measured, outcome, rule)
         if deciding:
