@@ -1,6 +1,8 @@
 """From what a criterion says of the numbers to a verdict: what these runs cannot settle is inconclusive."""
 
+import dataclasses
 import fractions
+import math
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from asyncopt.analysis.verdict import CONFIRMED, CONSISTENT, INCONCLUSIVE, VIOLA
 MIN_SEEDS, MIN_RANGE, MIN_LENGTHS = 16, 100.0, 4
 # The exponent of a delay that is rounded to whole updates can exceed its rule's by this much.
 ROUNDING = 0.05
+
+# Of fewer seeds, more than 2.5 % of samples miss all of those of which there are 5 %: 0.95^72 = 0.025.
+SEEDS_THAT_SHOW_FEW = 72
 
 
 def conclude(
@@ -35,9 +40,9 @@ def conclude(
     study, outcome, rule, p_value = measures.study, decision.outcome, decision.rule, decision.p_value
     if thin := too_thin(study, cells):
         outcome, rule = (outcome, rule) if outcome == INCONCLUSIVE else (INCONCLUSIVE, thin)
-        p_value = float("nan")
+        p_value = math.nan
     if study.outside or beyond:
-        p_value = float("nan")  # decided before the runs: no claim of the family that is corrected for
+        p_value = math.nan  # decided before the runs: no claim of the family that is corrected for
     reason = study.outside or beyond or doubt(study, cells)
     if outcome in (CONFIRMED, CONSISTENT) and reason:
         outcome, rule = INCONCLUSIVE, f"{rule}, but {reason}"
@@ -47,6 +52,19 @@ def conclude(
         noticed = ()
     runs = len(study.seeds) * len(cells)
     return Verdict(claim, predicted, decision.measured, runs, outcome, rule, noticed, p_value, decision.otherwise)
+
+
+def of_an_expectation(judged: Verdict, num_seeds: int) -> Verdict:
+    """Returns a verdict on the size of a mean, which is consistent at most with fewer than 72 seeds.
+
+    A mean that one seed in twenty carries looks small in all samples without such a seed, and nothing in them shows it.
+    """
+    if num_seeds >= SEEDS_THAT_SHOW_FEW:
+        return judged
+    rule = f"{judged.rule}; of {num_seeds} seeds, and {SEEDS_THAT_SHOW_FEW} show what one in twenty carries"
+    if judged.outcome == CONFIRMED and judged.noticed:
+        judged = dataclasses.replace(judged, outcome=CONSISTENT, rule=rule)
+    return dataclasses.replace(judged, p_value=math.nan)
 
 
 def beyond(study: Study, rule: str, critical: float) -> str:

@@ -46,7 +46,8 @@ def found(honest):
 
 def test_the_bounds_hold_and_say_what_they_would_have_noticed(found):
     """The bound is 20 times as large as the mean; only a delay term of the wrong sign would make it too small."""
-    assert outcomes(found, "-posteriori bound") == {CONFIRMED}
+    assert outcomes(found, "a-posteriori bound ≤ a-priori bound") == {CONFIRMED}
+    assert outcomes(found, "measured mean ≤ a-posteriori bound") == {CONSISTENT}  # of 16 seeds
     assert found["measured mean ≤ a-posteriori bound"]["noticed"] == ["delay term subtracted"]
     assert 0 < found["measured mean ≤ a-posteriori bound"]["measured"] < 1
     assert outcomes(found, "times the mean is at most the a-priori bound's constant") == {NOT_TESTED}
@@ -60,7 +61,9 @@ def test_the_bounds_hold_and_say_what_they_would_have_noticed(found):
 )
 def test_a_fast_start_hides_no_slow_end(tail, outcome, tmp_path):
     """Up to 10,000 updates as K^-0.55, then as K^tail. Before, all four were confirmed."""
-    synthetic.write(tmp_path, lambda tau, k: (k / 1e4) ** (tail if k > 1e4 else -0.55), rules=(0, "K**0.25"))
+    synthetic.write(
+        tmp_path, lambda tau, k: (k / 1e4) ** (tail if k > 1e4 else -0.55), rules=(0, "K**0.25"), noise=0.01
+    )
     found = verdicts(tmp_path, tmp_path / "report")
     assert outcomes(found, "falls as K^-1/2 or faster") == {outcome}
 
@@ -90,7 +93,7 @@ def test_control_an_iterate_that_is_not_averaged(honest, tmp_path):
 
 def test_control_steps_that_do_not_shrink(tmp_path):
     """The last iterate stalls at its noise floor; the average may still fall, but no theorem says so."""
-    sweep.run(tmp_path, (0, "K**0.25"), schedule="constant", learning_rate=0.1)
+    sweep.run(tmp_path, (0, "K**0.25"), schedule="constant", learning_rate=0.1, seeds=64)
     for quantity in ("average_gap", "gap"):
         found = verdicts(tmp_path, tmp_path / "report", quantity=quantity)
         assert CONFIRMED not in {verdict["outcome"] for verdict in found.values()}, quantity
@@ -116,9 +119,9 @@ def test_too_few_seeds_or_one_decade_settle_nothing(honest, tmp_path):
 
 
 def test_the_hard_instance_attains_the_rate(tmp_path):
-    """No delay changes a bit of it."""
-    problem = functools.partial(asyncopt.problems.hard_instance, slope_scale=1.0)
-    sweep.run(tmp_path, (0, "K**0.25"), problem=problem, seeds=128, learning_rate=0.5)
+    """No delay changes a bit of it. Up to K = 3,000 it falls a little faster still, as K^-0.53."""
+    problem, lengths = functools.partial(asyncopt.problems.hard_instance, slope_scale=1.0), (100, 400, 2000, 10_000)
+    sweep.run(tmp_path, (0, "K**0.25"), problem=problem, lengths=lengths, seeds=128, learning_rate=0.5)
     found = verdicts(tmp_path, tmp_path / "report")
     slopes = [found[f"falls as K^-1/2 or faster at τ = {rule}"] for rule in ("0", "K^1/4")]
     assert -0.55 <= slopes[0]["measured"] <= -0.45
@@ -250,8 +253,9 @@ def test_nothing_to_report_on(content, tmp_path, command_line):
     process = command_line(folder)
     assert process.returncode == 1
     assert process.stdout == ""
-    assert len(process.stderr.splitlines()) == 1
-    assert str(folder) in process.stderr
+    # A run that is left out is named first.
+    assert len(process.stderr.splitlines()) == (2 if content == "only unfinished" else 1)
+    assert str(folder) in process.stderr.splitlines()[-1]
     assert not (folder / "report").exists()
 
 
