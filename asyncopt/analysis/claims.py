@@ -152,7 +152,7 @@ def _same_rate(claim: claims.SameRate, measures: Measures) -> list[Verdict]:
 def _attained(claim: claims.Attained, measures: Measures) -> list[Verdict]:
     """On a problem that attains the rate, no method is faster."""
     study = measures.study
-    if not study.attains_rate or study.reference is None:
+    if not study.attains_rate or study.quantity != claim.quantity or study.reference is None:
         return []
     rows, source = rates.asymptotic(measures, study.reference)
     measured = measures.estimate(rows)

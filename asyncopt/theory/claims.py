@@ -49,9 +49,10 @@ class SameRate(Claim):
 
 @dataclasses.dataclass(frozen=True)
 class Attained(Claim):
-    """Without delay, K^exponent is attained on problems that are constructed to attain it."""
+    """Without delay, K^exponent is attained on problems that are constructed to attain it, by one quantity."""
 
     exponent: float
+    quantity: str = "average_gap"
 
 
 @dataclasses.dataclass(frozen=True)

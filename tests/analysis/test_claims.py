@@ -283,6 +283,13 @@ def test_the_hard_instance_must_attain_the_rate():
     assert claim not in verdicts()
 
 
+def test_the_rate_is_attained_by_the_gap_alone():
+    """The slope of a linear function is the same everywhere: its ‖∇F‖² says nothing about the rate."""
+    words = "K^-1/2 is attained without delay"
+    assert words in verdicts(attains_rate=True)
+    assert words not in verdicts(attains_rate=True, quantity="mean_grad_norm_sq")
+
+
 def test_limits_are_those_of_the_theorems_claims():
     wanted = (
         claims.Rate(exponent=-1.0, up_to=0.375), claims.SameRate(up_to=0.375), claims.Attained(exponent=-1.0),
