@@ -35,8 +35,8 @@ class Criterion:
 
     It is confirmed if all are: each by its own interval at the same level, since all must be (a test of an intersection
     and of the union of its opposites). It is violated if the whole interval of the measured exponent is on the wrong
-    side and no part is wholly on the right one, or one in ``decisive`` is on the wrong side, at the level divided by
-    their number.
+    side, or one in ``decisive`` is, at the level divided by their number. A measured exponent that no part has reached
+    violates nothing: if all parts are on the right side, and some of them significantly, it is an extrapolation.
     """
 
     measured: Rows  #: the exponent: of all seeds, then without each
@@ -55,7 +55,7 @@ class Criterion:
         level = jackknife.ONE_SIDED / max(len(self.decisive), 1)
         deciding = [name for name in self.decisive if self._p(self.parts[name], wrong=True) <= level]
         supporting = [name for name in self.parts if self._p(self.parts[name]) <= jackknife.ONE_SIDED]
-        if outcome == VIOLATED and supporting:  # then the exponent is an extrapolation, which no run has reached
+        if outcome == VIOLATED and supporting and all(map(self._right, self.parts.values())):
             return Decision(measured, INCONCLUSIVE, f"{rule}, but on the right side {supporting[-1]}")
         if outcome == VIOLATED or math.isnan(measured.low):
             return Decision(measured, outcome, rule)
@@ -86,6 +86,10 @@ class Criterion:
         if wrong and (exact == self.limit).all():
             return 1.0  # at the limit in every row is on the right side
         return jackknife.p_at_most(sign * exact, sign * self.limit)
+
+    def _right(self, rows: Rows) -> bool:
+        """Whether an exponent is on the right side, by its value alone."""
+        return bool(rows[0] >= self.limit if self.at_least else rows[0] <= self.limit)
 
     def _exact(self, rows: Rows) -> Rows:
         """Returns rows in which what rounding alone keeps from the limit is at it."""

@@ -26,3 +26,9 @@ def test_a_fitted_tail_alone_does_not_violate_what_the_longest_runs_meet(measure
     parts = {"over the last decade": rows(last)}
     criterion = Criterion(rows(measured), -0.5, parts, decisive=("over the last decade",))
     assert criterion.decide().outcome == outcome
+
+
+def test_a_slope_that_is_too_slow_at_the_last_k_supports_no_rate():
+    """The first of two neighbours is fast enough, the second is not: the fitted tail counts."""
+    parts = {"from K = 1,000 to 3,162": rows(-0.7), "from K = 3,162 to 10,000": rows(-0.45)}
+    assert Criterion(rows(-0.3), -0.5, parts).decide().outcome == VIOLATED
