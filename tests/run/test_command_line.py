@@ -281,7 +281,8 @@ def test_a_theory_sweep_and_its_report(tmp_path, quickly, capsys):
     said = capsys.readouterr().out
     assert "## logistic regression on breast cancer in a box; APAM; pareto delays" in said
     assert "2 seeds, fewer than 16" in said
-    assert "confirmed" not in said
+    # Only what holds in every single run needs no more seeds.
+    assert all(line.startswith("| certificate") for line in said.splitlines() if "confirmed" in line)
     assert (tmp_path / "sweep" / "report" / "report.html").exists()
 
 
