@@ -18,8 +18,8 @@ MIN_SEEDS, MIN_RANGE, MIN_LENGTHS = 16, 100.0, 4
 # The exponent of a delay that is rounded to whole updates can exceed its rule's by this much.
 ROUNDING = 0.05
 
-# Of fewer seeds, more than 2.5 % of samples miss all of those of which there are 5 %: 0.95^72 = 0.025.
-SEEDS_THAT_SHOW_FEW = 72
+# Of fewer seeds, more than 1 % of samples miss all of those of which there are 5 %: 0.95^90 = 0.01.
+SEEDS_THAT_SHOW_FEW = 90
 
 
 def conclude(
@@ -55,7 +55,7 @@ def conclude(
 
 
 def of_an_expectation(judged: Verdict, num_seeds: int) -> Verdict:
-    """Returns a verdict on the size of a mean, which is consistent at most with fewer than 72 seeds.
+    """Returns a verdict on the size of a mean, which is consistent at most with fewer than 90 seeds.
 
     A mean that one seed in twenty carries looks small in all samples without such a seed, and nothing in them shows it.
     """
