@@ -83,14 +83,14 @@ def _read(record: Record) -> _Runs:
     values = {"loss": frame["objective"].to_numpy(float).reshape(len(seeds), -1)} if "objective" in frame else {}
     if "test_accuracy" in frame:
         values["error"] = 1 - frame["test_accuracy"].to_numpy(float).reshape(len(seeds), -1)
-    one_seed, clock = frame[frame["seed"] == seeds[0]], settings.clock(trace)
+    one_seed, clock = frame[frame["seed"] == seeds[0]], settings.clock_of(record)
     # The seed of a clock that is not random has no influence.
     trace_seed = int(trace.pop("seed", 0)) if settings.is_random(clock) else 0
     return _Runs(
         problem=str(labels["problem"]), surroundings=settings.surroundings(record),
         clock_label=str(labels["clock"]), clock=clock,
         method_label=str(labels["method"]), method=settings.method(record),
-        learning_rate=float(record.config["optimizer"]["learning_rate"]), taken=settings.taken(trace),
+        learning_rate=float(record.config["optimizer"]["learning_rate"]), taken=settings.taken(record),
         num_workers=int(trace["num_workers"]), trace=trace, trace_seed=trace_seed, seeds=seeds,
         step=one_seed["step"].to_numpy(int), time=one_seed["time"].to_numpy(float), values=values,
     )  # fmt: skip

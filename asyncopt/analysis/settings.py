@@ -18,7 +18,8 @@ Flat = Mapping[str, Any]  # dotted names with plain values
 
 # Durations of the cluster, with what they are if a trace does not set them.
 _DURATIONS = {"compute": "exponential", "server": 0.0, "network": 0.0}
-_KINDS = ("cluster", "rounds")  # traces of one and the same cluster
+_ROUNDS = "rounds"  # the label of a trace of synchronous rounds
+_KINDS = ("cluster", _ROUNDS)  # labels of traces of one and the same cluster
 # Settings of a trace that are no part of the clock.
 _NOT_THE_CLOCK = ("_target_", "num_updates", "num_workers", "seed", "take", *_DURATIONS, "stragglers", "slowdown")
 _SURROUNDINGS = ("problem", "data", "precision", "param_dtype", "history_dtype", "constraint", "eval_every")
@@ -52,9 +53,13 @@ def clock(trace: Mapping[str, Any]) -> Flat:
     stragglers = trace.get("stragglers") or 0
     parts["stragglers"] = stragglers
     parts["slowdown"] = float(trace.get("slowdown", 4.0)) if stragglers else None
-    kind = str(trace.get("_target_", "cluster")).rpartition(".")[2]
-    parts["kind"] = "cluster" if kind in _KINDS else kind
     return parts | flat({key: value for key, value in trace.items() if key not in _NOT_THE_CLOCK})
+
+
+def clock_of(record: Record) -> Flat:
+    """Returns `clock` of a run's trace, and what kind of cluster it is."""
+    kind = record.labels["trace"]
+    return {**clock(record.config["trace"]), "kind": "cluster" if kind in _KINDS else kind}
 
 
 def is_random(parts: Flat) -> bool:
@@ -67,20 +72,21 @@ def method(record: Record) -> Flat:
     optimizer, handling = dict(record.config["optimizer"]), dict(record.config.get("handling") or {})
     for tuned_or_common in ("learning_rate", "constraint"):
         optimizer.pop(tuned_or_common, None)
-    if in_rounds(record.config["trace"]):
+    if in_rounds(record):
         handling.pop("size", None)  # the gradients a round
     parts = {"optimizer": optimizer, "handling": handling, "runtime": record.config.get("runtime")}
-    return {**flat(parts), "rounds": in_rounds(record.config["trace"]), "label": record.labels["method"]}
+    return {**flat(parts), "rounds": in_rounds(record), "label": record.labels["method"]}
 
 
-def in_rounds(trace: Mapping[str, Any]) -> bool:
-    """Whether a trace is of synchronous rounds."""
-    return str(trace.get("_target_", "")).rpartition(".")[2] == "rounds"
+def in_rounds(record: Record) -> bool:
+    """Whether a run's trace is of synchronous rounds."""
+    return record.labels["trace"] == _ROUNDS
 
 
-def taken(trace: Mapping[str, Any]) -> int | None:
+def taken(record: Record) -> int | None:
     """Returns m, the gradients that a round applies; None for a trace without rounds."""
-    return gradients_a_round(int(trace["num_workers"]), trace.get("take")) if in_rounds(trace) else None
+    trace = record.config["trace"]
+    return gradients_a_round(int(trace["num_workers"]), trace.get("take")) if in_rounds(record) else None
 
 
 def differences(one: Flat, other: Flat) -> dict[str, tuple[Any, Any]]:

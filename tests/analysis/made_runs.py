@@ -70,5 +70,5 @@ def made_run(
         "precision": "float64",
         **(more or {}),
     }
-    labels = {"problem": "quadratic", "method": method, "clock": f"{distribution} times"}
+    labels = {"problem": "quadratic", "method": method, "clock": f"{distribution} times", "trace": kind}
     return Record(config, frame, {"trace": {}, "problem": {}, "labels": labels})
