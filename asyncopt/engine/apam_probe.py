@@ -2,15 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from asyncopt.checks import InputError
-from asyncopt.engine import measure
+from asyncopt.engine.observing import ObservesApam, ratio, scale_of
 from asyncopt.engine.state import LoopState
 from asyncopt.optim import ApamState
 
@@ -39,36 +38,20 @@ class ApamColumns(NamedTuple):
     step_size: Float[Array, ""]  # α_K
 
 
-def itself(state: Any) -> Any:
-    """Returns the state of an optimizer that is APAM and nothing else."""
-    return state
-
-
 @dataclasses.dataclass(frozen=True)
-class ApamProbe:
-    """Records what the bounds in ``docs/theory.md`` need.
-
-    Args:
-      state_of: returns the `ApamState` in the optimizer's state; default: the optimizer's state is one. The bounds hold
-        for the update that this state describes: what comes after APAM must not change its steps.
-    """
-
-    state_of: Callable[[PyTree], ApamState] = itself
+class ApamProbe(ObservesApam):
+    """Records what the bounds in ``docs/theory.md`` need."""
 
     def init(self, params: PyTree, optimizer_state: PyTree) -> ApamTerms:
         """See `asyncopt.engine.probes.Probe`."""
-        state = apam_state(self.state_of(optimizer_state))
-        if jax.tree.structure(state.amsgrad.mu) != jax.tree.structure(params):
-            raise InputError("the bounds of APAM need one ApamState for all parameters, found one for part of them")
-        dtype = measure.drift(params, params).dtype
-        return ApamTerms(*(jnp.zeros((), dtype) for _ in ApamTerms._fields))
+        return ApamTerms(*[self.zero(params, optimizer_state)] * len(ApamTerms._fields))
 
     def observe(
         self, terms: ApamTerms, k: Int[Array, ""], before: LoopState, stale: PyTree, gradient: PyTree
     ) -> ApamTerms:
         """See `asyncopt.engine.probes.Probe`."""
         del k, stale
-        state = self.state_of(before.optimizer_state)
+        state = self.read(before.optimizer_state)
         terms = _add_step(terms, state)
         dtype = terms.gradient_max.dtype
         scaled = _sum(lambda g, v: ratio(g, v) ** 2, gradient, scale_of(state)).astype(dtype)
@@ -80,24 +63,13 @@ class ApamProbe:
 
     def evaluate(self, terms: ApamTerms, state: LoopState) -> ApamColumns:
         """See `asyncopt.engine.probes.Probe`."""
-        last = self.state_of(state.optimizer_state)
+        last = self.read(state.optimizer_state)
         return ApamColumns(
             *_add_step(terms, last),
             optax.tree.sum(scale_of(last)),
             optax.tree.sum(jax.tree.map(jnp.abs, last.amsgrad.mu)),
             last.step_size,
         )
-
-
-def apam_state(state: Any) -> ApamState:
-    """Returns the state of APAM.
-
-    Raises:
-      InputError: if it is another state.
-    """
-    if not isinstance(state, ApamState):
-        raise InputError(f"the bounds of APAM need an ApamState, found the state {type(state).__name__}")
-    return state
 
 
 def _add_step(terms: ApamTerms, state: ApamState) -> ApamTerms:
@@ -116,16 +88,6 @@ def _add_step(terms: ApamTerms, state: ApamState) -> ApamTerms:
     )
 
 
-def scale_of(state: ApamState) -> PyTree:
-    """Returns V = √v̂ + ε."""
-    return jax.tree.map(lambda v: jnp.sqrt(v) + state.eps.astype(v.dtype), state.amsgrad.nu_max)
-
-
 def _sum(term: Callable[..., Array], *trees: PyTree) -> Float[Array, ""]:
     """Returns the sum of ``term`` over all coordinates."""
     return optax.tree.sum(jax.tree.map(lambda *leaves: jnp.sum(term(*leaves)), *trees))
-
-
-def ratio(numerator: Array, scale: Array) -> Array:
-    """Returns numerator / scale with 0 / 0 := 0."""
-    return jnp.where(numerator == 0, 0, numerator / scale)

@@ -5,20 +5,15 @@ each inequality, and the noise that the proofs average away.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from asyncopt.engine import measure
-from asyncopt.engine.apam_probe import ApamProbe, apam_state, itself, scale_of
-from asyncopt.engine.descent_probe import largest, momentum_factor, norm_sq
-from asyncopt.engine.regret_probe import difference, dot, total
+from asyncopt.engine.observing import ObservesApam, ObservesProblem, largest, momentum_factor, scale_of, zero
 from asyncopt.engine.state import LoopState
-from asyncopt.optim import ApamState
-from asyncopt.problems import Problem
 
 # Rounding errors of an inequality are expected below this many units in the last place of its largest side.
 _UNITS = 64.0
@@ -45,24 +40,13 @@ class ConvexChainColumns(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class ConvexChainProbe:
-    """Records step 2 of the convex proof, F(x_k) - F* ≤ ⟨∇F(y_k), x_k - x*⟩ + (L/2) ‖x_k - y_k‖², in every update.
-
-    Args:
-      problem: the problem; the loop gives it by `with_problem`.
-    """
-
-    problem: Any = dataclasses.field(default=None, compare=False)
-
-    def with_problem(self, problem: Problem) -> "ConvexChainProbe":
-        """See `asyncopt.engine.probes.Probe`."""
-        return dataclasses.replace(self, problem=problem)
+class ConvexChainProbe(ObservesProblem):
+    """Records step 2 of the convex proof, F(x_k) - F* ≤ ⟨∇F(y_k), x_k - x*⟩ + (L/2) ‖x_k - y_k‖², in every update."""
 
     def init(self, params: PyTree, optimizer_state: PyTree) -> ConvexChainTerms:
         """See `asyncopt.engine.probes.Probe`."""
         del optimizer_state
-        zero = jnp.zeros((), measure.drift(params, params).dtype)
-        return ConvexChainTerms(zero, zero, zero, zero, jnp.full((), -1, jnp.int32))
+        return ConvexChainTerms(*[zero(params)] * 4, broken_at=jnp.full((), -1, jnp.int32))
 
     def observe(
         self, terms: ConvexChainTerms, k: Int[Array, ""], before: LoopState, stale: PyTree, gradient: PyTree
@@ -72,9 +56,11 @@ class ConvexChainProbe:
         newest = problem.objective(before.params)
         gap = (newest - problem.optimum).astype(dtype)
         value, full = jax.value_and_grad(problem.objective)(stale)
-        distance = difference(before.params, problem.minimiser)
-        linear, used = dot(full, distance).astype(dtype), dot(gradient, distance).astype(dtype)
-        bent = (newest - value).astype(dtype) - dot(full, difference(before.params, stale)).astype(dtype)
+        distance = measure.difference(before.params, problem.minimiser)
+        linear, used = measure.dot(full, distance).astype(dtype), measure.dot(gradient, distance).astype(dtype)
+        bent = (newest - value).astype(dtype) - measure.dot(full, measure.difference(before.params, stale)).astype(
+            dtype
+        )
         curved = (problem.constants.smoothness / 2 * measure.drift(before.params, stale)).astype(dtype)
         sizes = jnp.abs(gap) + jnp.abs(linear) + curved + abs(problem.optimum)
         broken = exceeds(gap, linear + curved, sizes)
@@ -127,29 +113,16 @@ class DescentChainColumns(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class DescentChainProbe:
+class DescentChainProbe(ObservesProblem, ObservesApam):
     """Records every step of the non-convex proof, with what was measured in place of each expectation.
 
     In every update it checks the descent inequality F(z_{k+1}) ≤ F(z_k) + ⟨∇F(z_k), z_{k+1} - z_k⟩ +
     (L/2) ‖z_{k+1} - z_k‖².
-
-    Args:
-      state_of: as in `asyncopt.engine.ApamProbe`.
-      problem: the problem; the loop gives it by `with_problem`.
     """
-
-    state_of: Callable[[PyTree], ApamState] = itself
-    problem: Any = dataclasses.field(default=None, compare=False)
-
-    def with_problem(self, problem: Problem) -> "DescentChainProbe":
-        """See `asyncopt.engine.probes.Probe`."""
-        return dataclasses.replace(self, problem=problem)
 
     def init(self, params: PyTree, optimizer_state: PyTree) -> DescentChainTerms:
         """See `asyncopt.engine.probes.Probe`."""
-        ApamProbe(self.state_of).init(params, optimizer_state)  # refuses other states
-        zero = jnp.zeros((), measure.drift(params, params).dtype)
-        still = difference(params, params)
+        zero, still = self.zero(params, optimizer_state), measure.difference(params, params)
         return DescentChainTerms(
             gradients=zero, weighted=zero, inner=zero, near=zero, noise=zero, noise_square=zero, errors=zero,
             potential=zero, broken_at=jnp.full((), -1, jnp.int32), previous=params,
@@ -162,17 +135,17 @@ class DescentChainProbe:
         """See `asyncopt.engine.probes.Probe`."""
         dtype, gradient_of = terms.inner.dtype, jax.grad(self.problem.objective)
         terms, value, slope = self._complete(terms, k - 1, before)
-        scale = scale_of(apam_state(self.state_of(before.optimizer_state)))
+        scale = scale_of(self.read(before.optimizer_state))
         newest, read = gradient_of(before.params), gradient_of(stale)
         weight = largest(scale).astype(dtype)
 
         def scaled(a, b):
-            return total(lambda x, y, v: measure.wide(x) * y / v, a, b, scale).astype(dtype)
+            return measure.total_of(lambda x, y, v: measure.wide(x) * y / v, a, b, scale).astype(dtype)
 
-        here, there = difference(slope, newest), difference(read, newest)
+        here, there = measure.difference(slope, newest), measure.difference(read, newest)
         inner, used = scaled(slope, read), scaled(slope, gradient)
         return terms._replace(
-            gradients=terms.gradients + norm_sq(newest).astype(dtype),
+            gradients=terms.gradients + measure.dot(newest, newest).astype(dtype),
             weighted=terms.weighted + weight * scaled(newest, newest),
             inner=terms.inner + weight * inner,
             near=terms.near + weight * (scaled(here, here) + scaled(there, there)),
@@ -186,7 +159,7 @@ class DescentChainProbe:
 
     def evaluate(self, terms: DescentChainTerms, state: LoopState) -> DescentChainColumns:
         """See `asyncopt.engine.probes.Probe`."""
-        count = apam_state(self.state_of(state.optimizer_state)).amsgrad.count
+        count = self.read(state.optimizer_state).amsgrad.count
         terms, _, _ = self._complete(terms, count - 1, state)
         return DescentChainColumns(*terms[:8], terms.broken_at.astype(terms.inner.dtype))
 
@@ -197,16 +170,16 @@ class DescentChainProbe:
 
         Before the first update the weight is zero, so nothing is added.
         """
-        state = apam_state(self.state_of(after.optimizer_state))
+        state = self.read(after.optimizer_state)
         dtype, carried = terms.inner.dtype, momentum_factor(state)
-        step = difference(after.params, terms.previous)
+        step = measure.difference(after.params, terms.previous)
         ahead = jax.tree.map(lambda x, s: x + carried * s, after.params, step)
-        moved = difference(ahead, terms.ahead)
+        moved = measure.difference(ahead, terms.ahead)
         # In the parameters' own dtype, as the objective expects them.
         point = jax.tree.map(lambda z, x: z.astype(x.dtype), ahead, after.params)
         value, slope = jax.value_and_grad(self.problem.objective)(point)
-        value, linear = value.astype(dtype), dot(terms.slope, moved).astype(dtype)
-        curved = (self.problem.constants.smoothness / 2 * norm_sq(moved)).astype(dtype)
+        value, linear = value.astype(dtype), measure.dot(terms.slope, moved).astype(dtype)
+        curved = (self.problem.constants.smoothness / 2 * measure.dot(moved, moved)).astype(dtype)
         sizes = jnp.abs(value) + jnp.abs(terms.value) + jnp.abs(linear) + curved
         broken = (terms.weight > 0) & exceeds(value, terms.value + linear + curved, sizes)
         error = linear + state.step_size.astype(dtype) * terms.used

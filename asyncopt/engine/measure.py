@@ -1,5 +1,7 @@
 """What every run measures inside the compiled loop: drift, norms, and how wide numbers are when they are summed."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -26,6 +28,21 @@ def total(entries: Array) -> Float[Array, ""]:
     terms = entries.ravel()
     whole = terms.size // _LANES * _LANES
     return jnp.sum(jnp.sum(terms[:whole].reshape(-1, _LANES), axis=0)) + jnp.sum(terms[whole:])
+
+
+def total_of(term: Callable[..., Array], *trees: PyTree) -> Float[Array, ""]:
+    """Returns the sum of ``term`` over all coordinates, each leaf's by `total`."""
+    return optax.tree.sum(jax.tree.map(lambda *leaves: total(term(*leaves)), *trees))
+
+
+def difference(a: PyTree, b: PyTree) -> PyTree:
+    """Returns a - b, float32 at least."""
+    return jax.tree.map(lambda x, y: wide(x) - wide(jnp.asarray(y)), a, b)
+
+
+def dot(a: PyTree, b: PyTree) -> Float[Array, ""]:
+    """Returns ⟨a, b⟩, float32 at least."""
+    return total_of(lambda x, y: wide(x) * y, a, b)
 
 
 def norm_sq(tree: PyTree) -> Float[Array, ""]:

@@ -1,19 +1,14 @@
 """The regret of an APAM run and its bound, both measured: the certificate of the convex theorem."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, DTypeLike, Float, Int, PyTree
 
 from asyncopt.engine import measure
-from asyncopt.engine.apam_probe import ApamProbe, apam_state, itself, ratio, scale_of
+from asyncopt.engine.observing import ObservesApam, ObservesProblem, momentum_factor, ratio, scale_of
 from asyncopt.engine.state import LoopState
-from asyncopt.optim import ApamState
-from asyncopt.problems import Problem
 
 # Rounding errors of a sum are expected below this many units in the last place of its entries' sizes.
 _UNITS = 8.0
@@ -40,28 +35,18 @@ class RegretColumns(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class RegretProbe:
+class RegretProbe(ObservesProblem, ObservesApam):
     """Records Σ ⟨g_k, x_k - x*⟩ and its bound (1a) in ``docs/theory.md``, and compares them after every update.
 
     The bound holds for every run of APAM on any closed convex set, without expectations. So a run that breaks it was
     not made by APAM, or not measured rightly.
 
-    Args:
-      state_of: as in `asyncopt.engine.ApamProbe`.
-      problem: the problem; its ``minimiser`` is x*. The loop gives it by `with_problem`.
+    The ``minimiser`` of the problem is x*.
     """
-
-    state_of: Callable[[PyTree], ApamState] = itself
-    problem: Any = dataclasses.field(default=None, compare=False)
-
-    def with_problem(self, problem: Problem) -> "RegretProbe":
-        """See `asyncopt.engine.probes.Probe`."""
-        return dataclasses.replace(self, problem=problem)
 
     def init(self, params: PyTree, optimizer_state: PyTree) -> RegretTerms:
         """See `asyncopt.engine.probes.Probe`."""
-        ApamProbe(self.state_of).init(params, optimizer_state)  # refuses other states
-        zero = jnp.zeros((), measure.drift(params, params).dtype)
+        zero = self.zero(params, optimizer_state)
         return RegretTerms(zero, zero, zero, jnp.full((), -1, jnp.int32), params)
 
     def observe(
@@ -70,15 +55,15 @@ class RegretProbe:
         """See `asyncopt.engine.probes.Probe`."""
         del stale
         terms, _ = self._complete(terms, k - 1, before)
-        step = dot(gradient, difference(before.params, self.problem.minimiser))
+        step = measure.dot(gradient, measure.difference(before.params, self.problem.minimiser))
         return terms._replace(regret=terms.regret + step.astype(terms.regret.dtype))
 
     def evaluate(self, terms: RegretTerms, state: LoopState) -> RegretColumns:
         """See `asyncopt.engine.probes.Probe`."""
-        last = apam_state(self.state_of(state.optimizer_state))
+        last = self.read(state.optimizer_state)
         terms, edge = self._complete(terms, last.amsgrad.count - 1, state)
-        distance = difference(state.params, self.problem.minimiser)
-        weighted = total(lambda v, d: v * d**2, scale_of(last), distance) / (2 * last.step_size)
+        distance = measure.difference(state.params, self.problem.minimiser)
+        weighted = measure.total_of(lambda v, d: v * d**2, scale_of(last), distance) / (2 * last.step_size)
         return RegretColumns(
             terms.regret, terms.bound + edge, weighted, terms.rounding, terms.broken_at.astype(terms.regret.dtype)
         )
@@ -89,24 +74,24 @@ class RegretProbe:
         Before the first update all of it is zero. Returns the terms, and the last part of the bound, which does not add
         up over the updates.
         """
-        state = apam_state(self.state_of(after.optimizer_state))
+        state = self.read(after.optimizer_state)
         dtype, momentum, scale = terms.bound.dtype, state.amsgrad.mu, scale_of(state)
-        alpha, carried = state.step_size.astype(dtype), (state.b1 / (1 - state.b1)).astype(dtype)
+        alpha, carried = state.step_size.astype(dtype), momentum_factor(state).astype(dtype)
 
         def contribution(m, v, x, y, d):
             """Adds the three sums of (1a) coordinate by coordinate; x to y is the step, and d = y - x*."""
             moved = x - y
             return v / (2 * alpha) * moved * (2 * d + moved) + m * (alpha / 2 * ratio(m, v) + carried * moved)
 
-        distance = difference(after.params, self.problem.minimiser)
-        added = total(contribution, momentum, scale, terms.previous, after.params, distance).astype(dtype)
-        edge = carried * dot(momentum, distance).astype(dtype)
+        distance = measure.difference(after.params, self.problem.minimiser)
+        added = measure.total_of(contribution, momentum, scale, terms.previous, after.params, distance).astype(dtype)
+        edge = carried * measure.dot(momentum, distance).astype(dtype)
 
         # An iterate is rounded to its own size, however short the step; the bound weights that error with V d / a.
         def error(v, x, d):
             return v * jnp.abs(d) * jnp.abs(measure.wide(x)) * _unit(x.dtype)
 
-        size = total(error, scale, after.params, distance)
+        size = measure.total_of(error, scale, after.params, distance)
         bound = terms.bound + added
         sums = _unit(dtype) * (jnp.abs(terms.regret) + jnp.abs(bound) + jnp.abs(edge))
         rounding = terms.rounding + sums + size.astype(dtype) / alpha
@@ -117,18 +102,3 @@ class RegretProbe:
 
 def _unit(dtype: DTypeLike) -> float:
     return _UNITS * float(jnp.finfo(dtype).eps)
-
-
-def difference(a: PyTree, b: PyTree) -> PyTree:
-    """Returns a - b, float32 at least."""
-    return jax.tree.map(lambda x, y: measure.wide(x) - measure.wide(jnp.asarray(y)), a, b)
-
-
-def dot(a: PyTree, b: PyTree) -> Float[Array, ""]:
-    """Returns ⟨a, b⟩."""
-    return total(lambda x, y: measure.wide(x) * y, a, b)
-
-
-def total(term: Callable[..., Array], *trees: PyTree) -> Float[Array, ""]:
-    """Returns the sum of ``term`` over all coordinates."""
-    return optax.tree.sum(jax.tree.map(lambda *leaves: measure.total(term(*leaves)), *trees))

@@ -7,6 +7,7 @@ trace gives the same bits. (`asyncopt.engine.loop` is one program, which XLA rou
 import hashlib
 import time
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,7 +20,6 @@ from asyncopt.engine.blocks import slices
 from asyncopt.engine.checkpoint import Snapshot, plain
 from asyncopt.engine.plan import done_after_each
 from asyncopt.engine.prepare import Prepared
-from asyncopt.engine.probes import Probe
 from asyncopt.engine.result import Result, result_of
 from asyncopt.engine.state import Evaluation, LoopState
 from asyncopt.problems import Problem
@@ -45,15 +45,9 @@ _evaluate = eqx.filter_jit(loop.evaluate)
 
 
 @eqx.filter_jit
-def _measured(
-    problem: Problem,
-    probes: tuple[Probe, ...],
-    state: LoopState,
-    k: Int[Array, ""],
-    stale: PyTree,
-    gradient: PyTree,
-) -> LoopState:
-    return loop.measured(problem, probes, state, k, stale, gradient)[0]
+def _measured(*observed: Any) -> LoopState:
+    """Returns the state that `loop.measured` returns, without what only the loop needs."""
+    return loop.measured(*observed)[0]
 
 
 class Stepwise:
