@@ -5,6 +5,8 @@ Prints, for small and large parameters, the time of an update in each of
   measured     the same, plus what every replay measures (average, drift, divergence); no history, no delay
   replay       the replay loop under uniform delay up to 20
   + bounds     the replay loop that also measures what the convergence bounds need
+  + certified  the same, and the certificate of every run: what `record_bounds=true` records on a problem with a known
+               minimiser
 and the ratios that matter. Runs of the four are interleaved; the median of each is reported.
 """
 
@@ -20,7 +22,7 @@ import optax
 from timing import microseconds_per_update
 
 import asyncopt
-from asyncopt.engine import ApamProbe, loop, measure, plan
+from asyncopt.engine import ApamProbe, loop, measure, plan, probes
 from asyncopt.engine.state import Schedule
 from asyncopt.problems import data
 
@@ -53,18 +55,18 @@ def plain_loop(problem, optimizer, batch_keys, num_updates, measured):
     return lambda: run(params, optimizer_state)
 
 
-def replay_loop(problem, optimizer, batch_keys, trace, probes):
+def replay_loop(problem, optimizer, batch_keys, trace, recorded):
     """Returns the compiled replay loop, without evaluations."""
     slots = plan(trace)
     schedule = Schedule(*(jnp.asarray(v, jnp.int32) for v in (slots.read_slot, slots.write_slot, trace.delay)))
-    state = loop.start(optimizer, problem.init(jax.random.key(0)), slots.capacity, None, probes)
+    state = loop.start(optimizer, problem.init(jax.random.key(0)), slots.capacity, None, recorded)
 
     @jax.jit
     def run(state):
         return jax.lax.fori_loop(
             0,
             trace.num_updates,
-            lambda k, s: loop.update(problem, optimizer, schedule, batch_keys, probes, k, s),
+            lambda k, s: loop.update(problem, optimizer, schedule, batch_keys, recorded, k, s),
             state,
         )
 
@@ -90,13 +92,18 @@ def compare(title, problem, num_updates):
         "replay": replay_loop(problem, optimizer, batch_keys, trace, ()),
         "+ bounds": replay_loop(problem, optimizer, batch_keys, trace, (ApamProbe(),)),
     }
+    certified = probes.chosen(optimizer, problem, record_bounds=True, probes=())
+    if len(certified) > 1:
+        loops["+ certified"] = replay_loop(problem, optimizer, batch_keys, trace, certified)
     median = microseconds_per_update(loops, num_updates)
     print(f"\n{title}, {num_updates:,} updates, {jnp.zeros(()).dtype}")
     for name, microseconds in median.items():
-        print(f"  {name:10s} {microseconds:9.1f} µs an update")
+        print(f"  {name:11s} {microseconds:9.1f} µs an update")
     print(f"  replay / measured  {median['replay'] / median['measured']:.3f}")
     print(f"  replay / plain     {median['replay'] / median['plain']:.3f}")
     print(f"  + bounds / plain   {median['+ bounds'] / median['plain']:.3f}")
+    if len(certified) > 1:
+        print(f"  certified / replay {median['+ certified'] / median['replay']:.3f}")
 
 
 def main():

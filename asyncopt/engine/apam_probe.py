@@ -1,7 +1,6 @@
 """What the convergence bounds of APAM need to know about a run."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
+from asyncopt.engine import measure
 from asyncopt.engine.observing import ObservesApam, ratio, scale_of
 from asyncopt.engine.state import LoopState
 from asyncopt.optim import ApamState
@@ -54,10 +54,11 @@ class ApamProbe(ObservesApam):
         state = self.read(before.optimizer_state)
         terms = _add_step(terms, state)
         dtype = terms.gradient_max.dtype
-        scaled = _sum(lambda g, v: ratio(g, v) ** 2, gradient, scale_of(state)).astype(dtype)
-        largest = jax.tree.reduce(jnp.maximum, jax.tree.map(lambda g: jnp.max(jnp.abs(g)), gradient))
+        scaled, largest = measure.over_coordinates(
+            lambda g, v: (ratio(g, v) ** 2, jnp.abs(g)), gradient, scale_of(state), by=(measure.SUM, measure.LARGEST)
+        )
         return terms._replace(
-            scaled_gradient_sum=terms.scaled_gradient_sum + scaled,
+            scaled_gradient_sum=terms.scaled_gradient_sum + scaled.astype(dtype),
             gradient_max=jnp.maximum(terms.gradient_max, largest.astype(dtype)),
         )
 
@@ -80,14 +81,10 @@ def _add_step(terms: ApamTerms, state: ApamState) -> ApamTerms:
     """
     momentum, scale = state.amsgrad.mu, scale_of(state)
     dtype = terms.gradient_max.dtype
-    square_sum = _sum(lambda m, v: m * ratio(m, v), momentum, scale).astype(dtype)
-    size = jnp.sqrt(_sum(lambda m, v: ratio(m, v) ** 2, momentum, scale)).astype(dtype)
-    return terms._replace(
-        scaled_momentum_sum=terms.scaled_momentum_sum + state.step_size.astype(dtype) * square_sum,
-        scaled_momentum_max=jnp.maximum(terms.scaled_momentum_max, size),
+    square_sum, square = measure.over_coordinates(
+        lambda m, v: (m * ratio(m, v), ratio(m, v) ** 2), momentum, scale, by=(measure.SUM, measure.SUM)
     )
-
-
-def _sum(term: Callable[..., Array], *trees: PyTree) -> Float[Array, ""]:
-    """Returns the sum of ``term`` over all coordinates."""
-    return optax.tree.sum(jax.tree.map(lambda *leaves: jnp.sum(term(*leaves)), *trees))
+    return terms._replace(
+        scaled_momentum_sum=terms.scaled_momentum_sum + state.step_size.astype(dtype) * square_sum.astype(dtype),
+        scaled_momentum_max=jnp.maximum(terms.scaled_momentum_max, jnp.sqrt(square).astype(dtype)),
+    )

@@ -77,8 +77,12 @@ def scale_of(state: ApamState) -> PyTree:
 
 
 def ratio(numerator: Array, scale: Array) -> Array:
-    """Returns numerator / scale with 0 / 0 := 0."""
-    return jnp.where(numerator == 0, 0, numerator / scale)
+    """Returns numerator / V with 0 / 0 := 0.
+
+    V is zero or at least the root of the smallest number, beside which the smallest normal number vanishes: the sum is
+    V itself for every V > 0. A selection would cost more than the division.
+    """
+    return numerator / (scale + jnp.finfo(scale.dtype).tiny)
 
 
 def momentum_factor(state: ApamState) -> Float[Array, ""]:

@@ -79,22 +79,24 @@ class RegretProbe(ObservesProblem, ObservesApam):
         alpha, carried = state.step_size.astype(dtype), momentum_factor(state).astype(dtype)
 
         def contribution(m, v, x, y, d):
-            """Adds the three sums of (1a) coordinate by coordinate; x to y is the step, and d = y - x*."""
+            """Returns what one coordinate adds to the sums of (1a), to its last part, and to rounding errors.
+
+            x to y is the step, and d = y - x*. An iterate is rounded to its own size, however short the step; the bound
+            weights that error with V d / a.
+            """
             moved = x - y
-            return v / (2 * alpha) * moved * (2 * d + moved) + m * (alpha / 2 * ratio(m, v) + carried * moved)
+            sums = weight * v * moved * (2 * d + moved) + m * (alpha / 2 * ratio(m, v) + carried * moved)
+            return sums, m * d, jnp.abs(v * d * y) * _unit(y.dtype)
 
+        weight = 1 / (2 * alpha)  # one division, not one for each coordinate
         distance = measure.difference(after.params, self.problem.minimiser)
-        added = measure.total_of(contribution, momentum, scale, terms.previous, after.params, distance).astype(dtype)
-        edge = carried * measure.dot(momentum, distance).astype(dtype)
-
-        # An iterate is rounded to its own size, however short the step; the bound weights that error with V d / a.
-        def error(v, x, d):
-            return v * jnp.abs(d) * jnp.abs(measure.wide(x)) * _unit(x.dtype)
-
-        size = measure.total_of(error, scale, after.params, distance)
+        parts = (momentum, scale, terms.previous, after.params, distance)
+        contributions = measure.over_coordinates(contribution, *parts, by=(measure.SUM,) * 3)
+        added, last, size = (total.astype(dtype) for total in contributions)
+        edge = carried * last
         bound = terms.bound + added
         sums = _unit(dtype) * (jnp.abs(terms.regret) + jnp.abs(bound) + jnp.abs(edge))
-        rounding = terms.rounding + sums + size.astype(dtype) / alpha
+        rounding = terms.rounding + sums + size / alpha
         broken = (terms.broken_at < 0) & (terms.regret > bound + edge + rounding)
         broken_at = jnp.where(broken, k, terms.broken_at).astype(jnp.int32)
         return RegretTerms(terms.regret, bound, rounding, broken_at, after.params), edge

@@ -182,7 +182,7 @@ def apam(
         alpha = step_size(state.amsgrad.count)
         scaled, amsgrad = transform.update(updates, state.amsgrad, params, **extra_args)
         steps = jax.tree.map(lambda u: (-alpha * u).astype(u.dtype), scaled)
-        new_state = ApamState(amsgrad, alpha, _strong(eps), _strong(b1))
+        new_state = state._replace(amsgrad=amsgrad, step_size=alpha)
         if constraint is None:
             return steps, new_state
         if params is None:
