@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,8 +11,9 @@ from asyncopt import theory
 from asyncopt.analysis import settings
 from asyncopt.analysis.bootstrap import Estimate
 from asyncopt.analysis.comparison import FIRST, RANDOM, STEADY, SYNCHRONOUS, Comparison, Trial, runs_of
+from asyncopt.analysis.comparison_draws import Replicates
 from asyncopt.analysis.comparison_grid import faults
-from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED, Verdict
+from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED, Verdict, corrected
 from asyncopt.traces.durations import as_duration
 
 # The outcome of a claim about methods whose step sizes were not tuned alike, or not to the end.
@@ -20,37 +22,81 @@ NOT_COMPARABLE = "not comparable"
 FEWEST_CLOCKS = 4
 # The throughput of a trace of a few hundred rounds is expected within this share of the predicted one.
 THROUGHPUT_TOLERANCE = 0.1
+# How many times as fast a rival is, in the claims that a confirmed one would have noticed.
+_FASTER = (1.1, 2, 10)
+_BOTH_SIDES = "interval on both sides of 1"
 # Clocks that add the same durations in different orders differ by less than this.
 _ROUNDING = 1e-9
 
 
-def advantages(comparison: Comparison) -> list[Verdict]:
+class Setting(NamedTuple):
+    """One claim of `advantages`."""
+
+    quantity: str  #: a key of `asyncopt.analysis.comparison.QUANTITIES`
+    rival: str
+    clock: str
+    num_workers: int
+
+
+def judge(comparison: Comparison) -> tuple[dict[Setting, Verdict], list[Verdict]]:
+    """Returns the verdicts of `advantages`, and those of `shrinking` and `throughputs`.
+
+    Holm's correction is over all that say which method is faster, see `asyncopt.analysis.verdict.corrected`.
+    """
+    found, others = advantages(comparison), [*shrinking(comparison), *throughputs(comparison)]
+    judged = corrected([*found.values(), *others])
+    return dict(zip(found, judged, strict=False)), judged[len(found) :]
+
+
+def advantages(comparison: Comparison) -> dict[Setting, Verdict]:
     """Returns a verdict for each rival, clock, number of workers and quantity: the ratio of times is above 1."""
     rivals = [method for method in comparison.methods if method != comparison.ours]
     every = itertools.product(comparison.quantities, rivals, comparison.clocks, comparison.num_workers)
-    verdicts = (advantage(comparison, rival, clock, p, quantity) for quantity, rival, clock, p in every)
-    return [verdict for verdict in verdicts if verdict is not None]
+    verdicts = {setting: _advantage(comparison, setting) for setting in itertools.starmap(Setting, every)}
+    return {setting: verdict for setting, verdict in verdicts.items() if verdict is not None}
 
 
-def advantage(comparison: Comparison, rival: str, clock: str, num_workers: int, quantity: str) -> Verdict | None:
+def _advantage(comparison: Comparison, setting: Setting) -> Verdict | None:
     """Returns the verdict on ours against one rival in one setting; None if one of them has no run there."""
+    quantity, rival, clock, num_workers = setting
     methods = (comparison.ours, rival)
     pair = [comparison.tuned(method, clock, num_workers, quantity) for method in methods]
     if None in pair:
         return None
-    measured = comparison.advantage(rival, clock, num_workers, quantity).estimate()
-    outcome, rule = above_one(measured)
-    outcome, rule = _unless_one_clock(outcome, rule, comparison.num_clocks(clock, num_workers))
-    outcome, rule = _unless_faulty(outcome, rule, faults(comparison, methods, clock, num_workers, quantity))
+    ratio = comparison.advantage(rival, clock, num_workers, quantity)
+    found = faults(comparison, methods, clock, num_workers, quantity)
     claim = f"{comparison.ours} reaches the target {quantity} before {rival}: {workers(num_workers)}, {clock}"
-    return Verdict(claim, "ratio of times > 1", measured, runs_of(pair), outcome, rule)
+    return _above_one(claim, "ratio of times > 1", ratio, pair, comparison.num_clocks(clock, num_workers), found)
+
+
+def _above_one(
+    claim: str, predicted: str, ratio: Replicates, tuned: Sequence[Trial | None], num_clocks: int | None, found: list
+) -> Verdict:
+    """Returns the verdict on a claim that a ratio is above 1.
+
+    Args:
+      claim: the claim in words.
+      predicted: the same in symbols.
+      ratio: the ratio.
+      tuned: the trials behind it.
+      num_clocks: how many random clocks there are; None if the clock is not random.
+      found: why the methods cannot be compared.
+    """
+    measured = ratio.estimate()
+    outcome, rule = _unless_faulty(*_unless_few_clocks(*above_one(measured), num_clocks), found)
+    p_value = ratio.p_above_one() if outcome in (CONFIRMED, VIOLATED) or rule == _BOTH_SIDES else math.nan
+    noticed = ()
+    if outcome == CONFIRMED:
+        slower = [f"the rival {factor} times as fast" for factor in _FASTER if measured.low <= factor]
+        noticed = ("the methods exchanged", *slower[:1])
+    return Verdict(claim, predicted, measured, runs_of(tuned), outcome, rule, noticed, p_value)
 
 
 def _unless_faulty(outcome: str, rule: str, found: list[str]) -> tuple[str, str]:
     return (NOT_COMPARABLE, "; ".join(dict.fromkeys(found))) if found else (outcome, rule)
 
 
-def _unless_one_clock(outcome: str, rule: str, num_clocks: int | None) -> tuple[str, str]:
+def _unless_few_clocks(outcome: str, rule: str, num_clocks: int | None) -> tuple[str, str]:
     """Returns outcome and rule, at most inconclusive with too few draws of a random clock."""
     if num_clocks is None or num_clocks >= FEWEST_CLOCKS:
         return outcome, rule
@@ -67,12 +113,10 @@ def shrinking(comparison: Comparison) -> list[Verdict]:
         if p == 1 or None in tuned or not _differ_in_distribution_alone(tuned[0], tuned[2]):
             continue
         random, steady = (comparison.advantage(SYNCHRONOUS, clock, p, quantity) for clock in (RANDOM, STEADY))
-        measured = (random / steady).estimate()
-        outcome, rule = _unless_one_clock(*above_one(measured), comparison.num_clocks(RANDOM, p))
         found = [fault for clock in (RANDOM, STEADY) for fault in faults(comparison, methods, clock, p, quantity)]
-        outcome, rule = _unless_faulty(outcome, rule, found)
         claim = f"the synchronous method loses less time to the {quantity} with constant times: {workers(p)}"
-        verdicts.append(Verdict(claim, "ratio of ratios > 1", measured, runs_of(tuned), outcome, rule))
+        number = comparison.num_clocks(RANDOM, p)
+        verdicts.append(_above_one(claim, "ratio of ratios > 1", random / steady, tuned, number, found))
     return verdicts
 
 
@@ -103,7 +147,8 @@ def throughputs(comparison: Comparison) -> list[Verdict]:
             claim = f"gradients a second, over {method}: {workers(p)}, {clock}"
             measured, rule = Estimate(ratio, math.nan, math.nan), f"{rule} {THROUGHPUT_TOLERANCE:.0%}"
             traces = len(set(ours[0].clocks)) + len(set(trial.clocks))
-            verdicts.append(Verdict(claim, f"{predicted:.3g}", measured, traces, outcome, rule))
+            noticed = ("a prediction off by a quarter",) if holds else ()  # it is further off than the tolerance
+            verdicts.append(Verdict(claim, f"{predicted:.3g}", measured, traces, outcome, rule, noticed))
     return verdicts
 
 
@@ -129,7 +174,7 @@ def above_one(measured: Estimate) -> tuple[str, str]:
         return CONFIRMED, "whole interval above 1"
     if measured.high < 1 - _ROUNDING:
         return VIOLATED, "whole interval below 1"
-    return INCONCLUSIVE, "interval on both sides of 1"
+    return INCONCLUSIVE, _BOTH_SIDES
 
 
 def workers(number: int) -> str:

@@ -163,13 +163,13 @@ class Comparison:
         tried = self.tried(method, clock, num_workers)
         if not tried:
             number = comparison_draws.NUM_SPLITS + comparison_draws.NUM_RESAMPLES
-            return Replicates(np.full(number, np.nan), 0)
+            return Replicates(np.full(number, np.nan), 0, 0)
         times, steps, ends = (
             np.stack(parts) for parts in zip(*(self._halves(t, quantity) for t in tried), strict=True)
         )
         chosen = _best(times, ends)[::-1]  # each half is judged with the choice of the other
         reached = np.take_along_axis(times if axis == "time" else steps, chosen[None], axis=0)[0]
-        return Replicates(np.exp(np.log(reached).mean(axis=0)), tried[0].draws.num_units)
+        return tried[0].draws.replicates(np.exp(np.log(reached).mean(axis=0)))
 
     @_remembered
     def _halves(self, trial: Trial, quantity: str) -> tuple[Float[np.ndarray, "2 D"], ...]:
@@ -188,7 +188,7 @@ class Comparison:
     def ends(self, trial: Trial, quantity: str) -> Estimate:
         """Returns the mean at the end, over all runs."""
         final = trial.draws.means(trial.values[quantity][:, -1:])[..., 0]
-        return Replicates(final.mean(axis=0), trial.draws.num_units).estimate()
+        return trial.draws.replicates(final.mean(axis=0)).estimate()
 
 
 # A target that is reached at the start would have no logarithm.

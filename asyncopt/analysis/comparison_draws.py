@@ -9,6 +9,7 @@ rather than narrow.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +22,8 @@ NUM_SPLITS = 40
 NUM_RESAMPLES = 1000
 # Half of these tune, and half of them report.
 FEWEST_UNITS = 4
+# The normal quantile of an end of an interval.
+_NORMAL = float(scipy.stats.norm.ppf((1 + LEVEL) / 2))
 # If a larger share of the draws is undefined, there is no estimate, or no interval.
 _MOST_UNDEFINED, _MOST_UNDEFINED_RESAMPLES = 0.5, 0.05
 
@@ -31,11 +34,13 @@ class Replicates:
 
     values: Float[np.ndarray, " D"]  #: the splits, then the resamples
     num_units: int  #: independent units (clocks or seeds) that were drawn from
+    num_seeds: int  #: independent mini-batches, which decide whether a target is reached at all
 
     def __truediv__(self, other: "Replicates") -> "Replicates":
         """Returns the ratio, draw by draw; NaN for inf over inf."""
         with np.errstate(invalid="ignore"):
-            return Replicates(self.values / other.values, min(self.num_units, other.num_units))
+            units, seeds = min(self.num_units, other.num_units), min(self.num_seeds, other.num_seeds)
+            return Replicates(self.values / other.values, units, seeds)
 
     def estimate(self) -> Estimate:
         """Returns the median over the splits, with an interval over clocks and mini-batches.
@@ -43,6 +48,32 @@ class Replicates:
         The percentiles of the resamples are stretched about the estimate on a log scale, by the ratio of Student's
         quantile with n - 2 degrees of freedom to the normal one: the variances of both halves are estimated.
         """
+        value, low, high = self._percentiles()
+        if math.isnan(low):
+            return Estimate(value, low, high)
+        stretch = scipy.stats.t.ppf((1 + LEVEL) / 2, self.num_units - 2) / _NORMAL
+        return Estimate(value, _stretched(value, low, stretch), _stretched(value, high, stretch))
+
+    def p_above_one(self) -> float:
+        """Returns the smallest one-sided level at which the interval of `estimate` is above 1; NaN without one.
+
+        Where the rival does not reach the target there is no spread to go by: n seeds that agree count as n coins that
+        fall alike.
+        """
+        value, low, _ = self._percentiles()
+        if math.isnan(low):
+            return math.nan
+        if math.isinf(value):
+            return min(0.5**self.num_seeds, (1 - LEVEL) / 2) if low > 1 else 1.0
+        if low <= 0:
+            return 1.0
+        spread = math.log(value / low) / _NORMAL
+        if spread == 0:
+            return 0.0 if value > 1 else 1.0
+        return float(scipy.stats.t.sf(math.log(value) / spread, self.num_units - 2))
+
+    def _percentiles(self) -> Estimate:
+        """Returns the median over the splits and the percentiles of the resamples; NaN where there are none."""
         splits, resamples = self.values[:NUM_SPLITS], self.values[NUM_SPLITS:]
         known = resamples[~np.isnan(resamples)]
         if np.isnan(splits).mean() > _MOST_UNDEFINED:
@@ -53,9 +84,7 @@ class Replicates:
         # Order statistics, not interpolated: between a number and inf there is nothing to interpolate.
         ordered = np.sort(known)
         index = int((1 - LEVEL) / 2 * len(ordered))
-        stretch = scipy.stats.t.ppf((1 + LEVEL) / 2, self.num_units - 2) / scipy.stats.norm.ppf((1 + LEVEL) / 2)
-        low, high = min(ordered[index], value), max(ordered[-1 - index], value)
-        return Estimate(value, _stretched(value, low, stretch), _stretched(value, high, stretch))
+        return Estimate(value, float(min(ordered[index], value)), float(max(ordered[-1 - index], value)))
 
 
 def _stretched(value: float, end: float, stretch: float) -> float:
@@ -76,6 +105,11 @@ class Draws:
 
     weights: Float[np.ndarray, "2 D N"]  #: for both halves; each sums to 1 over the runs, or is NaN
     num_units: int  #: independent units that were drawn from
+    num_seeds: int  #: different seeds of mini-batches
+
+    def replicates(self, values: Float[np.ndarray, " D"]) -> Replicates:
+        """Returns a number for each draw, with what its interval needs to know of the runs."""
+        return Replicates(values, self.num_units, self.num_seeds)
 
     def means(self, values: Float[np.ndarray, "N E"]) -> Float[np.ndarray, "2 D E"]:
         """Returns the weighted means over the runs. A run that diverged (inf or NaN) counts only where it is drawn."""
@@ -106,7 +140,8 @@ def draws(clocks: tuple[int, ...], seeds: tuple[int, ...], is_random: bool) -> D
         weights /= weights.sum(axis=-1, keepdims=True)
     units = [len(np.unique(factor)) for factor in factors]
     # Two or three clocks are resampled, but claims about so few are never decided.
-    return Draws(np.moveaxis(weights, 1, 0), units[0] if units[-1] < FEWEST_UNITS else min(units))
+    num_units = units[0] if units[-1] < FEWEST_UNITS else min(units)
+    return Draws(np.moveaxis(weights, 1, 0), num_units, len(set(seeds)))
 
 
 def _factors(clocks: Sequence[int], seeds: Sequence[int], is_random: bool) -> list[Shaped[np.ndarray, " N"]]:

@@ -4,13 +4,15 @@ import functools
 import itertools
 import math
 import pathlib
+from collections.abc import Mapping, Sequence
 
-from asyncopt.analysis import Estimate
-from asyncopt.analysis.advantages import NOT_COMPARABLE, advantage, advantages, shrinking, throughputs
+from asyncopt.analysis import Estimate, advantages
+from asyncopt.analysis.advantages import NOT_COMPARABLE, Setting
 from asyncopt.analysis.comparison import PROGRESS, Comparison, table
 from asyncopt.analysis.comparison_draws import NUM_SPLITS
 from asyncopt.analysis.comparison_grid import override
 from asyncopt.analysis.comparison_reading import comparisons
+from asyncopt.analysis.verdict import Verdict
 from asyncopt.files import records
 from asyncopt.report import commands, comparison_figures, style
 from asyncopt.report.commands import Arguments, Printed
@@ -21,8 +23,9 @@ _FILES = commands.Files("comparison.md", "runs.csv", "comparison.html", "compari
 _MARKS = {"confirmed": "✓", "violated": "✗", "inconclusive": "–", NOT_COMPARABLE: "⊘"}
 _NAMES = {"loss": "training loss", "error": "held-out error"}
 _LEGEND = (
-    "✓ {ours} reaches it first, ✗ the rival does, – nothing is decided (the interval contains 1, or there are too few "
-    "clocks), ⊘ not comparable (a best step size is an end of its grid, or grids differ); ∞ the rival never reaches it."
+    "✓ {ours} reaches it first, ✗ the rival does, – nothing is decided (the interval contains 1, or so many claims "
+    "leave it in doubt, or there are too few clocks), ⊘ not comparable (a best step size is an end of its grid, or "
+    "grids differ); ∞ the rival never reaches it."
 )
 
 
@@ -46,15 +49,17 @@ def _read(folder: pathlib.Path, progress: float) -> list[Comparison]:
 
 
 def _section(folder: pathlib.Path, comparison: Comparison) -> commands.Section:
+    faster, others = advantages.judge(comparison)
+    verdicts = [*faster.values(), *others]
     targets = {quantity: comparison.target(quantity) for quantity in comparison.quantities}
     words = ", ".join(f"{_NAMES[name]} {targets[name]:.3g}" for name in targets)
     facts = (
         f"{len(comparison.trials)} trials, {comparison.num_updates:,} gradients a run; {runs_in_words(comparison)}. "
         f"Step sizes are tuned on one half of these runs and judged on the other, in both roles, for {NUM_SPLITS} "
         f"random splits. The target lies {comparison.progress:.0%} of the way from the start to the best end of any "
-        f"run: {words}. {_LEGEND.format(ours=comparison.ours)} Verdicts are not corrected for their number."
+        f"run: {words}. {_LEGEND.format(ours=comparison.ours)} {_correction(verdicts)}"
     )
-    tables = [_table(comparison, quantity) for quantity in comparison.quantities]
+    tables = [_table(comparison, faster, quantity) for quantity in comparison.quantities]
     if comparison.kept_apart:
         title = "Kept apart: runs of different settings are never pooled."
         tables.append(Table(title, ("runs", "differ in"), comparison.kept_apart))
@@ -63,7 +68,6 @@ def _section(folder: pathlib.Path, comparison: Comparison) -> commands.Section:
         wider = f"{wider} hydra.sweep.dir={folder / 'wider'}"
         title = "Widen the grids: some comparisons need more runs. Add this to the sweep's command:"
         tables.append(Table(title, ("override",), [(wider,)]))
-    verdicts = [*advantages(comparison), *shrinking(comparison), *throughputs(comparison)]
     json = {
         "num_updates": comparison.num_updates,
         "runs": runs_in_words(comparison),
@@ -89,7 +93,14 @@ def runs_in_words(comparison: Comparison) -> str:
     return ", or ".join(parts)
 
 
-def _table(comparison: Comparison, quantity: str) -> Table:
+def _correction(verdicts: Sequence[Verdict]) -> str:
+    number = sum(not math.isnan(verdict.p_value) for verdict in verdicts)
+    return (
+        f"Holm's correction for {number} claims has been applied: one wrong ✓ among all has a chance of 2.5 % at most."
+    )
+
+
+def _table(comparison: Comparison, faster: Mapping[Setting, Verdict], quantity: str) -> Table:
     """Returns how many times as long the rivals take, with a row for each clock and number of workers."""
     ours = comparison.ours
     rivals = [method for method in comparison.methods if method != ours]
@@ -99,7 +110,7 @@ def _table(comparison: Comparison, quantity: str) -> Table:
         if not any(comparison.tried(method, clock, p) for method in comparison.methods):
             continue
         seconds = comparison.reach(ours, clock, p, quantity, "time").estimate()
-        cells = (_marked(comparison, rival, clock, p, quantity) for rival in rivals)
+        cells = (_marked(faster.get(Setting(quantity, rival, clock, p))) for rival in rivals)
         rows.append((clock, str(p), _interval(seconds), *cells))
     return Table(f"Simulated time to a {_NAMES[quantity]} of {comparison.target(quantity):.3g}:", header, rows)
 
@@ -110,9 +121,8 @@ def _interval(estimate: Estimate) -> str:
     return "never" if math.isinf(estimate.value) else style.with_interval(estimate, ".3g")
 
 
-def _marked(comparison: Comparison, rival: str, clock: str, num_workers: int, quantity: str) -> str:
+def _marked(verdict: Verdict | None) -> str:
     """Returns the rival's ratio with its interval, and a mark that says whether our method reaches the target first."""
-    verdict = advantage(comparison, rival, clock, num_workers, quantity)
     if verdict is None:
         return "-"
     ratio, mark = verdict.measured, _MARKS[verdict.outcome]

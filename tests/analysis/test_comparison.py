@@ -1,5 +1,6 @@
 """Comparisons of methods, from made runs whose answer is known, with controls that must not come out for APAM."""
 
+import itertools
 import json
 
 import numpy as np
@@ -7,13 +8,13 @@ import pandas as pd
 import pytest
 
 from asyncopt import InputError
-from asyncopt.analysis import CONFIRMED, INCONCLUSIVE, VIOLATED, bootstrap, comparison_grid
-from asyncopt.analysis.advantages import NOT_COMPARABLE, advantages, shrinking, throughputs
+from asyncopt.analysis import CONFIRMED, INCONCLUSIVE, VIOLATED, bootstrap, comparison_draws, comparison_grid, jackknife
+from asyncopt.analysis.advantages import NOT_COMPARABLE, shrinking, throughputs
 from asyncopt.analysis.comparison import FIRST, SYNCHRONOUS, first_crossing
 from asyncopt.analysis.comparison_reading import comparisons
 from asyncopt.files.records import Record
 from asyncopt.report import comparing, comparison_figures
-from tests.analysis.made_runs import SEEDS, made_run, made_runs, on_a_grid
+from tests.analysis.made_runs import SEEDS, advantages_of, made_run, made_runs, on_a_grid
 
 
 def compared(*records, progress=0.95):
@@ -43,7 +44,7 @@ def test_first_crossing_by_hand():
 def test_a_rival_of_half_the_speed():
     found = compared(*on_a_grid("APAM", 0.1), *on_a_grid("SGD", 0.05))
     assert found.methods == ["APAM", "SGD"]
-    (verdict,) = advantages(found)
+    (verdict,) = advantages_of(found)
     assert verdict.outcome == CONFIRMED
     assert verdict.measured.value == pytest.approx(2, rel=0.03)
     reached = found.reach("APAM", found.clocks[0], 2, "loss", "time").estimate().value
@@ -52,19 +53,19 @@ def test_a_rival_of_half_the_speed():
 
 def test_control_a_faster_rival_violates_the_claim():
     found = compared(*on_a_grid("APAM", 0.05), *on_a_grid("SGD with momentum", 0.1))
-    assert outcomes(advantages(found)) == [VIOLATED]
+    assert outcomes(advantages_of(found)) == [VIOLATED]
 
 
 def test_control_the_same_method_twice_settles_nothing():
     methods = (on_a_grid(method, 0.1, workers=1) for method in ("APAM", "synchronous AMSGrad"))
-    (verdict,) = advantages(compared(*(run for runs in methods for run in runs)))
+    (verdict,) = advantages_of(compared(*(run for runs in methods for run in runs)))
     assert verdict.outcome == INCONCLUSIVE
     assert verdict.measured.value == pytest.approx(1, abs=1e-9)
 
 
 def test_a_rival_that_never_gets_there():
     found = compared(*on_a_grid("APAM", 0.1), *on_a_grid("SGD", 1e-6))
-    (verdict,) = advantages(found)
+    (verdict,) = advantages_of(found)
     assert verdict.outcome == CONFIRMED
     assert np.isinf(verdict.measured.value)
     assert np.isinf(found.reach("SGD", found.clocks[0], 2, "loss", "step").values).all()
@@ -113,7 +114,7 @@ def test_a_best_step_size_at_an_end_of_the_grid_is_not_comparable(method, speeds
     other = "SGD" if method == "APAM" else "APAM"
     edge = [run for rate, speed in zip(grid, speeds, strict=True) for run in made_runs(method, speed, rate=rate)]
     found = compared(*edge, *on_a_grid(other, 0.2))
-    (verdict,) = advantages(found)
+    (verdict,) = advantages_of(found)
     assert verdict.outcome == NOT_COMPARABLE
     assert f"{method}'s best step size, {1 if end == 'largest' else 0.01}, is the {end} of its grid" in verdict.rule
     assert other + "'s" not in verdict.rule
@@ -126,7 +127,7 @@ def test_a_wide_grid_needs_no_override():
 
 def test_unequal_grids_are_not_comparable():
     found = compared(*on_a_grid("APAM", 0.1), *on_a_grid("SGD", 0.05, rates=(0.01, 0.03, 0.1, 0.3)))
-    (verdict,) = advantages(found)
+    (verdict,) = advantages_of(found)
     assert (verdict.outcome, verdict.rule) == (NOT_COMPARABLE, "the grids of step sizes differ")
     assert comparison_grid.override(found) == "optimizer.learning_rate=0.03,0.3,1"
 
@@ -137,25 +138,25 @@ def test_gradients_a_round_are_tuned_with_the_step_size():
     runs = [run for take, speed in speeds.items() for run in on_a_grid(SYNCHRONOUS, speed, workers=8, take=take)]
     found = compared(*on_a_grid("APAM", 0.1, workers=8), *runs)
     assert found.methods == ["APAM", SYNCHRONOUS, SYNCHRONOUS + FIRST]
-    assert outcomes(advantages(found)) == [CONFIRMED, VIOLATED]
+    assert outcomes(advantages_of(found)) == [CONFIRMED, VIOLATED]
     tuned = found.tuned(SYNCHRONOUS + FIRST, found.clocks[0], 8, "loss")
     assert (tuned.taken, tuned.learning_rate) == (2, 0.1)
     without_one = compared(*on_a_grid("APAM", 0.1, workers=8), *runs[len(runs) // 4 :])
-    assert outcomes(advantages(without_one)) == [CONFIRMED, NOT_COMPARABLE]
+    assert outcomes(advantages_of(without_one)) == [CONFIRMED, NOT_COMPARABLE]
     assert comparison_grid.override(without_one) == "trace.take=1"
 
 
 @pytest.mark.parametrize(("num_clocks", "outcome"), [(1, INCONCLUSIVE), (3, INCONCLUSIVE), (4, CONFIRMED)])
 def test_one_draw_of_a_random_clock_decides_nothing(num_clocks, outcome):
     runs = [on_a_grid("APAM", 0.1, num_clocks=num_clocks), on_a_grid("SGD", 0.05, num_clocks=num_clocks)]
-    (verdict,) = advantages(compared(*runs[0], *runs[1]))
+    (verdict,) = advantages_of(compared(*runs[0], *runs[1]))
     assert verdict.outcome == outcome
     assert ("the clock is one draw" in verdict.rule) == (num_clocks == 1)
 
 
 def test_one_draw_of_a_constant_clock_is_enough():
     runs = [on_a_grid(method, speed, distribution="constant") for method, speed in (("APAM", 0.1), ("SGD", 0.05))]
-    (verdict,) = advantages(compared(*runs[0], *runs[1]))
+    (verdict,) = advantages_of(compared(*runs[0], *runs[1]))
     assert verdict.outcome == CONFIRMED
     assert "draw" not in verdict.rule
 
@@ -248,3 +249,22 @@ def test_the_report(tmp_path, monkeypatch):
     assert set(table.loc[table["tuned_for_loss"], "learning_rate"]) == {0.1}
     for name in ("to_loss.png", "step_sizes_loss.png", "comparison.html", "comparison.md"):
         assert (tmp_path / "report" / name).stat().st_size > 500
+
+
+def test_a_level_is_passed_when_the_interval_is_above_one():
+    """The two ways to decide are one: 2.5 % is the level of an end of an interval."""
+    generator = np.random.default_rng(0)
+    number = comparison_draws.NUM_SPLITS + comparison_draws.NUM_RESAMPLES
+    passed = []
+    for mean, units in itertools.product(np.linspace(-0.2, 1.0, 40), (4, 8, 16)):
+        ratio = comparison_draws.Replicates(np.exp(mean + 0.2 * generator.normal(size=number)), units, units)
+        passed.append(ratio.p_above_one() <= jackknife.ONE_SIDED)
+        assert passed[-1] == (ratio.estimate().low > 1)
+    assert 0.3 < np.mean(passed) < 0.9
+
+
+def test_a_rival_that_never_arrives_is_beaten_by_agreeing_seeds():
+    never = np.full(comparison_draws.NUM_SPLITS + comparison_draws.NUM_RESAMPLES, np.inf)
+    assert comparison_draws.Replicates(never, 4, 16).p_above_one() == 0.5**16
+    assert comparison_draws.Replicates(never, 4, 4).p_above_one() == jackknife.ONE_SIDED
+    assert comparison_draws.Replicates(1 / never, 16, 16).p_above_one() == 1

@@ -4,14 +4,15 @@
 over 100 of each of two differences.
 """
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 
 from asyncopt.analysis import CONFIRMED, INCONCLUSIVE, VIOLATED
-from asyncopt.analysis.advantages import advantages
 from asyncopt.analysis.comparison import Comparison, Trial
+from tests.analysis.made_runs import advantages_of
 
 # Seeds of traces and mini-batches of the runs of a trial.
 DESIGNS = {
@@ -55,9 +56,24 @@ def study(generator, design, advantage=0.0, spread=0.15, trials_share=0.5):
     return Comparison("made", 400, tuple(trials), 0.95)
 
 
+def test_many_claims_are_corrected_for():
+    """What is confirmed alone is not among nine rivals that are as fast as ours."""
+    alone = study(np.random.default_rng(0), "16 seeds on a fixed clock", advantage=0.14)
+    (verdict,) = advantages_of(alone)
+    assert verdict.outcome == CONFIRMED
+    assert verdict.noticed == ("the methods exchanged", "the rival 1.1 times as fast")
+    ours = [trial for trial in alone.trials if trial.method == "APAM"]
+    equals = [dataclasses.replace(trial, method=f"equal {n}") for n in range(9) for trial in ours]
+    judged = advantages_of(dataclasses.replace(alone, trials=(*alone.trials, *equals)))
+    assert {verdict.outcome for verdict in judged} == {INCONCLUSIVE}
+    assert [v.rule for v in judged if "SGD" in v.claim] == [
+        "whole interval above 1, but not after Holm's correction for 10 claims"
+    ]
+
+
 def outcomes(number, design, seed=0, **settings):
     generator = np.random.default_rng(seed)
-    return [advantages(study(generator, design, **settings))[0].outcome for _ in range(number)]
+    return [advantages_of(study(generator, design, **settings))[0].outcome for _ in range(number)]
 
 
 @pytest.mark.parametrize("design", DESIGNS)

@@ -4,10 +4,9 @@ import pytest
 
 from asyncopt import InputError
 from asyncopt.analysis import CONFIRMED, settings
-from asyncopt.analysis.advantages import advantages
 from asyncopt.analysis.comparison_reading import comparisons
 from asyncopt.report import comparing
-from tests.analysis.made_runs import made_run, made_runs, on_a_grid
+from tests.analysis.made_runs import advantages_of, made_run, made_runs, on_a_grid
 
 
 def read(*runs):
@@ -34,7 +33,7 @@ CLUSTERS = {
 def test_runs_of_different_clusters_are_kept_apart(cluster, note):
     """Each of these made a verdict before: the rival's slower cluster was APAM's advantage."""
     (found,) = read(*on_a_grid("APAM", 0.1), *on_a_grid("SGD", 0.1, cluster=cluster))
-    assert advantages(found) == []
+    assert advantages_of(found) == []
     notes = dict(found.kept_apart)
     (words,) = (words for words in notes if words.startswith("SGD with"))
     assert words.endswith(", from the runs of APAM")
@@ -44,7 +43,7 @@ def test_runs_of_different_clusters_are_kept_apart(cluster, note):
 def test_stragglers_of_different_slowness_are_kept_apart():
     slow = [on_a_grid(m, 0.1, cluster={"stragglers": 1, "slowdown": s}) for m, s in (("APAM", 2.0), ("SGD", 8.0))]
     (found,) = read(*slow[0], *slow[1])
-    assert advantages(found) == []
+    assert advantages_of(found) == []
     assert ("slowdown: 8, not 2") in dict(found.kept_apart).values()
 
 
@@ -66,7 +65,7 @@ def test_runs_of_different_problems_are_kept_apart(more, note):
 def test_other_spellings_of_a_clock_are_the_same_clock():
     spelt = {"compute": "exponential", "network": 0.0, "slowdown": 9.0}
     (found,) = read(*on_a_grid("APAM", 0.1), *on_a_grid("SGD", 0.05, cluster=spelt))
-    assert [verdict.outcome for verdict in advantages(found)] == [CONFIRMED]
+    assert [verdict.outcome for verdict in advantages_of(found)] == [CONFIRMED]
     assert not found.kept_apart
 
 
@@ -100,7 +99,7 @@ def test_variants_of_a_method_are_methods_of_their_own(other, usual, ours, rival
     if other != {"schedule": "constant"}:
         assert found.ours == ours
     assert sorted(found.methods) == sorted([ours, rival])
-    assert len(advantages(found)) == 1
+    assert len(advantages_of(found)) == 1
 
 
 def test_runs_that_differ_in_the_seed_of_the_trace_are_of_one_setting():
