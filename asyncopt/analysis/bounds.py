@@ -59,6 +59,8 @@ def noticed(measured: Values, total: Values, delay: Values, diverged: np.ndarray
 
 def holds_always(smaller: Values, larger: Values) -> Decision:
     """Decides whether in every seed and cell one bound is at most another; without an interval."""
+    if np.isnan(smaller).any() or np.isnan(larger).any():
+        return Decision(Estimate(math.nan, math.nan, math.nan), INCONCLUSIVE, "some bound is not a number")
     largest = float(np.max(smaller / np.where(larger > 0, larger, np.nan), initial=0.0))
     if (larger <= 0).any():
         largest = math.inf

@@ -82,7 +82,8 @@ def prepare(run: Run, settings: Settings) -> Prepared:
     """Checks a run, and makes what it starts from.
 
     Raises:
-      InputError: if something is out of range, or the start is outside a constraint.
+      InputError: if something is out of range, the start or the minimiser is outside the problem's constraint, or the
+        minimiser has not the shapes of the start.
       TypeError: if problem, optimizer or trace has another type.
     """
     _check_types(run.problem, run.optimizer, run.trace, run.probes)
@@ -99,6 +100,7 @@ def prepare(run: Run, settings: Settings) -> Prepared:
     if settings.history_dtype is not None:
         _check_dtype("history_dtype", settings.history_dtype)
     _check_starts(run.problem, starts)
+    _check_minimiser(run.problem, starts[0])
     for params in starts:
         # Both may refuse their input, which they cannot do once compiled.
         optimizer_state = optimizer.init(params)
@@ -164,6 +166,21 @@ def _check_starts(problem: Problem, starts: list[PyTree]) -> None:
         for start in starts:
             if not constraint.contains(start):
                 raise InputError(f"the start is outside the problem's constraint {constraint}: {start}")
+
+
+def _check_minimiser(problem: Problem, params: PyTree) -> None:
+    minimiser, constraint = getattr(problem, "minimiser", None), getattr(problem, "constraint", None)
+    if minimiser is None:
+        return
+    shapes, expected = (jax.tree.map(np.shape, tree) for tree in (minimiser, params))
+    if shapes != expected:
+        raise InputError(f"the problem's minimiser has the shapes {shapes}, expected those of its start, {expected}")
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(minimiser)):
+        raise InputError(f"the problem's minimiser is {minimiser}, expected finite numbers, or None if it is unknown")
+    # In single precision: a solver's minimiser keeps a constraint to its own tolerance.
+    rounded = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), minimiser)
+    if constraint is not None and not constraint.contains(rounded):
+        raise InputError(f"the problem's minimiser is outside its constraint {constraint}: {minimiser}")
 
 
 def _check_dtype(name: str, dtype: DTypeLike) -> np.dtype:

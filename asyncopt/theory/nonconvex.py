@@ -53,7 +53,7 @@ def _chain(run: Evidence, start: int) -> list[Step]:
         Step("measured: mean of ‖∇F(x_k)‖²", "", before + later["gradients"]),
         Step("the same, weighted by w_k/V_{k-1}", "w_k is the largest V", before + later["weighted"]),
         Step(
-            f"Young's inequality, θ = {theta:.2g}", "one gradient for three", before + factor * (later["inner"] + near)
+            "Young's inequality", f"one gradient for three, θ = {theta:.2g}", before + factor * (later["inner"] + near)
         ),
         Step("(4c) with the noise", "the descent lemma", noisy),
         Step("a posteriori: (4c)", "noise has mean 0", measured.bound.total, True, deviation),

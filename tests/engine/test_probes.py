@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -175,3 +176,19 @@ def test_refuses_columns_that_a_table_of_results_cannot_hold(to, message):
 def test_refuses_them_before_the_first_update(digits, to, arguments):
     with pytest.raises(InputError, match=r"the probe Evaluates .* expected"):
         asyncopt.replay(digits, asyncopt.apam(0.1), traces.synchronous(2), probes=[Evaluates(to)], **arguments)
+
+
+@pytest.mark.parametrize(
+    ("minimiser", "message"),
+    [
+        (np.zeros(3), r"the shapes \(3,\), expected those of its start, \(1,\)"),
+        ({"x": np.zeros(1)}, "expected those of its start"),
+        (np.array([np.nan]), "expected finite numbers, or None if it is unknown"),
+        (np.array([2.0]), "minimiser is outside its constraint Box"),
+    ],
+)
+def test_refuses_a_minimiser_that_cannot_be_one(minimiser, message):
+    problem = asyncopt.problems.hard_instance(10)
+    wrong = eqx.tree_at(lambda p: p.minimiser, problem, minimiser)
+    with pytest.raises(InputError, match=message):
+        asyncopt.replay(wrong, asyncopt.apam(0.1), traces.constant(10, 0))

@@ -1,0 +1,38 @@
+"""The shipped sweeps: the last job of each can be built, and those that record every line of a proof draw it."""
+
+import hydra
+import pytest
+
+from asyncopt.__main__ import CONFIG_FOLDER
+from asyncopt.files import records
+from asyncopt.report import theorems
+from asyncopt.run import build, execute, task
+
+# The artificial delays are of images that have to be fetched.
+SWEEPS = sorted(p.stem for p in (CONFIG_FOLDER.parent / "sweeps").glob("*.yaml") if "artificial" not in p.stem)
+SMALL = ["trace.num_updates=96", "seeds=2", "plot=false", "progress=false", "checkpoint_seconds=null"]
+
+
+def job(sweep, position):
+    """The configuration of a small job, with the first (0) or the last (-1) value of everything that is swept."""
+    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        grid = hydra.compose("config", [f"+sweep={sweep}"], return_hydra_config=True).hydra.sweeper.params
+        chosen = [f"{name}={str(values).split(',')[position].strip()}" for name, values in grid.items()]
+        return hydra.compose("config", [f"+sweep={sweep}", *chosen, *SMALL])
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_the_last_job_can_be_built(sweep):
+    assert build.build(task.prepare(job(sweep, -1))).trace.num_updates == 96
+
+
+@pytest.mark.parametrize("sweep", ["proof_convex", "proof_nonconvex"])
+def test_a_proof_is_drawn_line_by_line(sweep, tmp_path):
+    for position in (0, -1):
+        record = records.load_run(execute.run(job(sweep, position), tmp_path / str(position)))
+        # Every line of the proof that holds for each run is a certificate.
+        broken = [update for first in record.summary["certificates"].values() for update in first.values()]
+        assert len(broken) >= 2
+        assert set(broken) == {-1}
+    theorems.report(tmp_path, tmp_path / "report")
+    assert list((tmp_path / "report").rglob("*proof.png"))
