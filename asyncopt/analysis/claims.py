@@ -13,13 +13,15 @@ import numpy as np
 from asyncopt.analysis import bounds, fits, jackknife, rates, verdict
 from asyncopt.analysis.bootstrap import Estimate
 from asyncopt.analysis.conclusions import beyond, conclude, of_an_expectation, power
-from asyncopt.analysis.criteria import EXPONENT_MARGIN, Criterion, Decision
+from asyncopt.analysis.criteria import EXPONENT_MARGIN, ROUNDING, Criterion, Decision
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
 from asyncopt.analysis.measures import Measures
 from asyncopt.analysis.studies import at
 from asyncopt.analysis.verdict import CONFIRMED, CONSISTENT, INCONCLUSIVE, VIOLATED, Verdict
 from asyncopt.theory import claims
 
+# An interval over seeds says nothing of what a fit over some decades of K leaves out: an exponent is known to this.
+RESOLUTION = 0.005
 # An inflation of this size after two decades of K counts as unbounded.
 HOPELESS_INFLATION = 10.0
 # A growth of the inflation as K to this power is excluded where "stays bounded" is consistent: 10 % in two decades.
@@ -156,9 +158,13 @@ def _attained(claim: claims.Attained, measures: Measures) -> list[Verdict]:
         return []
     rows, source = rates.asymptotic(measures, study.reference)
     measured = measures.estimate(rows)
-    outcome, rule = verdict.equal(measured, claim.exponent, EXPONENT_MARGIN)
+
+    def compared(exponent: float) -> tuple[str, str]:
+        return verdict.equal(measured, exponent, EXPONENT_MARGIN, RESOLUTION)
+
+    outcome, rule = compared(claim.exponent)
     mutants = {f"exponent {e:g}": e for e in (claim.exponent - EXPONENT_MARGIN, claim.exponent + EXPONENT_MARGIN)}
-    noticed = tuple(name for name, e in mutants.items() if verdict.equal(measured, e, EXPONENT_MARGIN)[0] != CONSISTENT)
+    noticed = tuple(name for name, exponent in mutants.items() if compared(exponent)[0] != CONSISTENT)
     words, predicted = f"{power(claim.exponent)} is attained without delay", f"slope = {claim.exponent:g}"
     decision, cells = Decision(measured, outcome, f"exponent {source}: {rule}"), study.where(study.reference)
     return [conclude(measures, words, predicted, decision, cells, noticed)]
@@ -241,7 +247,7 @@ def _tends_to_one(measures: Measures, rule: str) -> tuple[Decision, tuple[str, .
     measured = Estimate(*map(math.exp, at_last))
     if math.isnan(at_last.low) or side[0, -1] == fits.AT_LEAST:
         return Decision(measured, INCONCLUSIVE, "no exact inflation at the longest K"), ()
-    if grows.low > 0:
+    if grows.low > ROUNDING:
         outcome = VIOLATED if measured.low > 1 else INCONCLUSIVE
         return Decision(measured, outcome, "it grows over the last decade"), ()
     if measured.low > 1 + EXPONENT_MARGIN:

@@ -14,7 +14,7 @@ from asyncopt.analysis.verdict import CONFIRMED, CONSISTENT, INCONCLUSIVE, VIOLA
 
 # A claim is consistent only if an exponent this much on the wrong side is excluded; wrong claims are off by as much.
 EXPONENT_MARGIN = 0.1
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 Rows = Float[np.ndarray, " 1+S"]
 
@@ -93,4 +93,4 @@ class Criterion:
 
     def _exact(self, rows: Rows) -> Rows:
         """Returns rows in which what rounding alone keeps from the limit is at it."""
-        return np.where(np.abs(rows - self.limit) < _ROUNDING, self.limit, rows)
+        return np.where(np.abs(rows - self.limit) < ROUNDING, self.limit, rows)

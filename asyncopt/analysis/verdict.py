@@ -41,14 +41,14 @@ def at_least(measured: Estimate, limit: float, margin: float = 0.0) -> tuple[str
     return _decide(-measured.high, -measured.low, -limit, margin, accepted, excluded)
 
 
-def equal(measured: Estimate, target: float, margin: float) -> tuple[str, str]:
+def equal(measured: Estimate, target: float, margin: float, resolution: float = 0.0) -> tuple[str, str]:
     """Returns outcome and rule of the claim "equal to ``target``", which no interval confirms.
 
-    It is consistent if the interval has the target inside, and excludes both ``target ± margin``.
+    It is consistent if the interval comes within ``resolution`` of the target, and excludes both ``target ± margin``.
     """
     if math.isnan(measured.low) or math.isnan(measured.high):
         return INCONCLUSIVE, "no interval"
-    if not measured.low <= target <= measured.high:
+    if not measured.low - resolution <= target <= measured.high + resolution:
         return VIOLATED, f"interval without {target:.4g}"
     if target - margin < measured.low and measured.high < target + margin:
         return CONSISTENT, f"interval around {target:.4g}, within {margin:.4g} of it"

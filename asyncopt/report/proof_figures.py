@@ -36,6 +36,7 @@ def proof(measures: Measures) -> Figure | None:
         lines = [(row + shift, values) for row, values in lines if len(values)]
         y, means = [row for row, _ in lines], np.array([values.mean() for _, values in lines])
         spans = np.array([[values.mean() - values.min(), values.max() - values.mean()] for _, values in lines]).T
+        spans = np.maximum(spans, 0.0)  # the mean of equal numbers can be rounded to beyond them
         axes.errorbar(means, y, xerr=spans, fmt=f"{marker}-", color=colour, label=tau(rule), linewidth=1, capsize=2)
     _factors(axes, study, shown)
     axes.set_yticks(range(len(steps)), [f"{step.words}{' (E)' if step.in_expectation else ''}" for step in steps])

@@ -73,3 +73,9 @@ def test_the_lines_of_the_proof_are_drawn_in_order_with_their_factors():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["measured", "a priori"]
     assert [text.get_text() for text in axes.texts] == ["×10  G"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["τ = 0", "$\\tau = K^{1/4}$"]
+
+
+def test_seeds_with_equal_values_can_be_drawn():
+    """The mean of seven times 1.1 is rounded to below 1.1."""
+    equal = (Step("measured", "", np.full(7, 1.1)), Step("a priori", "G", np.full(7, 2.0)))
+    assert proof_figures.proof(Measures(dataclasses.replace(study(), proofs=(equal,) * 4))) is not None

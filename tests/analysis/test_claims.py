@@ -324,3 +324,15 @@ def test_without_runs_without_delay():
     judged = verdicts(lambda tau, k: k**-0.55, rules=("K**0.25",))
     assert outcomes(judged, "falls as K^-1/2") == {CONFIRMED}
     assert not [claim for claim in judged if "over those without delay" in claim or "largest delay" in claim]
+
+
+def test_an_exponent_is_known_to_the_resolution_of_a_fit():
+    """Seeds that hardly differ make intervals that know nothing of what the fit leaves out."""
+    claim = "K^-1/2 is attained without delay"
+    assert verdicts(lambda tau, k: k**-0.503, attains_rate=True, noise=1e-5)[claim].outcome == CONSISTENT
+    assert verdicts(lambda tau, k: k**-0.52, attains_rate=True, noise=1e-5)[claim].outcome == VIOLATED
+
+
+def test_what_rounding_adds_is_no_growth():
+    judged = verdicts(lambda tau, k: k**-0.6 * (1 + 1e-14 * tau * k), noise=1e-3)
+    assert outcomes(judged, "tend to 1 at τ = K^1/8") == {CONFIRMED}
