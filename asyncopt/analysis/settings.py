@@ -5,19 +5,22 @@ of gradients, and the simulated cluster in all its parts. The method is the opti
 gradients are handled, and the runtime. Step size and gradients a round are tuned, so they belong to neither.
 """
 
+import inspect
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from asyncopt.checks import InputError
 from asyncopt.files.records import Record, flat
+from asyncopt.traces.cluster import cluster
 from asyncopt.traces.durations import as_duration
 from asyncopt.traces.rounds import gradients_a_round
 
 Flat = Mapping[str, Any]  # dotted names with plain values
 
-# Durations of the cluster, with what they are if a trace does not set them.
-_DURATIONS = {"compute": "exponential", "server": 0.0, "network": 0.0}
+# What a cluster is where a trace does not say it.
+_DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(cluster).parameters.items()}
+_DURATIONS = ("compute", "server", "network")
 _ROUNDS = "rounds"  # the label of a trace of synchronous rounds
 _KINDS = ("cluster", _ROUNDS)  # labels of traces of one and the same cluster
 # Settings of a trace that are no part of the clock.
@@ -41,9 +44,9 @@ def clock(trace: Mapping[str, Any]) -> Flat:
       InputError: if a duration is not one.
     """
     parts: dict[str, Any] = {}
-    for name, default in _DURATIONS.items():
+    for name in _DURATIONS:
         value = trace.get(name)
-        duration = as_duration(name, default if value is None else value)
+        duration = as_duration(name, _DEFAULTS[name] if value is None else value)
         mean = duration.mean
         mean = float(mean) if isinstance(mean, int | float) else [float(each) for each in mean]
         is_nothing = mean == 0.0
@@ -52,7 +55,7 @@ def clock(trace: Mapping[str, Any]) -> Flat:
         parts[f"{name}.shape"] = None if is_nothing else duration.shape
     stragglers = trace.get("stragglers") or 0
     parts["stragglers"] = stragglers
-    parts["slowdown"] = float(trace.get("slowdown", 4.0)) if stragglers else None
+    parts["slowdown"] = float(trace.get("slowdown", _DEFAULTS["slowdown"])) if stragglers else None
     return parts | flat({key: value for key, value in trace.items() if key not in _NOT_THE_CLOCK})
 
 
