@@ -16,6 +16,7 @@ from asyncopt.analysis import Measures, Study
 from asyncopt.analysis.curves import speedups_to_accuracy
 from asyncopt.analysis.fits import AT_LEAST, EXACT
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
+from asyncopt.analysis.rates import last_decade
 from asyncopt.analysis.studies import QUANTITIES, at
 from asyncopt.report import style
 from asyncopt.theory import claims
@@ -40,7 +41,7 @@ def all_figures(measures: Measures) -> dict[str, tuple[Figure, str]]:
 
 @style.drawing
 def rate(measures: Measures, rules: Sequence[str] | None = None, size: tuple[float, float] = _WIDE) -> Figure:
-    """Returns the means against K along rules with their slopes, and beside it the bounds.
+    """Returns the means against K along rules with their slopes over the last decade, and beside it the bounds.
 
     Without ``rules``, the left panel has all rules, and the right panel those that the theorem is about.
     """
@@ -51,20 +52,22 @@ def rate(measures: Measures, rules: Sequence[str] | None = None, size: tuple[flo
     # Points of rules that make no difference would hide each other.
     for shift, rule in zip(style.apart(len(shown), _APART), shown, strict=True):
         (colour, marker), cells = styles[rule], study.where(rule)
-        k, slope = measures.num_updates(cells), measures.estimate(measures.slopes(rule))
+        k = measures.num_updates(cells)
+        last = last_decade(k)  # a fast start says nothing of the rate
+        slope = measures.estimate(measures.slopes(rule, cells[last]))
         label = tau(rule) + ("" if np.isnan(slope.value) else f": slope {style.with_interval(slope)}")
         style.bars(left, shift * k, _means(measures, cells), fmt=marker, color=colour, label=label)
         style.mark_limits(left, shift * k, measures.means[0, cells], study.censored[cells], colour)
         if len(k) > 1 and np.isfinite(slope.value):
-            centre = [np.exp(np.mean(np.log(values))) for values in (k, measures.means[0, cells])]
-            style.power_law(left, k, slope.value, centre, "-", color=colour, linewidth=1)
+            centre = [np.exp(np.mean(np.log(values[last]))) for values in (k, measures.means[0, cells])]
+            style.power_law(left, k[last], slope.value, centre, "-", color=colour, linewidth=1)
     k = measures.num_updates(np.arange(len(study.cells)))
     lowest = measures.means[0][measures.means[0] > 0].min(initial=np.inf)
     if law is not None and k.min() < k.max() and np.isfinite(lowest):
         # Below the data.
         label = f"theory: $K^{{{_fraction(law.exponent)}}}$"
         style.power_law(left, np.unique(k), law.exponent, (k.max(), 0.6 * lowest), "-.", label=label)
-    left.set_title("measured", fontsize="medium")
+    left.set_title("measured; slopes over the last decade", fontsize="medium")
     bounds = _BOUNDS if "a_posteriori" in study.cells else {}
     about = [rule for rule in study.rules if rule == study.reference or (law and study.exponent(rule) == law.up_to)]
     for rule in rules or about or study.rules[:1]:
