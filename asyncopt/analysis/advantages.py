@@ -13,18 +13,16 @@ from asyncopt.analysis.bootstrap import Estimate
 from asyncopt.analysis.comparison import FIRST, RANDOM, STEADY, SYNCHRONOUS, Comparison, Trial, runs_of
 from asyncopt.analysis.comparison_draws import Replicates
 from asyncopt.analysis.comparison_grid import faults
-from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED, Verdict, corrected
+from asyncopt.analysis.jackknife import ONE_SIDED
+from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, NOT_COMPARABLE, VIOLATED, Verdict, corrected
 from asyncopt.traces.durations import as_duration
 
-# The outcome of a claim about methods whose step sizes were not tuned alike, or not to the end.
-NOT_COMPARABLE = "not comparable"
 # Fewer draws of a random clock decide nothing about time.
 FEWEST_CLOCKS = 4
 # The throughput of a trace of a few hundred rounds is expected within this share of the predicted one.
 THROUGHPUT_TOLERANCE = 0.1
 # How many times as fast a rival is, in the claims that a confirmed one would have noticed.
 _FASTER = (1.1, 2, 10)
-_BOTH_SIDES = "interval on both sides of 1"
 # Clocks that add the same durations in different orders differ by less than this.
 _ROUNDING = 1e-9
 
@@ -70,7 +68,12 @@ def _advantage(comparison: Comparison, setting: Setting) -> Verdict | None:
 
 
 def _above_one(
-    claim: str, predicted: str, ratio: Replicates, tuned: Sequence[Trial | None], num_clocks: int | None, found: list
+    claim: str,
+    predicted: str,
+    ratio: Replicates,
+    tuned: Sequence[Trial | None],
+    num_clocks: int | None,
+    found: list[str],
 ) -> Verdict:
     """Returns the verdict on a claim that a ratio is above 1.
 
@@ -83,8 +86,13 @@ def _above_one(
       found: why the methods cannot be compared.
     """
     measured = ratio.estimate()
-    outcome, rule = _unless_faulty(*_unless_few_clocks(*above_one(measured), num_clocks), found)
-    p_value = ratio.p_above_one() if outcome in (CONFIRMED, VIOLATED) or rule == _BOTH_SIDES else math.nan
+    outcome, rule = _by_interval(measured)
+    if outcome == CONFIRMED and ratio.p_above_one() > ONE_SIDED:
+        outcome, rule = INCONCLUSIVE, "reached by the rival in some resamples"
+    # What cannot be decided whatever the ratio is no claim of the family that is corrected for.
+    undecidable = bool(found) or (num_clocks is not None and num_clocks < FEWEST_CLOCKS)
+    p_value = math.nan if undecidable else ratio.p_above_one()
+    outcome, rule = _unless_faulty(*_unless_few_clocks(outcome, rule, num_clocks), found)
     noticed = ()
     if outcome == CONFIRMED:
         slower = [f"the rival {factor} times as fast" for factor in _FASTER if measured.low <= factor]
@@ -128,9 +136,9 @@ def _differ_in_distribution_alone(one: Trial | None, other: Trial | None) -> boo
 
 
 def throughputs(comparison: Comparison) -> list[Verdict]:
-    """Returns a verdict for each setting and number of gradients a round with a formula.
+    """Returns a verdict for each setting, and number of gradients a round, whose throughput a formula predicts.
 
-    It is about our gradients per second over the synchronous ones, both the mean over all clocks.
+    It is about our gradients per second over those of synchronous rounds, both the mean over all clocks.
     """
     verdicts = []
     for clock, p in itertools.product(comparison.clocks, comparison.num_workers):
@@ -164,7 +172,7 @@ def _predicted_ratio(trace: Mapping, num_workers: int, taken: int | None) -> flo
     return theory.asynchronous_throughput(*means) / theory.synchronous_throughput(*means, take=taken)
 
 
-def above_one(measured: Estimate) -> tuple[str, str]:
+def _by_interval(measured: Estimate) -> tuple[str, str]:
     """Returns outcome and rule of the claim that a ratio is above 1."""
     if math.isnan(measured.value):
         return INCONCLUSIVE, "neither reached the target"
@@ -174,7 +182,7 @@ def above_one(measured: Estimate) -> tuple[str, str]:
         return CONFIRMED, "whole interval above 1"
     if measured.high < 1 - _ROUNDING:
         return VIOLATED, "whole interval below 1"
-    return INCONCLUSIVE, _BOTH_SIDES
+    return INCONCLUSIVE, "interval on both sides of 1"
 
 
 def workers(number: int) -> str:

@@ -50,8 +50,11 @@ def largest_p_value(measured: Values, bound: Values, diverged: np.ndarray) -> fl
 
 
 def noticed(measured: Values, total: Values, delay: Values, diverged: np.ndarray) -> tuple[str, ...]:
-    """Returns the wrong bounds of `WRONG` that these measurements would not have confirmed."""
-    wrong = {name: change(total, delay) for name, change in WRONG.items()}
+    """Returns the wrong bounds of `WRONG` that these measurements would not have confirmed.
+
+    A bound that is negative somewhere is no bound that anybody would believe: noticing it counts for nothing.
+    """
+    wrong = _positive(total, delay)
     return tuple(
         name for name, bound in wrong.items() if largest_p_value(measured, bound, diverged) > jackknife.ONE_SIDED
     )
@@ -61,6 +64,7 @@ def holds_always(smaller: Values, larger: Values) -> Decision:
     """Decides whether in every seed and cell one bound is at most another; without an interval."""
     if np.isnan(smaller).any() or np.isnan(larger).any():
         return Decision(Estimate(math.nan, math.nan, math.nan), INCONCLUSIVE, "some bound is not a number")
+    smaller = np.where(np.isinf(larger), 0.0, smaller)  # anything is at most an infinite bound
     largest = float(np.max(smaller / np.where(larger > 0, larger, np.nan), initial=0.0))
     if (larger <= 0).any():
         largest = math.inf
@@ -71,9 +75,15 @@ def holds_always(smaller: Values, larger: Values) -> Decision:
 
 
 def always_noticed(smaller: Values, total: Values, delay: Values) -> tuple[str, ...]:
-    """Returns the wrong bounds of `WRONG` that some run exceeds."""
-    wrong = {name: change(total, delay) for name, change in WRONG.items()}
+    """Returns the wrong bounds of `WRONG` that some run exceeds, but for those that are negative somewhere."""
+    wrong = _positive(total, delay)
     return tuple(name for name, bound in wrong.items() if holds_always(smaller, bound).outcome != CONFIRMED)
+
+
+def _positive(total: Values, delay: Values) -> dict[str, Values]:
+    """Returns the wrong bounds that are above zero everywhere."""
+    wrong = {name: change(total, delay) for name, change in WRONG.items()}
+    return {name: bound for name, bound in wrong.items() if (bound > 0).all()}
 
 
 def _largest_ratio(measured: Values, bound: Values, diverged: np.ndarray) -> Estimate:

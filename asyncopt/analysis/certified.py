@@ -28,7 +28,7 @@ def _verdict(study: Study, name: str) -> Verdict:
     finished = [np.isfinite(each.broken_at) & np.isfinite(each.left) & np.isfinite(each.right) for each in cells]
     largest = max((_largest_ratio(*each) for each in zip(cells, finished, strict=True)), default=math.nan)
     measured, number = Estimate(largest, math.nan, math.nan), int(sum(map(np.sum, finished)))
-    updates = [each.broken_at[ok & (each.broken_at >= 0)] for each, ok in zip(cells, finished, strict=True)]
+    updates = [each.broken_at[np.isfinite(each.broken_at) & (each.broken_at >= 0)] for each in cells]
     broken = [(cell, some) for cell, some in enumerate(updates) if len(some)]
     if broken:
         cell, first = broken[0]
@@ -40,7 +40,9 @@ def _verdict(study: Study, name: str) -> Verdict:
         return Verdict(words, "in every run", measured, number, INCONCLUSIVE, "all runs diverged")
     # In some run the larger side cannot be half as large.
     noticed = ("bound halved",) if largest > 0.5 else ()
-    return Verdict(words, "in every run", measured, number, CONFIRMED, "after every update of all runs", noticed)
+    total = sum(each.size for each in finished)
+    runs = "all runs" if number == total else f"the {number} of {total} runs that did not diverge"
+    return Verdict(words, "in every run", measured, number, CONFIRMED, f"after every update of {runs}", noticed)
 
 
 def _largest_ratio(certificate: Certificate, finished: np.ndarray) -> float:

@@ -50,7 +50,8 @@ def judge(measures: Measures) -> list[Verdict]:
         certain = converge or isinstance(claim, claims.Rate | claims.BoundsHold | claims.Constant | claims.Certified)
         if certain or judged.outcome not in (CONFIRMED, CONSISTENT):
             return judged
-        return dataclasses.replace(judged, outcome=INCONCLUSIVE, rule=f"{judged.rule}, {doubt}")
+        rule = f"{judged.rule}, {doubt}"
+        return dataclasses.replace(judged, outcome=INCONCLUSIVE, rule=rule, noticed=(), p_value=math.nan)
 
     return verdict.corrected([doubted(claim, judged) for claim, group in groups for judged in group])
 
@@ -142,8 +143,14 @@ def _same_rate(claim: claims.SameRate, measures: Measures) -> list[Verdict]:
             cells, reference = study.where(rule), study.where(study.reference)
             last = [some[rates.last_decade(measures.num_updates(some))] for some in (cells, reference)]
             difference = measures.slopes(rule) - measures.slopes(study.reference)
+            parts = {
+                words: measures.slopes(rule, cells[pair]) - measures.slopes(study.reference, reference[pair])
+                for words, pair in rates.neighbours(measures.num_updates(cells)).items()
+                if len(cells) == len(reference)
+            }
             at_last = measures.slopes(rule, last[0]) - measures.slopes(study.reference, last[1])
-            criterion = Criterion(difference, 0.0, {"over the last decade": at_last}, ("over the last decade",))
+            parts["over the last decade"] = at_last
+            criterion = Criterion(difference, 0.0, parts, ("over the last decade",))
             words = f"no slower in K at {at(rule)} than without delay"
             noticed, outside = _noticed(criterion, _stricter(-EXPONENT_MARGIN)), beyond(study, rule, claim.up_to)
             judged.append(conclude(measures, words, "change ≤ 0", criterion.decide(), cells, noticed, outside))
@@ -173,7 +180,9 @@ def _attained(claim: claims.Attained, measures: Measures) -> list[Verdict]:
 @verdicts.register
 def _delay_term(claim: claims.DelayTerm, measures: Measures) -> list[Verdict]:
     """The excess over zero delay grows at most as a power of τ, and falls at least as fast as a power of K."""
-    exponents, cells = measures.excess_exponents, np.flatnonzero(measures.in_delay_term)
+    exponents, cells = measures.excess_exponents(), np.flatnonzero(measures.in_delay_term)
+    longest = measures.num_updates(np.arange(len(measures.study.cells))).max()
+    of_last = measures.excess_exponents(longest / 10 * (1 - rates.ROUNDING_OF_K))
     judged = []
     for words, symbol, column, limit in (
         (f"grows as τ^{claim.delay:g} at most", "p", 1, claim.delay),
@@ -185,7 +194,8 @@ def _delay_term(claim: claims.DelayTerm, measures: Measures) -> list[Verdict]:
             reason = f"{number} cells whose excess is significant, and a correction (4 needed)"
             decision = Decision(_NOTHING, INCONCLUSIVE, reason)
         else:
-            criterion = Criterion(exponents[:, column], limit)
+            last = {} if of_last is None else {"over the last decade": of_last[:, column]}
+            criterion = Criterion(exponents[:, column], limit, last, tuple(last))
             decision, noticed = criterion.decide(), _noticed(criterion, f"{symbol} ≤ {limit - EXPONENT_MARGIN:g}")
             if measures.helped.any():
                 # The sum of a gain and a loss is no power law, so its exponents describe neither.
@@ -243,6 +253,7 @@ def _tends_to_one(measures: Measures, rule: str) -> tuple[Decision, tuple[str, .
     with np.errstate(divide="ignore", invalid="ignore"):
         log_last = np.log(value[:, -1])
         growth = log_last - np.log(value[:, rates.last_decade(measures.num_updates(cells))[0]])
+        log_before = np.log(value[:, -2])
     at_last, grows = measures.estimate(log_last), measures.estimate(growth)
     measured = Estimate(*map(math.exp, at_last))
     if math.isnan(at_last.low) or side[0, -1] == fits.AT_LEAST:
@@ -252,15 +263,17 @@ def _tends_to_one(measures: Measures, rule: str) -> tuple[Decision, tuple[str, .
         return Decision(measured, outcome, "it grows over the last decade"), ()
     if measured.low > 1 + EXPONENT_MARGIN:
         return _falls_to_one(measures, value, measured, cells), ()
+    # One K alone can be where an inflation passes 1 on its way.
     p_value = max(
-        jackknife.p_at_most(log_last, math.log1p(CLOSE_TO_ONE)),
-        jackknife.p_at_most(-log_last, -math.log1p(-CLOSE_TO_ONE)),
+        max(jackknife.p_at_most(at, math.log1p(CLOSE_TO_ONE)), jackknife.p_at_most(-at, -math.log1p(-CLOSE_TO_ONE)))
+        for at in (log_before, log_last)
     )
-    consistent = measured.low <= 1 and measured.high < ACCEPTED_INFLATION
+    p_value = 1.0 if math.isnan(p_value) else p_value
+    consistent = measured.low <= 1 <= measured.high < ACCEPTED_INFLATION
     otherwise = CONSISTENT if consistent else INCONCLUSIVE
     noticed = tuple(f"→ {limit}" for limit in (1 - EXPONENT_MARGIN, 1 + EXPONENT_MARGIN) if not _holds(measured, limit))
     if p_value <= jackknife.ONE_SIDED:
-        rule_ = f"interval within {CLOSE_TO_ONE:.0%} of 1, and no growth over the last decade"
+        rule_ = f"intervals at the last two K within {CLOSE_TO_ONE:.0%} of 1, and no growth over the last decade"
         return Decision(measured, CONFIRMED, rule_, p_value, otherwise), noticed
     words = "interval around 1" if measured.low <= 1 <= measured.high else "interval without 1"
     return Decision(measured, otherwise, f"{words}, not within {CLOSE_TO_ONE:.0%} of it", p_value), noticed

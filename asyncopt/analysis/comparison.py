@@ -1,7 +1,8 @@
 """Compares methods on one simulated clock, each with its tuned step size, by the time to a common target.
 
-A setting is one clock and one number of workers. Step sizes are chosen on half of the runs and results come from the
-other half, over many such splits. So no method is judged by the runs that chose its step size.
+A setting is one clock and one number of workers. Step sizes are chosen on half of the seeds and results come from the
+other half, over many such splits. So no time to the target comes from the runs that chose the step size. The target,
+and whether a grid is wide enough, come from all runs.
 """
 
 import dataclasses

@@ -1,6 +1,7 @@
 """Splits and resamples of clocks and mini-batches, so that tuning and reporting never share a run.
 
-In each draw the runs of a setting are cut at random into two halves of equal size. The step size chosen on one half is
+In each draw the seeds of a setting are cut at random into two halves of equal size, and so are its clocks, if there are
+four or more. A run belongs to a half if both its seeds do. The step size chosen on one half is
 judged on the other, then the halves change places. The first draws are such splits alone; their median is the estimate.
 The other draws also resample, within each half, clocks and mini-batches. So their spread is that of the whole
 procedure, tuning included. It also contains the spread over splits, which the median averages: intervals are wide
@@ -57,14 +58,18 @@ class Replicates:
     def p_above_one(self) -> float:
         """Returns the smallest one-sided level at which the interval of `estimate` is above 1; NaN without one.
 
-        Where the rival does not reach the target there is no spread to go by: n seeds that agree count as n coins that
-        fall alike.
+        Where the rival does not reach the target there is no logarithm to go by, but the share of the resamples at most
+        1. If the rival reaches the target in no resample at all, n seeds that agree count as n coins that fall alike.
         """
         value, low, _ = self._percentiles()
         if math.isnan(low):
             return math.nan
         if math.isinf(value):
-            return min(0.5**self.num_seeds, (1 - LEVEL) / 2) if low > 1 else 1.0
+            resamples = self.values[NUM_SPLITS:]
+            if np.isinf(resamples).all():
+                return min(0.5**self.num_seeds, (1 - LEVEL) / 2)
+            deviations = scipy.stats.norm.isf((1 + np.sum(resamples <= 1)) / (1 + len(resamples)))
+            return float(scipy.stats.t.sf(deviations, self.num_units - 2))
         if low <= 0:
             return 1.0
         spread = math.log(value / low) / _NORMAL
@@ -84,7 +89,13 @@ class Replicates:
         # Order statistics, not interpolated: between a number and inf there is nothing to interpolate.
         ordered = np.sort(known)
         index = int((1 - LEVEL) / 2 * len(ordered))
-        return Estimate(value, float(min(ordered[index], value)), float(max(ordered[-1 - index], value)))
+        low, high = float(ordered[index]), float(ordered[-1 - index])
+        # Where all percentiles are on one side of the estimate, the other side reaches as far.
+        if high < value and low > 0:
+            high = value * (value / low)
+        elif low > value > 0 and not math.isinf(high):
+            low = value * (value / high)
+        return Estimate(value, min(low, value), max(high, value))
 
 
 def _stretched(value: float, end: float, stretch: float) -> float:

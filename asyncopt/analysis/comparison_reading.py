@@ -110,6 +110,10 @@ def _comparison(runs: Sequence[_Runs], apart: Sequence[tuple[str, str]], progres
         if shortage:
             warnings.warn(f"left out: {where}: {shortage}", stacklevel=3)
             continue
+        repeated = sum(map(_contradictions, by_trial))
+        if repeated:
+            words = f"{repeated} runs that are there twice with different results; of each, the last one counts"
+            warnings.warn(f"left out: {where}: {words}", stacklevel=3)
         surplus = sum(len(_every_run(of_trial)) - len(common) for of_trial in by_trial)
         if surplus:
             words = f"{surplus} runs, whose seeds some method or step size lacks"
@@ -137,6 +141,18 @@ def _common_runs(by_trial: Sequence[Sequence[_Runs]]) -> list[tuple[int, int]]:
 def _every_run(of_trial: Sequence[_Runs]) -> set[tuple[int, int]]:
     """Returns the seeds of trace and mini-batches of a trial. A run that is there twice counts once."""
     return {(one.trace_seed, seed) for one in of_trial for seed in one.seeds}
+
+
+def _contradictions(of_trial: Sequence[_Runs]) -> int:
+    """Returns how many runs of a trial have the seeds of an earlier one, and other results."""
+    seen: dict[tuple[int, int], list[np.ndarray]] = {}
+    number = 0
+    for one in of_trial:
+        for row, seed in enumerate(one.seeds):
+            results = [one.time, *(values[row] for values in one.values.values())]
+            first = seen.setdefault((one.trace_seed, seed), results)
+            number += not all(map(np.array_equal, first, results))
+    return number
 
 
 def _shortage(common: Sequence[tuple[int, int]], is_random: bool) -> str:

@@ -18,7 +18,7 @@ MIN_SEEDS, MIN_RANGE, MIN_LENGTHS = 16, 100.0, 4
 # The exponent of a delay that is rounded to whole updates can exceed its rule's by this much.
 ROUNDING = 0.05
 
-# Of fewer seeds, more than 1 % of samples miss all of those of which there are 5 %: 0.95^90 = 0.01.
+# With fewer seeds, more than 1 % of samples have none of the 5 % of seeds that may carry a mean: 0.95^90 = 0.01.
 SEEDS_THAT_SHOW_FEW = 90
 
 
@@ -61,7 +61,7 @@ def of_an_expectation(judged: Verdict, num_seeds: int) -> Verdict:
     """
     if num_seeds >= SEEDS_THAT_SHOW_FEW:
         return judged
-    rule = f"{judged.rule}; of {num_seeds} seeds, and {SEEDS_THAT_SHOW_FEW} show what one in twenty carries"
+    rule = f"{judged.rule}; {num_seeds} seeds, and to confirm the size of a mean takes {SEEDS_THAT_SHOW_FEW}"
     if judged.outcome == CONFIRMED and judged.noticed:
         judged = dataclasses.replace(judged, outcome=CONSISTENT, rule=rule)
     return dataclasses.replace(judged, p_value=math.nan)

@@ -33,10 +33,10 @@ class Decision(NamedTuple):
 class Criterion:
     """The claim that a measured exponent, and each further one of the same claim, is at most a limit.
 
-    It is confirmed if all are: each by its own interval at the same level, since all must be (a test of an intersection
-    and of the union of its opposites). It is violated if the whole interval of the measured exponent is on the wrong
-    side, or one in ``decisive`` is, at the level divided by their number. A measured exponent that no part has reached
-    violates nothing: if all parts are on the right side, and some of them significantly, it is an extrapolation.
+    It is confirmed if all are, each by its own interval at the full level (an intersection-union test). It is violated
+    if the whole interval of the measured exponent is on the wrong side, or one in ``decisive`` is, at the level divided
+    by their number. If all parts are on the right side, and some of them significantly, a measured exponent on the
+    wrong side is an extrapolation, and the claim is inconclusive.
     """
 
     measured: Rows  #: the exponent: of all seeds, then without each
@@ -47,7 +47,7 @@ class Criterion:
     at_least: bool = False  #: whether the limit is a lower one
 
     def decide(self) -> Decision:
-        """Returns outcome, rule and p-value."""
+        """Returns the decision."""
         measured = jackknife.estimate(self._exact(self.measured))
         test = verdict.at_least if self.at_least else verdict.at_most
         outcome, rule = test(measured, self.limit, self.margin)
@@ -75,7 +75,7 @@ class Criterion:
         return Decision(measured, otherwise, rule, p_value, otherwise)
 
     def notices(self, change: float = EXPONENT_MARGIN) -> bool:
-        """Whether the verdict would differ if the claim were stricter by ``change``."""
+        """Whether a claim that is stricter by ``change`` would be neither confirmed nor consistent."""
         stricter = self.limit + change if self.at_least else self.limit - change
         return dataclasses.replace(self, limit=stricter).decide().outcome not in (CONFIRMED, CONSISTENT)
 

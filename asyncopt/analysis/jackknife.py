@@ -109,6 +109,8 @@ def ratio(numerator: Float[np.ndarray, "S C"], denominator: Float[np.ndarray, "S
     top, bottom = numerator.mean(axis=0), denominator.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.where(bottom > 0, top / bottom, np.inf)
+    if len(numerator) < 2:
+        return [Estimate(float(each), math.nan, math.nan) for each in value]
     found = []
     for side in (0, 1):
         # Beyond a factor of this size, the ratio counts as infinite.

@@ -88,11 +88,14 @@ class Measures:
         (mean, error), without = self.excess, self.means[0, self.partner]
         return (self.delay > 0) & (mean < 0) & (mean <= -SIGNIFICANT * error) & (mean < -LITTLE * without)
 
-    @functools.cached_property
-    def excess_exponents(self) -> Float[np.ndarray, "R 3"] | None:
-        """The c, p and q of excess = e^c τ^p K^q, or None with fewer than 4 significant cells."""
-        cells = np.flatnonzero(self.in_delay_term)
-        if (self.in_delay_term & self.significant).sum() < 4:
+    def excess_exponents(self, shortest: float = 0.0) -> Float[np.ndarray, "R 3"] | None:
+        """Returns the c, p and q of excess = e^c τ^p K^q over runs of at least ``shortest`` updates.
+
+        None with fewer than 4 significant cells.
+        """
+        among = self.in_delay_term & (self.num_updates(np.arange(len(self.study.cells))) >= shortest)
+        cells = np.flatnonzero(among)
+        if (among & self.significant).sum() < 4:
             return None
         excess, error = self.means[:, cells] - self.means[:, self.partner[cells]], self.excess[1][cells]
         return fits.power_law_surface(self.delay[cells], self.num_updates(cells), excess, error)

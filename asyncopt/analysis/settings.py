@@ -32,6 +32,9 @@ def surroundings(record: Record) -> Flat:
     """Returns the setting without the cluster: problem, data, precision, constraint, gradients, and evaluations."""
     steps = record.metrics["step"]
     parts = {name: record.config.get(name) for name in _SURROUNDINGS}
+    of_optimizer = record.config["optimizer"].get("constraint")
+    if of_optimizer not in (None, parts["constraint"]):
+        parts["optimizer"] = {"constraint": of_optimizer}
     return {**flat(parts), "trace.num_updates": int(steps.max()), "evaluations": int(steps.nunique())}
 
 

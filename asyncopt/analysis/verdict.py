@@ -10,6 +10,8 @@ from asyncopt.analysis.jackknife import ONE_SIDED
 CONFIRMED, CONSISTENT, VIOLATED = "confirmed", "consistent", "violated"
 INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
 OUTCOMES = (CONFIRMED, CONSISTENT, VIOLATED, INCONCLUSIVE, NOT_TESTED)
+# The outcome of a claim about methods whose step sizes were not tuned alike, or not to the end.
+NOT_COMPARABLE = "not comparable"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Verdict:
     predicted: str  #: what the theory says about the measured number
     measured: Estimate  #: the number with its interval; NaN where there is none
     runs: int  #: how many runs (seeds times cells) it was computed from
-    outcome: str  #: one of `OUTCOMES`
+    outcome: str  #: one of `OUTCOMES`, or `NOT_COMPARABLE`
     rule: str  #: the criterion that decided
     noticed: tuple[str, ...] = ()  #: the wrong claims, in words, that these runs would not have let pass
     p_value: float = math.nan  #: the smallest one-sided level at which it is confirmed; NaN if it cannot be
@@ -50,9 +52,10 @@ def equal(measured: Estimate, target: float, margin: float, resolution: float = 
         return INCONCLUSIVE, "no interval"
     if not measured.low - resolution <= target <= measured.high + resolution:
         return VIOLATED, f"interval without {target:.4g}"
+    around = f"interval around {target:.4g}" + (f" or within {resolution:g} of it" if resolution else "")
     if target - margin < measured.low and measured.high < target + margin:
-        return CONSISTENT, f"interval around {target:.4g}, within {margin:.4g} of it"
-    return INCONCLUSIVE, f"interval around {target:.4g}, not within {margin:.4g} of it"
+        return CONSISTENT, f"{around}, and all of it within {margin:.4g}"
+    return INCONCLUSIVE, f"{around}, but not all of it within {margin:.4g}"
 
 
 def _decide(low: float, high: float, limit: float, margin: float, accepted: str, excluded: str) -> tuple[str, str]:
@@ -70,8 +73,8 @@ def _decide(low: float, high: float, limit: float, margin: float, accepted: str,
 def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Returns the verdicts after Holm's correction over all with a p-value, and after the question of power.
 
-    The chance that any of them is confirmed wrongly is then at most 2.5 %. What would be confirmed, but would not have
-    noticed anything, is not tested.
+    The chance that any of them is confirmed wrongly is then 2.5 %, as far as the intervals have their level. What would
+    be confirmed, but would not have noticed anything, is not tested.
 
     References:
       Holm, `A simple sequentially rejective multiple test procedure <https://www.jstor.org/stable/4615733>`_,

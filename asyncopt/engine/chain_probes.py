@@ -15,7 +15,7 @@ from asyncopt.engine import measure
 from asyncopt.engine.observing import ObservesApam, ObservesProblem, largest, momentum_factor, scale_of, zero
 from asyncopt.engine.state import LoopState
 
-# Rounding errors of an inequality are expected below this many units in the last place of its largest side.
+# Rounding errors of an inequality are expected below this many units in the last place of the sum of its parts' sizes.
 _UNITS = 64.0
 
 
@@ -79,7 +79,7 @@ class ConvexChainProbe(ObservesProblem):
 
 
 class DescentChainTerms(NamedTuple):
-    """Sums over the updates so far, weighted by w_k; s_k, u_k, w_k stand for ∇F at z_k, x_k, y_k in section 3."""
+    """Sums over the updates so far, all but the first weighted by w_k, and what the next update needs."""
 
     gradients: Float[Array, ""]  # Σ ‖∇F(x_k)‖²
     weighted: Float[Array, ""]  # Σ w_k ‖∇F(x_k)‖²_P

@@ -87,14 +87,14 @@ def ratio(numerator: Array, scale: Array) -> Array:
 
 def momentum_factor(state: ApamState) -> Float[Array, ""]:
     """Returns c = β1 / (1 - β1); then 1 / (1 - β1) = 1 + c."""
-    return state.b1 / (1 - state.b1)
+    return state.momentum_factor
 
 
 def largest(scale: PyTree) -> Float[Array, ""]:
     """Returns max_i V_i."""
-    return jax.tree.reduce(jnp.maximum, jax.tree.map(jnp.max, scale))
+    return measure.over_coordinates(lambda v: (v,), scale, by=(measure.LARGEST,))[0]
 
 
 def smallest(scale: PyTree) -> Float[Array, ""]:
     """Returns min_i V_i."""
-    return jax.tree.reduce(jnp.minimum, jax.tree.map(jnp.min, scale))
+    return measure.over_coordinates(lambda v: (v,), scale, by=(measure.SMALLEST,))[0]

@@ -87,8 +87,8 @@ def chosen(
         return (*(bounds[:2] if record_bounds else ()), *probes)
     if len(bounds) < 3:
         raise InputError(
-            f"record_bounds is {FULL}, expected true: {FULL} needs apam, not wrapped, and a problem with a known "
-            "minimiser, or without a constraint and with known smoothness"
+            f"record_bounds is {FULL}, expected true: {FULL} needs apam, not wrapped, and a problem with known "
+            "smoothness that is convex with a known minimiser, or has no constraint"
         )
     return (*bounds, *probes)
 

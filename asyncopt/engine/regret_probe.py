@@ -18,7 +18,7 @@ class RegretTerms(NamedTuple):
     """Sums over the updates so far. x* is the minimiser; the other symbols are those of ``docs/theory.md``."""
 
     regret: Float[Array, ""]  # Σ ⟨g_k, x_k - x*⟩
-    bound: Float[Array, ""]  # right side of (1a) without its last part, for the updates that are complete
+    bound: Float[Array, ""]  # right side of (1a) less c ⟨m_K, x_{K+1} - x*⟩, for the updates that are complete
     rounding: Float[Array, ""]  # how far rounding can move the two apart
     broken_at: Int[Array, ""]  # the first update after which the regret exceeds its bound, or -1
     previous: PyTree  # x_{k-1}
@@ -71,15 +71,15 @@ class RegretProbe(ObservesProblem, ObservesApam):
     def _complete(self, terms: RegretTerms, k: Array, after: LoopState) -> tuple[RegretTerms, Array]:
         """Adds what update k contributed to the bound, once its iterate is known, and compares.
 
-        Before the first update all of it is zero. Returns the terms, and the last part of the bound, which does not add
-        up over the updates.
+        Before the first update all of it is zero. Returns the terms, and c ⟨m_K, x_{K+1} - x*⟩. In (1a) this and one
+        more term of a sum, ⟨m_K, x_K - x_{K+1}⟩, make up ⟨m_K, x_K - x*⟩.
         """
         state = self.read(after.optimizer_state)
         dtype, momentum, scale = terms.bound.dtype, state.amsgrad.mu, scale_of(state)
         alpha, carried = state.step_size.astype(dtype), momentum_factor(state).astype(dtype)
 
         def contribution(m, v, x, y, d):
-            """Returns what one coordinate adds to the sums of (1a), to its last part, and to rounding errors.
+            """Returns what one coordinate adds to the sums of (1a), to ⟨m_K, x_{K+1} - x*⟩, and to rounding errors.
 
             x to y is the step, and d = y - x*. An iterate is rounded to its own size, however short the step; the bound
             weights that error with V d / a.

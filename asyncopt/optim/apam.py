@@ -21,7 +21,7 @@ class ApamState(NamedTuple):
     amsgrad: optax.ScaleByAmsgradState  # m (mu), v (nu), v̂ (nu_max), each like the parameters
     step_size: Float[Array, ""]  # α_k of the last update, float32 at least; before the first, that of update 0
     eps: Float[Array, ""]  # ε
-    b1: Float[Array, ""]  # β1
+    momentum_factor: Float[Array, ""]  # c = β1 / (1 - β1)
 
 
 class ApamTransformation(optax.GradientTransformationExtraArgs):
@@ -123,7 +123,7 @@ def apam(
     *,
     bias_correction: bool = False,
     constraint: Constraint | None = None,
-) -> ApamTransformation:
+) -> optax.GradientTransformationExtraArgs:
     r"""Returns the APAM optimizer; it keeps an optional constraint by projection in the method's own norm.
 
     .. math::
@@ -143,7 +143,7 @@ def apam(
       constraint: X, a `Box` or `L2Ball`, or anything with their two methods; None for no constraint.
 
     Returns:
-      An `ApamTransformation`, with an `ApamState`.
+      A transform with an `ApamState`; an `ApamTransformation`, for which runs record bounds, without bias correction.
 
     Raises:
       InputError: if a number is out of range, and from ``init`` if the start is outside X (concrete arrays
@@ -176,7 +176,8 @@ def apam(
         if constraint is not None and _is_concrete(params) and not constraint.contains(params):
             raise InputError(f"the start is outside the constraint {constraint}: {params}")
         amsgrad = transform.init(params)
-        return ApamState(amsgrad, step_size(amsgrad.count), _strong(eps), _strong(b1))
+        # In double precision where β1 is a number: in single precision 1 - β1 would lose its digits.
+        return ApamState(amsgrad, step_size(amsgrad.count), _strong(eps), _strong(b1 / (1 - b1)))
 
     def update(updates, state, params=None, **extra_args):
         alpha = step_size(state.amsgrad.count)
@@ -194,7 +195,8 @@ def apam(
             lambda u, new, old: None if u is None else new - old, steps, projected, params, is_leaf=is_none
         ), new_state
 
-    return ApamTransformation(init, update)
+    # The bounds are those of the method without bias correction.
+    return (optax.GradientTransformationExtraArgs if bias_correction else ApamTransformation)(init, update)
 
 
 def _is_plain_number(value: Any) -> bool:

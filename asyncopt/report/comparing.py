@@ -7,12 +7,12 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from asyncopt.analysis import Estimate, advantages
-from asyncopt.analysis.advantages import NOT_COMPARABLE, Setting
+from asyncopt.analysis.advantages import Setting
 from asyncopt.analysis.comparison import PROGRESS, Comparison, table
 from asyncopt.analysis.comparison_draws import NUM_SPLITS
 from asyncopt.analysis.comparison_grid import override
 from asyncopt.analysis.comparison_reading import comparisons
-from asyncopt.analysis.verdict import Verdict
+from asyncopt.analysis.verdict import NOT_COMPARABLE, Verdict
 from asyncopt.files import records
 from asyncopt.report import commands, comparison_figures, style
 from asyncopt.report.commands import Arguments, Printed
@@ -95,9 +95,7 @@ def runs_in_words(comparison: Comparison) -> str:
 
 def _correction(verdicts: Sequence[Verdict]) -> str:
     number = sum(not math.isnan(verdict.p_value) for verdict in verdicts)
-    return (
-        f"Holm's correction for {number} claims has been applied: one wrong ✓ among all has a chance of 2.5 % at most."
-    )
+    return f"Holm's correction for {number} claims is applied: nominally, the chance that any ✓ is wrong is 2.5 %."
 
 
 def _table(comparison: Comparison, faster: Mapping[Setting, Verdict], quantity: str) -> Table:

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from asyncopt.analysis.verdict import OUTCOMES, Verdict
+from asyncopt.analysis.verdict import NOT_COMPARABLE, OUTCOMES, Verdict
 
 # The colours of outcomes are those of Okabe and Ito, darkened for text. Each outcome has its own sign, too.
 _STYLE = """
@@ -23,7 +23,7 @@ border-bottom: 1px solid #ddd; }
 figure { margin: 2rem 0; } img { max-width: 100%; } figcaption { color: #555; font-size: 0.9rem; }
 """
 _HEADER = ("claim", "predicted", "measured", "95 % interval", "runs", "verdict", "decided by", "would have noticed")
-_CLASSES = {outcome: outcome.replace(" ", "-") for outcome in (*OUTCOMES, "not comparable")}
+_CLASSES = {outcome: outcome.replace(" ", "-") for outcome in (*OUTCOMES, NOT_COMPARABLE)}
 
 
 class Table(NamedTuple):

@@ -1,14 +1,15 @@
 """The lines of a theorem's proof as measured: how much each of them loses."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from asyncopt.analysis import Measures, Study
+from asyncopt.analysis import Measures
 from asyncopt.report import style
 from asyncopt.report.study_figures import rule_styles, tau
+from asyncopt.theory import Step
 
 CAPTION = (
     "The proof, line by line, at the largest K. The first line is what was measured, and the last one is the bound "
@@ -24,8 +25,9 @@ def proof(measures: Measures) -> Figure | None:
     study = measures.study
     last = {rule: study.where(rule)[-1] for rule in study.rules}
     shown = {rule: cell for rule, cell in last.items() if study.proofs and study.proofs[cell]}
-    if not shown:
-        return None
+    every = [step.values for cell in shown.values() for step in study.proofs[cell]]
+    if not any((np.isfinite(values) & (values > 0)).any() for values in every):
+        return None  # not recorded, or all seeds diverged
     steps = study.proofs[next(iter(shown.values()))]
     rows = {step.words: row for row, step in enumerate(steps)}
     figure, axes = style.subplots((10.4, 1.6 + 0.5 * len(steps)), study.name)
@@ -38,7 +40,7 @@ def proof(measures: Measures) -> Figure | None:
         spans = np.array([[values.mean() - values.min(), values.max() - values.mean()] for _, values in lines]).T
         spans = np.maximum(spans, 0.0)  # the mean of equal numbers can be rounded to beyond them
         axes.errorbar(means, y, xerr=spans, fmt=f"{marker}-", color=colour, label=tau(rule), linewidth=1, capsize=2)
-    _factors(axes, study, shown)
+    _factors(axes, study.proofs[list(shown.values())[-1]], rows)
     axes.set_yticks(range(len(steps)), [f"{step.words}{' (E)' if step.in_expectation else ''}" for step in steps])
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel=f"value at $K$ = {measures.num_updates(np.array(list(shown.values()))).max():,.0f}")
@@ -46,12 +48,12 @@ def proof(measures: Measures) -> Figure | None:
     return figure
 
 
-def _factors(axes: Axes, study: Study, shown: Mapping[str, int]) -> None:
-    """Writes the factor of each line, for the rule with the longest delay, at the right end."""
-    steps = study.proofs[list(shown.values())[-1]]
+def _factors(axes: Axes, steps: Sequence[Step], rows: Mapping[str, int]) -> None:
+    """Writes beside each line its factor over the line before, and the standard deviation of what has mean 0."""
     means = np.array([np.mean(step.values) for step in steps])
-    for row, (before, after, step) in enumerate(zip(means, means[1:], steps[1:], strict=False), start=1):
-        text = f"×{after / before:.3g}  {step.reason}"
+    for before, after, step in zip(means, means[1:], steps[1:], strict=False):
+        spread = f" ± {step.deviation / before:.1g}" if step.deviation > 0 else ""
+        text, place = f"×{after / before:.3g}{spread}  {step.reason}", (1.01, rows[step.words])
         axes.annotate(
-            text, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize="small", annotation_clip=False
+            text, place, xycoords=("axes fraction", "data"), va="center", fontsize="small", annotation_clip=False
         )

@@ -142,7 +142,7 @@ def delay_term(measures: Measures) -> Figure | None:
     if not usable.any():
         return None
     figure, axes = _subplots(study)
-    exponents, lengths = measures.excess_exponents, np.sort(cells["num_updates"].unique())
+    exponents, lengths = measures.excess_exponents(), np.sort(cells["num_updates"].unique())
     for index, (k, shade) in enumerate(zip(lengths, style.shades(len(lengths)), strict=True)):
         column = np.flatnonzero(usable & (cells["num_updates"] == k))
         column = column[np.argsort(delays[column])]

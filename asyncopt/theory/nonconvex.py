@@ -31,13 +31,13 @@ def nonconvex_steps(run: Evidence) -> tuple[Step, ...]:
         lines = _chain(run, start)
     else:
         lines = [Step("measured: mean of ‖∇F(x_k)‖²", "", run.mean_over_run("grad_norm_sq"))]
-    bounds = [
-        Step("(4b): w_k for the largest V", "L for differences, Young for e_k", weighted(run, start).total, True),
-        Step("(4): G + ε for the largest V", "V ≥ ε in every update", with_eps(run).total, True),
-    ]
-    bounds.sort(key=lambda step: float(np.mean(step.values)))  # early in a run (4) can be the smaller one
-    prior = np.broadcast_to(a_priori(run).total, bounds[0].values.shape)
-    return (*lines, *bounds, Step("a priori", "G/ε for g/V, and fact 1", prior))
+    with_weights, usual = weighted(run, start).total, with_eps(run).total
+    return (
+        *lines,
+        Step("(4b): w_k for the largest V", "L for differences, Young for e_k", with_weights, True),
+        Step("(4): G + ε for the largest V", "V ≥ ε in every update; early in a run it can be less", usual, True),
+        Step("a priori", "G/ε for g/V, and fact 1", np.broadcast_to(a_priori(run).total, usual.shape)),
+    )
 
 
 def _chain(run: Evidence, start: int) -> list[Step]:

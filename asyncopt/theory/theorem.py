@@ -48,7 +48,7 @@ class Step:
     reason: str  #: why the line before is at most this one
     values: Shaped[np.ndarray, " S"]  #: its value for each seed
     in_expectation: bool = False  #: whether it is above the line before in expectation only
-    deviation: float = 0.0  #: the standard deviation that a line in expectation lacks, for the mean over the seeds
+    deviation: float = 0.0  #: the standard deviation of the noise that a line in expectation leaves out, 0 if unknown
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

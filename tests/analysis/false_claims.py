@@ -124,6 +124,12 @@ def oscillating(tau, k):
     return k**-0.47 * (1.15 if round(2 * np.log10(k)) % 2 else 0.87)
 
 
+def odd(k):
+    """Whether K is the second or the fourth of five lengths."""
+    return round(2 * np.log10(k)) % 2
+
+
+ZIGZAG = dict(zip(synthetic.LENGTHS, (1.5, 1.3, 1.15, 0.95, 1.05), strict=True))
 DUPLICATED = of(lambda tau, k: k**-0.49, noise=0.05)
 SLOW = "falls as K^-1/2 or faster at τ = K^1/4"
 LOST = of(lambda tau, k: k**-0.5 * (1 + 0.05 * tau), rules=(0, "K**0.25"), noise=0.05)
@@ -172,6 +178,14 @@ FALSE = (
           inflated(harmless(two_decades), 0.005, rules=FIXED, seeds=32)),
     Truth("threshold growing as K^0.2", THRESHOLD,
           inflated(harmless(lambda k: k**0.2), 0.005, rules=FIXED, seeds=32)),
+    Truth("at K^1/4 1.5, 1.3, 1.15, 0.95 and then 1.05 times the mean without delay", "no slower in K", of(
+        lambda tau, k: k**-0.5 * (ZIGZAG[k] if tau else 1.0), rules=(0, "K**0.25"), noise=0.02)),
+    Truth("inflation 1.1 at every second K", TENDS, inflated(lambda tau, k: 1 + 0.1 * odd(k), 0.005)),
+    Truth("inflation (K/10^5)^-0.1, which passes 1 at the longest K", TENDS,
+          inflated(lambda tau, k: (k / 1e5) ** -0.1, 0.005)),
+    Truth("the delay's part falls as K^-1.25, and as K^-0.85 over the last decade", "as 1/K or faster", of(
+        lambda tau, k: k**-0.5 + 1e-6 * tau**2 * bent(-1.25, -0.85, 10_000)(tau, k),
+        rules=(0, "K**0.25", "K**0.375", "K**0.5"), noise=0.0005)),
     Truth("1.05 times the bound's constant at the longest K", "K^1/2 times the mean", of(
         lambda tau, k: k**-0.5 * (1.05 if k == synthetic.LENGTHS[-1] else 0.7), noise=0.1, prior=1.0,
         bound=lambda tau, k: (k**-0.5, 0.0))),
@@ -195,7 +209,7 @@ TRUE = (
     Truth("the delay's part grows as τ^1.95", "as τ^2 at most", of(
         lambda tau, k: k**-0.5 + 0.01 * tau**1.95 / k, rules=(0, "K**0.25", "K**0.375", "K**0.5"), noise=0.0005)),
     Truth("the delay's part falls as K^-1.05", "as 1/K or faster", of(
-        lambda tau, k: k**-0.5 + 0.02 * tau**2 * k**-1.05, rules=synthetic.RULES, noise=0.002)),
+        lambda tau, k: k**-0.5 + 0.02 * tau**2 * k**-1.05, rules=synthetic.RULES, noise=0.0005)),
     Truth("inflation 1.5 (K/1000)^-0.05", BOUNDED, inflated(lambda tau, k: 1.5 * (k / 1000) ** -0.05, 0.005)),
     Truth("inflation (1 + 0.01 τ²/√K)²", TENDS, inflated(lambda tau, k: (1 + 0.01 * tau**2 * k**-0.5) ** 2, 0.003)),
     Truth("threshold growing as K^0.3", THRESHOLD, inflated(harmless(lambda k: k**0.3), 0.003, rules=FIXED, seeds=32)),

@@ -79,3 +79,17 @@ def test_seeds_with_equal_values_can_be_drawn():
     """The mean of seven times 1.1 is rounded to below 1.1."""
     equal = (Step("measured", "", np.full(7, 1.1)), Step("a priori", "G", np.full(7, 2.0)))
     assert proof_figures.proof(Measures(dataclasses.replace(study(), proofs=(equal,) * 4))) is not None
+
+
+def test_without_a_seed_that_did_not_diverge_there_is_nothing_to_draw():
+    diverged = (Step("measured", "", np.full(3, np.inf)), Step("a priori", "G", np.full(3, np.inf)))
+    assert proof_figures.proof(Measures(dataclasses.replace(study(), proofs=(diverged,) * 4))) is None
+
+
+def test_a_break_before_a_divergence_counts():
+    made = study()
+    (broken, *_), *rest = made.certificates
+    after = dataclasses.replace(broken, broken_at=np.array([7.0, -1.0, -1.0]), right=np.array([np.inf, 2.0, 2.0]))
+    verdict = judged(dataclasses.replace(made, certificates=((after,), *rest)))
+    assert verdict.outcome == VIOLATED
+    assert "first at update 7" in verdict.rule

@@ -9,9 +9,10 @@ import pytest
 
 from asyncopt import InputError
 from asyncopt.analysis import CONFIRMED, INCONCLUSIVE, VIOLATED, bootstrap, comparison_draws, comparison_grid, jackknife
-from asyncopt.analysis.advantages import NOT_COMPARABLE, shrinking, throughputs
+from asyncopt.analysis.advantages import shrinking, throughputs
 from asyncopt.analysis.comparison import FIRST, SYNCHRONOUS, first_crossing
 from asyncopt.analysis.comparison_reading import comparisons
+from asyncopt.analysis.verdict import NOT_COMPARABLE
 from asyncopt.files.records import Record
 from asyncopt.report import comparing, comparison_figures
 from tests.analysis.made_runs import SEEDS, advantages_of, made_run, made_runs, on_a_grid
@@ -268,3 +269,15 @@ def test_a_rival_that_never_arrives_is_beaten_by_agreeing_seeds():
     assert comparison_draws.Replicates(never, 4, 16).p_above_one() == 0.5**16
     assert comparison_draws.Replicates(never, 4, 4).p_above_one() == jackknife.ONE_SIDED
     assert comparison_draws.Replicates(1 / never, 16, 16).p_above_one() == 1
+    # In 2 % of the resamples it does arrive, just as soon as ours: no coins.
+    sometimes = never.copy()
+    sometimes[-20:] = 1.0
+    assert 0.02 < comparison_draws.Replicates(sometimes, 16, 16).p_above_one() < 0.05
+
+
+def test_resamples_on_one_side_of_the_estimate_are_no_certainty():
+    """Before, the interval ended at the estimate, and the level was 0."""
+    drawn = np.exp(0.3 + 0.1 * np.random.default_rng(0).normal(size=comparison_draws.NUM_RESAMPLES))
+    ratio = comparison_draws.Replicates(np.append(np.full(comparison_draws.NUM_SPLITS, 1.05), drawn), 16, 16)
+    assert ratio.estimate().low < 1
+    assert ratio.p_above_one() > 0.3

@@ -9,7 +9,7 @@ import pytest
 
 import asyncopt
 from asyncopt import Box, InputError, L2Ball, problems, traces
-from asyncopt.engine import ApamProbe
+from asyncopt.engine import ApamProbe, measure
 from asyncopt.engine.chain_probes import DescentChainProbe
 from asyncopt.engine.regret_probe import RegretProbe
 
@@ -198,3 +198,24 @@ def test_the_probes_refuse_other_states():
     for probe in (ApamProbe(), RegretProbe(), DescentChainProbe()):
         with pytest.raises(InputError, match="the bounds of APAM need an ApamState"):
             asyncopt.replay(problem, optax.adam(0.1), traces.synchronous(2), probes=[probe])
+
+
+def test_momentum_near_one_in_single_precision():
+    """c = β1/(1 - β1) loses its digits if β1 is first rounded: the certificate was broken at update 0."""
+    with jax.enable_x64(False):
+        problem = asyncopt.problems.quadratic(3, noise=0.1)
+        run = asyncopt.replay(problem, asyncopt.apam(1e-3, b1=0.9999), traces.uniform(500, 5))
+    assert run.bound_terms["regret_broken_at"][-1] == -1
+
+
+def test_bias_correction_has_other_steps_and_no_certificate():
+    problem = asyncopt.problems.quadratic(3, noise=0.1)
+    run = asyncopt.replay(problem, asyncopt.apam(1e-2, bias_correction=True), traces.uniform(50, 5))
+    assert not run.bound_terms
+
+
+def test_empty_leaves_add_nothing():
+    tree = {"empty": jnp.zeros(0), "scalar": jnp.ones(()), "vector": jnp.arange(3.0)}
+    by = (measure.SUM, measure.LARGEST, measure.SMALLEST)
+    total, most, least = measure.over_coordinates(lambda x: (x, x, x), tree, by=by)
+    assert (float(total), float(most), float(least)) == (4, 2, 0)

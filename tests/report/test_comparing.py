@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from asyncopt.analysis import CONFIRMED, VIOLATED
-from asyncopt.analysis.advantages import NOT_COMPARABLE
+from asyncopt.analysis.verdict import NOT_COMPARABLE
 from asyncopt.files import records
 from asyncopt.report import comparing
 
