@@ -84,8 +84,8 @@ def main(num_updates: int = 400):
     fresh = asyncopt.traces.synchronous(num_updates)
     stale = asyncopt.traces.uniform(num_updates, MAX_DELAY)
     loops = {
-        "fresh": replay_loop(problem, optimizer, batch_keys, fresh, probes=()),
-        "stale": replay_loop(problem, optimizer, batch_keys, stale, probes=()),
+        "fresh": replay_loop(problem, optimizer, batch_keys, fresh, recorded=()),
+        "stale": replay_loop(problem, optimizer, batch_keys, stale, recorded=()),
         "torch": torch_loop(data, stale),
     }
     median = microseconds_per_update(loops, num_updates)

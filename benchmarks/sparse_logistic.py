@@ -74,8 +74,8 @@ def main():
         batch_keys = loop.batch_keys(jax.random.key(0), jnp.arange(NUM_UPDATES))
         optimizer = asyncopt.apam(STEP_SIZE)
         loops = {
-            "replay": replay_loop(problem, optimizer, batch_keys, trace, probes=()),
-            "replay, with bounds": replay_loop(problem, optimizer, batch_keys, trace, probes=(ApamProbe(),)),
+            "replay": replay_loop(problem, optimizer, batch_keys, trace, recorded=()),
+            "replay, with bounds": replay_loop(problem, optimizer, batch_keys, trace, recorded=(ApamProbe(),)),
             "NumPy and SciPy": scipy_loop(dataset, trace, dtype),
         }
         median = microseconds_per_update(loops, NUM_UPDATES)
