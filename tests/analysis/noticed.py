@@ -9,6 +9,8 @@ import pathlib
 import re
 import sys
 
+from asyncopt.analysis import CONFIRMED, CONSISTENT, NOT_TESTED
+
 _BOUND = ("no delay term", "delay term subtracted", "delay term halved", "bound halved")
 # What the claims are tried with; those that are not here are tried with an exponent or a limit off by 0.1.
 TRIED = {
@@ -21,10 +23,12 @@ _OFF = "off by 0.1"
 
 
 def counts(folder):
-    """How many verdicts of a sweep would have noticed each wrong claim, and how many there are."""
+    """Of the verdicts that are confirmed, consistent or not tested: how many would have noticed a wrong claim."""
     found = collections.defaultdict(lambda: [0, 0])
     for study in json.loads((folder / "report" / "verdicts.json").read_text())["studies"]:
         for verdict in study["verdicts"]:
+            if verdict["outcome"] not in (CONFIRMED, CONSISTENT, NOT_TESTED):
+                continue
             claim = re.sub(r" at τ = \S+", "", verdict["claim"]).split(" (")[0]
             for wrong in TRIED.get(claim, (_OFF,)):
                 noticed = verdict["noticed"] if wrong == _OFF else wrong in verdict["noticed"]
