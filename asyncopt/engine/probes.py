@@ -66,9 +66,9 @@ def chosen(
 ) -> tuple[Probe, ...]:
     """Returns the probes of a run: with ``record_bounds``, those of APAM, if `asyncopt.apam` made the optimizer.
 
-    An APAM inside another transform is left alone: its steps may differ from those that the bounds describe. A convex
-    problem whose minimiser is known gets the certificate of the convex theorem, and another problem without a
-    constraint what the tighter non-convex bound needs.
+    An APAM inside another transform, or with bias correction, is left alone: its steps may differ from those that the
+    bounds describe. A convex problem with a known minimiser gets the certificate of the convex theorem. Another smooth
+    problem without a constraint gets what the tighter non-convex bound needs.
 
     Args:
       optimizer: how the run steps.

@@ -56,8 +56,9 @@ def replay(
       seeds: several seeds, run as one program and spread over all local devices; in place of ``seed``.
       eval_every: evaluate F every so many updates, and at the end. Default: about 100 times evenly spaced, and
         closer together at the start.
-      record_bounds: record what the convergence bounds of APAM need, if `asyncopt.apam` returned ``optimizer``. With
-        "full", record every line of the theorem's proof, too; this takes full gradients in every update.
+      record_bounds: record what the convergence bounds of APAM need, if `asyncopt.apam` returned ``optimizer`` and it
+        has no bias correction. With "full", record every line of the theorem's proof, too; this takes full gradients in
+        every update.
       probes: what else to record; see `asyncopt.engine.Probe`. An APAM inside another transform needs an
         `asyncopt.engine.ApamProbe` that is told where its state is.
       param_dtype: dtype of the parameters, bfloat16, float32 or float64 (if JAX has it enabled). Default: what
@@ -74,7 +75,8 @@ def replay(
 
     Raises:
       InputError: if an argument is out of range, the start is outside the optimizer's or the problem's
-        constraint, a probe cannot observe the optimizer, or memory is too small for the history.
+        constraint, so is the problem's minimiser, a probe cannot observe the optimizer or its columns are not scalars
+        of their own, or memory is too small for the history.
       TypeError: if ``problem``, ``optimizer`` or ``trace`` has another type.
     """
     settings = Settings(eval_every, param_dtype, history_dtype)
