@@ -44,11 +44,11 @@ def found(honest):
     return verdicts(honest, honest / "report")
 
 
-def test_the_bounds_hold_and_say_what_they_would_have_noticed(found):
-    """The bound is 20 times as large as the mean; only a delay term of the wrong sign would make it too small."""
-    assert outcomes(found, "a-posteriori bound ≤ a-priori bound") == {CONFIRMED}
-    assert outcomes(found, "measured mean ≤ a-posteriori bound") == {CONSISTENT}  # of 16 seeds
-    assert found["measured mean ≤ a-posteriori bound"]["noticed"] == ["delay term subtracted"]
+def test_the_bounds_hold_and_would_have_noticed_nothing(found):
+    """The bound is 20 times as large as the mean: only one that is negative somewhere would be too small."""
+    assert outcomes(found, "a-posteriori bound ≤ a-priori bound") == {NOT_TESTED}
+    assert outcomes(found, "measured mean ≤ a-posteriori bound") == {NOT_TESTED}
+    assert found["measured mean ≤ a-posteriori bound"]["noticed"] == []
     assert 0 < found["measured mean ≤ a-posteriori bound"]["measured"] < 1
     assert outcomes(found, "times the mean is at most the a-priori bound's constant") == {NOT_TESTED}
     # Two values of K in the last decade, and 16 seeds: too wide for a rate.
