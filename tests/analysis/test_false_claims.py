@@ -29,6 +29,9 @@ def counts(truths, name, alone):
         ("a bound of 10^6 means, divided by 16", {NOT_TESTED}),
         ("inflation K^0.09", {VIOLATED}),
         ("threshold growing over one decade, then flat", {VIOLATED}),
+        ("at K^1/4 1.5, 1.3, 1.15, 0.95 and then 1.05 times the mean without delay", {INCONCLUSIVE}),
+        ("inflation (K/10^5)^-0.1, which passes 1 at the longest K", {CONSISTENT, INCONCLUSIVE}),
+        ("the delay's part falls as K^-1.25, and as K^-0.85 over the last decade", {VIOLATED}),
     ],
 )
 def test_a_false_claim_is_never_confirmed(name, outcomes):
