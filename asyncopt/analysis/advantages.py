@@ -85,13 +85,13 @@ def _above_one(
       num_clocks: how many random clocks there are; None if the clock is not random.
       found: why the methods cannot be compared.
     """
-    measured = ratio.estimate()
+    measured, level = ratio.estimate(), ratio.p_above_one()
     outcome, rule = _by_interval(measured)
-    if outcome == CONFIRMED and ratio.p_above_one() > ONE_SIDED:
+    if outcome == CONFIRMED and level > ONE_SIDED:
         outcome, rule = INCONCLUSIVE, "reached by the rival in some resamples"
     # What cannot be decided whatever the ratio is no claim of the family that is corrected for.
     undecidable = bool(found) or (num_clocks is not None and num_clocks < FEWEST_CLOCKS)
-    p_value = math.nan if undecidable else ratio.p_above_one()
+    p_value = math.nan if undecidable else level
     outcome, rule = _unless_faulty(*_unless_few_clocks(outcome, rule, num_clocks), found)
     noticed = ()
     if outcome == CONFIRMED:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from asyncopt.engine import measure
-from asyncopt.engine.observing import ObservesApam, ObservesProblem, largest, momentum_factor, scale_of, zero
+from asyncopt.engine.observing import ObservesApam, ObservesProblem, largest, scale_of, zero
 from asyncopt.engine.state import LoopState
 
 # Rounding errors of an inequality are expected below this many units in the last place of the sum of its parts' sizes.
@@ -171,7 +171,7 @@ class DescentChainProbe(ObservesProblem, ObservesApam):
         Before the first update the weight is zero, so nothing is added.
         """
         state = self.read(after.optimizer_state)
-        dtype, carried = terms.inner.dtype, momentum_factor(state)
+        dtype, carried = terms.inner.dtype, state.momentum_factor
         step = measure.difference(after.params, terms.previous)
         ahead = jax.tree.map(lambda x, s: x + carried * s, after.params, step)
         moved = measure.difference(ahead, terms.ahead)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from asyncopt.engine import measure
-from asyncopt.engine.observing import ObservesApam, largest, momentum_factor, ratio, scale_of, smallest
+from asyncopt.engine.observing import ObservesApam, largest, ratio, scale_of, smallest
 from asyncopt.engine.state import LoopState
 
 
@@ -53,7 +53,7 @@ class DescentProbe(ObservesApam):
         del k, gradient
         state = self.read(before.optimizer_state)
         terms = self._complete(terms, before)
-        weight, carried = largest(terms.scale), momentum_factor(state)
+        weight, carried = largest(terms.scale), state.momentum_factor
         spread = (weight / smallest(terms.scale)).astype(terms.read.dtype)
         return terms._replace(
             read=terms.read + spread * measure.drift(before.params, stale),
@@ -64,14 +64,14 @@ class DescentProbe(ObservesApam):
         """See `asyncopt.engine.probes.Probe`."""
         last = self.read(state.optimizer_state)
         terms = self._complete(terms, state)
-        ahead = momentum_factor(last) * jnp.sqrt(measure.dot(terms.step, terms.step))
+        ahead = last.momentum_factor * jnp.sqrt(measure.dot(terms.step, terms.step))
         sums = (terms.moved, terms.errors, terms.read, terms.lag)
         return DescentColumns(*sums, largest(terms.scale).astype(terms.moved.dtype), ahead)
 
     def _complete(self, terms: DescentTerms, after: LoopState) -> DescentTerms:
         """Adds what the last update contributed, once its iterate is known; before the first update, nothing."""
         state = self.read(after.optimizer_state)
-        scale, carried, dtype = scale_of(state), momentum_factor(state), terms.moved.dtype
+        scale, carried, dtype = scale_of(state), state.momentum_factor, terms.moved.dtype
         step = measure.difference(after.params, terms.previous)
         weight = largest(terms.scale).astype(dtype)
 

@@ -85,11 +85,6 @@ def ratio(numerator: Array, scale: Array) -> Array:
     return numerator / (scale + jnp.finfo(scale.dtype).tiny)
 
 
-def momentum_factor(state: ApamState) -> Float[Array, ""]:
-    """Returns c = β1 / (1 - β1); then 1 / (1 - β1) = 1 + c."""
-    return state.momentum_factor
-
-
 def largest(scale: PyTree) -> Float[Array, ""]:
     """Returns max_i V_i."""
     return measure.over_coordinates(lambda v: (v,), scale, by=(measure.LARGEST,))[0]

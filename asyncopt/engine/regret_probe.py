@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int, PyTree
 
 from asyncopt.engine import measure
-from asyncopt.engine.observing import ObservesApam, ObservesProblem, momentum_factor, ratio, scale_of
+from asyncopt.engine.observing import ObservesApam, ObservesProblem, ratio, scale_of
 from asyncopt.engine.state import LoopState
 
 # Rounding errors of a sum are expected below this many units in the last place of its entries' sizes.
@@ -76,7 +76,7 @@ class RegretProbe(ObservesProblem, ObservesApam):
         """
         state = self.read(after.optimizer_state)
         dtype, momentum, scale = terms.bound.dtype, state.amsgrad.mu, scale_of(state)
-        alpha, carried = state.step_size.astype(dtype), momentum_factor(state).astype(dtype)
+        alpha, carried = state.step_size.astype(dtype), state.momentum_factor.astype(dtype)
 
         def contribution(m, v, x, y, d):
             """Returns what one coordinate adds to the sums of (1a), to ⟨m_K, x_{K+1} - x*⟩, and to rounding errors.

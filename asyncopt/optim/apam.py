@@ -21,7 +21,7 @@ class ApamState(NamedTuple):
     amsgrad: optax.ScaleByAmsgradState  # m (mu), v (nu), v̂ (nu_max), each like the parameters
     step_size: Float[Array, ""]  # α_k of the last update, float32 at least; before the first, that of update 0
     eps: Float[Array, ""]  # ε
-    momentum_factor: Float[Array, ""]  # c = β1 / (1 - β1)
+    momentum_factor: Float[Array, ""]  # c = β1 / (1 - β1); then 1 / (1 - β1) = 1 + c
 
 
 class ApamTransformation(optax.GradientTransformationExtraArgs):
