@@ -29,50 +29,6 @@ from asyncopt.problems import data
 MAX_DELAY = 20
 
 
-def plain_loop(problem, optimizer, batch_keys, num_updates, measured):
-    """Returns a compiled loop without delay."""
-
-    def update(state, k):
-        params, optimizer_state, average, drift, diverged_at = state
-        gradient = jax.grad(problem.loss)(params, problem.sample(batch_keys[k]))
-        steps, optimizer_state = optimizer.update(gradient, optimizer_state, params)
-        new_params = optax.apply_updates(params, steps)
-        if measured:
-            # There is no stale iterate to compare with, so the drift is taken over one update.
-            moved = measure.drift(new_params, params)
-            drift = drift + moved
-            average = average + (params - average) / (k + 1)
-            diverged_at = jnp.where((diverged_at < 0) & jnp.isnan(moved), k, diverged_at)
-        return (new_params, optimizer_state, average, drift, diverged_at), None
-
-    @jax.jit
-    def run(params, optimizer_state):
-        state = (params, optimizer_state, params, jnp.zeros(()), jnp.full((), -1))
-        return jax.lax.scan(update, state, jnp.arange(num_updates))[0]
-
-    params = problem.init(jax.random.key(0))
-    optimizer_state = optimizer.init(params)
-    return lambda: run(params, optimizer_state)
-
-
-def replay_loop(problem, optimizer, batch_keys, trace, recorded):
-    """Returns the compiled replay loop, without evaluations."""
-    slots = plan(trace)
-    schedule = Schedule(*(jnp.asarray(v, jnp.int32) for v in (slots.read_slot, slots.write_slot, trace.delay)))
-    state = loop.start(optimizer, problem.init(jax.random.key(0)), slots.capacity, None, recorded)
-
-    @jax.jit
-    def run(state):
-        return jax.lax.fori_loop(
-            0,
-            trace.num_updates,
-            lambda k, s: loop.update(problem, optimizer, schedule, batch_keys, recorded, k, s),
-            state,
-        )
-
-    return lambda: run(state)
-
-
 def wide_data(num_features: int) -> data.Dataset:
     """Returns random dense rows; only their shape matters here."""
     generator = np.random.default_rng(0)

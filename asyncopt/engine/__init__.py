@@ -5,7 +5,7 @@ from asyncopt.engine.batch import replay_batch
 from asyncopt.engine.chain_probes import ConvexChainProbe, DescentChainProbe
 from asyncopt.engine.checkpoint import Checkpoint
 from asyncopt.engine.descent_probe import DescentProbe
-from asyncopt.engine.loop import batch_key, init_key
+from asyncopt.engine.draws import batch_key, init_key
 from asyncopt.engine.plan import Plan, plan
 from asyncopt.engine.prepare import Run, Settings
 from asyncopt.engine.probes import Probe

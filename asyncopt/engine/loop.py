@@ -1,37 +1,24 @@
 """The compiled loop: one update after another, each with the gradient of the iterate that the trace names."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Bool, DTypeLike, Int, Key, PyTree
+from jaxtyping import Array, Bool, DTypeLike, Int, PyTree
 
 from asyncopt.engine import measure
 from asyncopt.engine.blocks import block_of
 from asyncopt.engine.columns import check_columns
+from asyncopt.engine.draws import draw, drawn_at_once
 from asyncopt.engine.probes import Probe, bound_to
 from asyncopt.engine.state import Evaluation, Inputs, LoopState, Marks, Schedule, Stops
 from asyncopt.problems import Problem
 
 RUNS = "runs"  # the mesh axis over which seeds are spread
-
-
-@jax.jit
-def batch_keys(seed_key: Key[Array, ""], samples: Int[Array, " K"]) -> Key[Array, " K"]:
-    """Returns `batch_key` of each sample; made before the loop, where one call makes all of them."""
-    return jax.vmap(batch_key, in_axes=(None, 0))(seed_key, samples)
-
-
-def batch_key(seed_key: Key[Array, ""], sample: Int[Array, ""] | int) -> Key[Array, ""]:
-    """Returns the key of mini-batch number ``sample`` in the run of ``seed_key``: it depends on nothing else."""
-    return jax.random.fold_in(jax.random.fold_in(seed_key, 1), sample)
-
-
-def init_key(seed_key: Key[Array, ""]) -> Key[Array, ""]:
-    """Returns the key of the start in the run of ``seed_key``."""
-    return jax.random.fold_in(seed_key, 0)
 
 
 def start(
@@ -72,14 +59,14 @@ def update(
     problem: Problem,
     optimizer: optax.GradientTransformationExtraArgs,
     schedule: Schedule,
-    batch_keys: Key[Array, " K"],
     probes: tuple[Probe, ...],
     k: Int[Array, ""],
+    batch: PyTree,
     state: LoopState,
 ) -> LoopState:
     """Makes update k: takes the gradient at the stale iterate, steps from the newest, and measures."""
     stale = read(state.history, schedule.read_slot[k], state.params)
-    gradient = gradient_at(problem, stale, batch_keys[k])
+    gradient = jax.grad(problem.loss)(stale, batch)
     params, optimizer_state = step(optimizer, state.params, state.optimizer_state, gradient, schedule.delay[k], stale)
     observed, never = measured(problem, probes, state, k, stale, gradient)
     # XLA updates the history in place only if it can see that no read comes after the write. Else it copies all of it
@@ -108,11 +95,6 @@ def read(history: PyTree, slot: Int[Array, ""] | Int[Array, " B"], like: PyTree)
         return rows[slot[blocks], np.arange(x.size)].reshape(x.shape).astype(x.dtype)
 
     return jax.tree.unflatten(structure, map(gathered, jax.tree.leaves(history), leaves, places))
-
-
-def gradient_at(problem: Problem, stale: PyTree, key: Key[Array, ""]) -> PyTree:
-    """Returns the gradient of the mini-batch of ``key``."""
-    return jax.grad(problem.loss)(stale, problem.sample(key))
 
 
 def step(
@@ -195,13 +177,30 @@ def advance(probes: tuple[Probe, ...], inputs: Inputs, state: LoopState, stops: 
       The state after the last stop, and the evaluations, with a leading axis of length E.
     """
     problem, optimizer, schedule, batch_keys = inputs
+    size = drawn_at_once(problem)
 
-    def one_update(k, state):
-        return update(problem, optimizer, schedule, batch_keys, probes, k, state)
+    def one_update(k, batch, state):
+        return update(problem, optimizer, schedule, probes, k, batch, state)
+
+    def updates(made, stop, state):
+        if size == 1:
+            return jax.lax.fori_loop(
+                made, stop, lambda k, state: one_update(k, problem.sample(batch_keys[k]), state), state
+            )
+        return jax.lax.fori_loop(made // size, (stop + size - 1) // size, functools.partial(block, made, stop), state)
+
+    def block(made, stop, number, state):
+        first = number * size
+        batches = draw(problem, batch_keys, first, size)
+
+        def update_in_block(k, state):
+            return one_update(k, jax.tree.map(lambda x: x[k - first], batches), state)
+
+        return jax.lax.fori_loop(jnp.maximum(first, made), jnp.minimum(first + size, stop), update_in_block, state)
 
     def to_stop(carry, goal):
         (state, made, evaluated), (stop, wanted) = carry, goal
-        state = jax.lax.fori_loop(made, stop, one_update, state)
+        state = updates(made, stop, state)
         # The history stays outside: what goes through a condition may be copied.
         without_history = state._replace(history=None)
         zeros = jax.tree.map(

@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, DTypeLike, Int, Key, PyTree
 
 from asyncopt.checks import InputError, check_integer
-from asyncopt.engine import loop
+from asyncopt.engine import draws, loop
 from asyncopt.engine.plan import Plan, plan
 from asyncopt.engine.probes import Probe
 from asyncopt.engine.state import LoopState, Schedule
@@ -93,7 +93,7 @@ def prepare(run: Run, settings: Settings) -> Prepared:
     steps = evaluation_steps(run.trace.num_updates, settings.eval_every)
     optimizer = optax.with_extra_args_support(run.optimizer)
     keys = [jax.random.key(seed) for seed in seeds]
-    starts = [run.problem.init(loop.init_key(key)) for key in keys]
+    starts = [run.problem.init(draws.init_key(key)) for key in keys]
     if settings.param_dtype is not None:
         param_dtype = _check_dtype("param_dtype", settings.param_dtype)
         starts = [jax.tree.map(lambda x: x.astype(param_dtype), start) for start in starts]
@@ -107,7 +107,7 @@ def prepare(run: Run, settings: Settings) -> Prepared:
         for probe in run.probes:
             probe.init(params, optimizer_state)
     samples = jnp.asarray(run.trace.sample, jnp.int32)
-    batch_keys = [loop.batch_keys(key, samples) for key in keys]
+    batch_keys = [draws.batch_keys(key, samples) for key in keys]
     return Prepared(
         problem=run.problem,
         optimizer=optimizer,

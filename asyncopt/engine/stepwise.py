@@ -18,6 +18,7 @@ from jaxtyping import Array, Int, Key, PyTree
 from asyncopt.engine import loop
 from asyncopt.engine.blocks import slices
 from asyncopt.engine.checkpoint import Snapshot, plain
+from asyncopt.engine.draws import batch_key
 from asyncopt.engine.plan import done_after_each
 from asyncopt.engine.prepare import Prepared
 from asyncopt.engine.result import Result, result_of
@@ -31,7 +32,7 @@ _NO_HISTORY = 1
 @eqx.filter_jit
 def gradient(problem: Problem, params: PyTree, seed_key: Key[Array, ""], sample: Int[Array, ""]) -> PyTree:
     """Returns the gradient at ``params`` of mini-batch number ``sample`` in the run of ``seed_key``."""
-    return loop.gradient_at(problem, params, loop.batch_key(seed_key, sample))
+    return jax.grad(problem.loss)(params, problem.sample(batch_key(seed_key, sample)))
 
 
 def gradient_on_host(problem: Problem, params: PyTree, seed_key: Key[Array, ""], sample: int) -> PyTree:

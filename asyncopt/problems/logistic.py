@@ -1,6 +1,6 @@
 """Logistic regression, binary and multinomial, on dense and on sparse rows."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -11,36 +11,10 @@ from jaxtyping import Array, Float, Int, Key
 
 from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.optim.constraints import Box, Constraint
-from asyncopt.problems.data import Dataset, Matrix, by_name, with_intercept
+from asyncopt.problems.data import Dataset, by_name, with_intercept
 from asyncopt.problems.logistic_optimum import LogisticLoss, minimise
 from asyncopt.problems.problem import Constants
-
-
-class DenseRows(eqx.Module):
-    """Rows of a matrix."""
-
-    values: Float[Array, "N d"]
-
-    def take(self, rows: Int[Array, " B"]) -> "DenseRows":
-        """Returns some of the rows."""
-        return DenseRows(self.values[rows])
-
-    def __matmul__(self, weights: Float[Array, "d *C"]) -> Float[Array, "N *C"]:
-        return self.values @ weights
-
-
-class PaddedRows(eqx.Module):
-    """Rows of a sparse matrix, padded to equal length with zeros in column 0, so that shapes are static."""
-
-    columns: Int[Array, "N w"]
-    values: Float[Array, "N w"]
-
-    def take(self, rows: Int[Array, " B"]) -> "PaddedRows":
-        """Returns some of the rows."""
-        return PaddedRows(self.columns[rows], self.values[rows])
-
-    def __matmul__(self, weights: Float[Array, "d *C"]) -> Float[Array, "N *C"]:
-        return jnp.einsum("nw,nw...->n...", self.values, weights[self.columns])
+from asyncopt.problems.rows import DenseRows, SparseRows, rows_of
 
 
 class Logistic(eqx.Module):
@@ -50,9 +24,9 @@ class Logistic(eqx.Module):
     """
 
     title: ClassVar[str] = "logistic regression"
-    rows: DenseRows | PaddedRows
+    rows: DenseRows | SparseRows
     labels: Int[Array, " N"]
-    test_rows: DenseRows | PaddedRows
+    test_rows: DenseRows | SparseRows
     test_labels: Int[Array, " M"]
     l2: Float[Array, ""] | None  # None for no regulariser: it would cost a pass over all coordinates
     init_scale: Float[Array, ""]
@@ -74,16 +48,21 @@ class Logistic(eqx.Module):
         shape = _parameter_shape(self.num_features, self.num_classes)
         return self.init_scale * jax.random.normal(key, shape, self.rows.values.dtype)
 
-    def sample(self, key: Key[Array, ""]) -> tuple[DenseRows | PaddedRows, Int[Array, " B"]]:
-        """Draws ``batch_size`` training rows, with replacement."""
+    def sample(self, key: Key[Array, ""]) -> Int[Array, " B"]:
+        """Draws the numbers of ``batch_size`` training rows, with replacement."""
         # One call of the generator instead of `randint`'s three; the modulus favours no row by more than N / 2³².
         bits = jax.random.bits(key, (self.batch_size,), jnp.uint32)
-        rows = (bits % self.labels.shape[0]).astype(jnp.int32)
-        return self.rows.take(rows), self.labels[rows]
+        return (bits % self.labels.shape[0]).astype(jnp.int32)
 
-    def loss(self, params: Float[Array, "d *C"], batch: tuple[Any, Int[Array, " B"]]) -> Float[Array, ""]:
+    def loss(self, params: Float[Array, "d *C"], batch: Int[Array, " B"]) -> Float[Array, ""]:
         """Returns the regularised MEAN cross-entropy of a mini-batch (the paper's own code sums over it)."""
-        rows, labels = batch
+        return self._mean_loss(params, self.rows.take(batch), self.labels[batch])
+
+    def objective(self, params: Float[Array, "d *C"]) -> Float[Array, ""]:
+        """Returns F(x), the loss over all training rows."""
+        return self._mean_loss(params, self.rows, self.labels)
+
+    def _mean_loss(self, params, rows, labels):
         scores = rows @ params
         if self.num_classes == 2:
             losses = jax.nn.softplus(jnp.where(labels == 1, -scores, scores))
@@ -92,10 +71,6 @@ class Logistic(eqx.Module):
         if self.l2 is None:
             return jnp.mean(losses)
         return jnp.mean(losses) + 0.5 * self.l2 * jnp.sum(params**2)
-
-    def objective(self, params: Float[Array, "d *C"]) -> Float[Array, ""]:
-        """Returns F(x), the loss over all training rows."""
-        return self.loss(params, (self.rows, self.labels))
 
     def metrics(self, params: Float[Array, "d *C"]) -> dict[str, Float[Array, ""]]:
         """Returns the accuracy on the training rows, and on the held-out rows if there are any."""
@@ -121,8 +96,8 @@ def logistic(
 ) -> Logistic:
     """Returns logistic regression on real data, with its optimum from an independent solver.
 
-    Arrays have JAX's default float dtype; the optimum is computed in float64 in any case. Sparse rows are padded to
-    the longest one, without a dense copy.
+    Arrays have JAX's default float dtype; the optimum is computed in float64 in any case. Sparse rows stay
+    sparse, and may have any length.
 
     Args:
       data: "digits", "breast_cancer", or a `Dataset` (from `asyncopt.problems.data.libsvm`, say).
@@ -156,9 +131,9 @@ def logistic(
     best = minimise(loss, constraint)
     dtype = jnp.zeros(()).dtype
     return Logistic(
-        rows=_rows(features, dtype),
+        rows=rows_of(features, dtype),
         labels=jnp.asarray(dataset.labels, jnp.int32),
-        test_rows=_rows(test_features, dtype),
+        test_rows=rows_of(test_features, dtype),
         test_labels=jnp.asarray(dataset.test_labels, jnp.int32),
         l2=jnp.asarray(l2, dtype) if l2 else None,
         init_scale=jnp.asarray(init_scale, dtype),
@@ -174,18 +149,6 @@ def logistic(
 
 def _parameter_shape(num_features: int, num_classes: int) -> tuple[int, ...]:
     return (num_features,) if num_classes == 2 else (num_features, num_classes)
-
-
-def _rows(features: Matrix, dtype: Any) -> DenseRows | PaddedRows:
-    if isinstance(features, np.ndarray):
-        return DenseRows(jnp.asarray(features, dtype))
-    lengths = np.diff(features.indptr)
-    width = max(int(lengths.max(initial=0)), 1)
-    columns = np.zeros((features.shape[0], width), np.int32)
-    values = np.zeros((features.shape[0], width), dtype)
-    filled = np.arange(width) < lengths[:, None]
-    columns[filled], values[filled] = features.indices, features.data
-    return PaddedRows(jnp.asarray(columns), jnp.asarray(values))
 
 
 def _constants(loss: LogisticLoss, constraint: Constraint | None, lower_bound: float) -> Constants:
