@@ -1,0 +1,50 @@
+"""Random keys of a run, and the mini-batches that they draw."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Key, PyTree
+
+from asyncopt.problems import Problem
+
+# Mini-batches are drawn several at a time: a call of the random generator costs more than the numbers that it returns.
+_DRAWN_AT_ONCE = 64
+_BYTES_AT_ONCE = 1 << 18
+
+
+@jax.jit
+def batch_keys(seed_key: Key[Array, ""], samples: Int[Array, " K"]) -> Key[Array, " K"]:
+    """Returns `batch_key` of each sample; made before the loop, where one call makes all of them."""
+    return jax.vmap(batch_key, in_axes=(None, 0))(seed_key, samples)
+
+
+def batch_key(seed_key: Key[Array, ""], sample: Int[Array, ""] | int) -> Key[Array, ""]:
+    """Returns the key of mini-batch number ``sample`` in the run of ``seed_key``: it depends on nothing else."""
+    return jax.random.fold_in(jax.random.fold_in(seed_key, 1), sample)
+
+
+def init_key(seed_key: Key[Array, ""]) -> Key[Array, ""]:
+    """Returns the key of the start in the run of ``seed_key``."""
+    return jax.random.fold_in(seed_key, 0)
+
+
+def drawn_at_once(problem: Problem) -> int:
+    """Returns how many mini-batches are drawn together, before the updates that use them.
+
+    Only row numbers and other integers are drawn ahead. XLA rounds numbers in one way where it computes them within
+    the gradient, and in another where they are stored before; a replay is to round as a plain loop does.
+    """
+    leaves = jax.tree.leaves(jax.eval_shape(problem.sample, jax.random.key(0)))
+    if not all(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in leaves):
+        return 1
+    return max(
+        min(_DRAWN_AT_ONCE, _BYTES_AT_ONCE // max(sum(leaf.size * leaf.dtype.itemsize for leaf in leaves), 1)), 1
+    )
+
+
+def draw(problem: Problem, keys: Key[Array, " K"], first: Int[Array, ""], number: int) -> PyTree:
+    """Returns the mini-batches of updates ``first`` to ``first + number - 1``, with a leading axis.
+
+    Beyond the last update, the last mini-batch is repeated.
+    """
+    numbers = jnp.minimum(first + jnp.arange(number, dtype=jnp.int32), len(keys) - 1)
+    return jax.vmap(problem.sample)(keys[numbers])
