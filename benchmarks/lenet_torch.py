@@ -11,15 +11,12 @@ import os
 
 os.environ.setdefault("PJRT_NPROC", "2")
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
 from replay_overhead import MAX_DELAY, replay_loop
 from timing import microseconds_per_update
 
 import asyncopt
-from asyncopt.engine import loop
 from asyncopt.problems.data import ImageData
 
 BATCH_SIZE = 40
@@ -80,12 +77,11 @@ def main(num_updates: int = 400):
     data = random_images()
     problem = asyncopt.problems.lenet5(data, batch_size=BATCH_SIZE)
     optimizer = asyncopt.apam(STEP_SIZE, B1, B2, EPS)
-    batch_keys = loop.batch_keys(jax.random.key(0), jnp.arange(num_updates))
     fresh = asyncopt.traces.synchronous(num_updates)
     stale = asyncopt.traces.uniform(num_updates, MAX_DELAY)
     loops = {
-        "fresh": replay_loop(problem, optimizer, batch_keys, fresh, recorded=()),
-        "stale": replay_loop(problem, optimizer, batch_keys, stale, recorded=()),
+        "fresh": replay_loop(problem, optimizer, fresh),
+        "stale": replay_loop(problem, optimizer, stale),
         "torch": torch_loop(data, stale),
     }
     median = microseconds_per_update(loops, num_updates)

@@ -13,7 +13,7 @@ os.environ.setdefault("PJRT_NPROC", "1")
 
 import jax
 import numpy as np
-from replay_overhead import replay_loop
+from loops import replay_loop
 from timing import microseconds_per_update
 
 import asyncopt

@@ -9,7 +9,7 @@ import jax
 
 
 def microseconds_per_update(
-    loops: Mapping[str, Callable[[], Any]], num_updates: int, rounds: int = 9
+    loops: Mapping[str, Callable[[], Any]], num_updates: int, rounds: int = 5
 ) -> dict[str, float]:
     """Compiles each loop by one call, then calls all of them in turn, and returns the medians."""
     seconds: dict[str, list[float]] = {name: [] for name in loops}

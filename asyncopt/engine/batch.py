@@ -1,7 +1,7 @@
 """Many runs as one program: what they have in common is shared, the rest has an axis of runs."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,7 +15,7 @@ from jaxtyping import PyTree
 from asyncopt.checks import InputError
 from asyncopt.engine import loop, memory
 from asyncopt.engine.checkpoint import Checkpoint
-from asyncopt.engine.drive import drive
+from asyncopt.engine.drive import Report, drive
 from asyncopt.engine.prepare import Prepared, Run, Settings, param_shapes, prepare, state_shapes
 from asyncopt.engine.result import Result, result_of
 from asyncopt.engine.state import Inputs, Schedule
@@ -28,7 +28,7 @@ def replay_batch(
     num_lanes: int = 0,
     capacity: int = 0,
     varying: Sequence[bool] | None = None,
-    report: Callable[[int], object] = lambda updates: None,
+    report: Report = lambda updates, evaluation_share: None,
     checkpoint: Checkpoint | None = None,
 ) -> list[Result]:
     """Replays runs of the same `program` side by side, each with all its seeds, spread over all local devices.
@@ -42,7 +42,7 @@ def replay_batch(
       num_lanes: least number of lanes; copies of the last lane fill the batch up.
       capacity: least number of slots of every history.
       varying: for each leaf, whether runs differ in it, as `varying_leaves` returns it; default: for ``runs``.
-      report: called with the number of updates made since it was last called.
+      report: see `asyncopt.engine.drive.Report`.
       checkpoint: where to keep the batch while it runs.
 
     Returns:
@@ -75,9 +75,9 @@ def replay_batch(
     shared, own = _inputs(prepared, lanes, varying)
     starts = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(prepared[run].starts[seed] for run, seed in lanes))
     own, starts = jax.device_put((own, starts), NamedSharding(mesh, PartitionSpec(loop.RUNS)))
-    snapshot = drive(
+    snapshot, share = drive(
         lambda: loop.start_many(
-            mesh, shared.optimizer, own.optimizer, starts, capacity, settings.history_dtype, first.probes
+            mesh, shared.optimizer, own.optimizer, starts, capacity, settings.history_dtype, first.probes, first.average
         ),
         functools.partial(loop.advance_many, mesh, first.probes, shared, own),
         first.steps,
@@ -90,7 +90,8 @@ def replay_batch(
     for run in prepared:
         end = begin + len(run.seeds)
         state, evaluated = jax.tree.map(lambda x, lanes=slice(begin, end): x[lanes], (final, evaluations))
-        results.append(result_of(run, state, evaluated, snapshot.seconds * len(run.seeds) / used))
+        seconds = snapshot.seconds * len(run.seeds) / used
+        results.append(result_of(run, state, evaluated, seconds, share * seconds))
         begin = end
     return results
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
@@ -18,18 +17,20 @@ _MAX_CALLS = 1000
 # Seconds that a call should take at most: the user waits so long for a sign of progress, and after Ctrl-C.
 _CALL_SECONDS = 0.5
 # The first calls measure how many updates that is; each makes at most this many times as many as the last.
-_GROWTH = 8
+_GROWTH = 64
 
 Advance = Callable[[LoopState, Stops], tuple[LoopState, Evaluation]]
+# Called with the updates made since the last call, and the share of the time so far that went into evaluations.
+Report = Callable[[int, float], object]
 
 
 def drive(
     start: Callable[[], LoopState],
     advance: Advance,
     steps: Int[np.ndarray, " E"],
-    report: Callable[[int], object],
+    report: Report,
     checkpoint: Checkpoint | None = None,
-) -> Snapshot:
+) -> tuple[Snapshot, float]:
     """Runs to the last of ``steps`` and evaluates at each.
 
     The results do not depend on where a call of the loop ends.
@@ -38,25 +39,33 @@ def drive(
       start: makes the state before the first update.
       advance: the compiled loop.
       steps: updates made at each evaluation, from 0 on, increasing.
-      report: called with the number of updates made since it was last called.
+      report: see `Report`.
       checkpoint: where to keep the run, also when it is interrupted; it is resumed from there if possible.
 
     Returns:
-      The run after its last update, with its evaluations in one part.
+      The run after its last update, with its evaluations in one part; and the share of its seconds that went into
+      evaluations: their number times the seconds of the first one.
     """
     per_call = max(_STOPS_A_CALL, -(-len(steps) // _MAX_CALLS))
-    # The first call only evaluates, so that the measured time excludes compilation.
-    now = _call(advance, Snapshot(start(), (), 0, 0, 0.0), np.array([0]), [True], per_call)._replace(seconds=0.0)
+    # The first call does nothing, so that no measured time includes compilation. The second one only evaluates.
+    begin = _call(advance, Snapshot(start(), (), 0, 0, 0.0), np.array([0]), [False], per_call)._replace(seconds=0.0)
+    now = _call(advance, begin, np.array([0]), [True], per_call)
+    seconds_each = now.seconds
+
+    def share() -> float:
+        evaluations = np.searchsorted(steps, now.evaluated, side="right")
+        return min(evaluations * seconds_each / max(now.seconds, 1e-9), 1.0)
+
     if checkpoint is not None and (saved := checkpoint.load(now)) is not None:
         now = saved
-        report(now.made)
+        report(now.made, share())
     budget = 1
     try:
         while now.made < steps[-1]:
             stops, wanted = _next_stops(steps, now.made, now.made + budget, per_call)
             before = now
             now = _call(advance, now, stops, wanted, per_call)
-            report(now.made - before.made)
+            report(now.made - before.made, share())
             took = max(now.seconds - before.seconds, 1e-6)
             budget = max(1, int((now.made - before.made) * min(_CALL_SECONDS / took, _GROWTH)))
             if checkpoint is not None and checkpoint.is_due and now.made < steps[-1]:
@@ -65,7 +74,7 @@ def drive(
         if checkpoint is not None and now.made > 0:
             checkpoint.save(now)
         raise
-    return now.in_one_part()
+    return now.in_one_part(), share()
 
 
 def _next_stops(
@@ -87,10 +96,10 @@ def _call(
     state, evaluation = advance(
         now.state,
         Stops(
-            jnp.asarray(now.made, jnp.int32),
-            jnp.asarray(now.evaluated, jnp.int32),
-            jnp.asarray(np.append(stops, np.repeat(stops[-1], filling)), jnp.int32),
-            jnp.asarray([*wanted, *[False] * filling]),
+            np.asarray(now.made, np.int32),
+            np.asarray(now.evaluated, np.int32),
+            np.append(stops, np.repeat(stops[-1], filling)).astype(np.int32),
+            np.array([*wanted, *[False] * filling]),
         ),
     )
     jax.block_until_ready(state)

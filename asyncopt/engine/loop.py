@@ -27,6 +27,7 @@ def start(
     capacity: int,
     history_dtype: DTypeLike | None,
     probes: tuple[Probe, ...],
+    average: bool,
 ) -> LoopState:
     """Returns the state before the first update: iterate 0 in slot 0 of an otherwise empty history.
 
@@ -36,6 +37,7 @@ def start(
       capacity: slots of the history.
       history_dtype: dtype of the iterates in the history; None for that of the parameters.
       probes: what to record for theorems.
+      average: whether to keep the average of the iterates.
     """
 
     def empty_but_for_the_first(x):
@@ -43,12 +45,11 @@ def start(
         return jnp.zeros((capacity, *x.shape), dtype).at[0].set(x.astype(dtype))
 
     optimizer_state = optimizer.init(params)
-    average = jax.tree.map(measure.wide, params)
     return LoopState(
         params=params,
         optimizer_state=optimizer_state,
         history=jax.tree.map(empty_but_for_the_first, params),
-        average=average,
+        average=jax.tree.map(measure.wide, params) if average else None,
         drift_sum=jnp.zeros((), measure.drift(params, params).dtype),
         diverged_at=jnp.full((), -1, jnp.int32),
         probe_terms=tuple(probe.init(params, optimizer_state) for probe in probes),
@@ -133,9 +134,9 @@ def measured(
     newly_diverged = (state.diverged_at < 0) & jnp.isnan(drift)
     weight = 1 / (k + 1).astype(drift.dtype)  # one division, not one for each coordinate
     return state._replace(
-        average=jax.tree.map(
-            lambda mean, x: mean + (x - mean) * weight.astype(mean.dtype), state.average, state.params
-        ),
+        average=None
+        if state.average is None
+        else jax.tree.map(lambda mean, x: mean + (x - mean) * weight.astype(mean.dtype), state.average, state.params),
         drift_sum=state.drift_sum + drift,
         diverged_at=jnp.where(newly_diverged, jnp.maximum(k - 1, 0), state.diverged_at),
         probe_terms=probe_terms,
@@ -148,13 +149,13 @@ def evaluate(
     """Evaluates the iterate and the average after ``step`` updates; a diverged run evaluates to infinity."""
     objective, gradient = jax.value_and_grad(problem.objective)(state.params)
     grad_norm_sq = measure.norm_sq(gradient)
-    average_objective = problem.objective(state.average)
     finite = ~jnp.isnan(measure.drift(state.params, state.params))
     diverged_at = jnp.where((state.diverged_at < 0) & ~finite, jnp.maximum(step - 1, 0), state.diverged_at)
 
     def finite_or_inf(value):
         return jnp.where((diverged_at < 0) & ~jnp.isnan(value), value, jnp.inf)
 
+    average_objective = None if state.average is None else finite_or_inf(problem.objective(state.average))
     metrics = getattr(problem, "metrics", lambda params: {})(state.params)
     observed = zip(bound_to(problem, probes), state.probe_terms, strict=True)
     probed = tuple(probe.evaluate(terms, state) for probe, terms in observed)
@@ -162,7 +163,7 @@ def evaluate(
     evaluation = Evaluation(
         objective=finite_or_inf(objective),
         grad_norm_sq=finite_or_inf(grad_norm_sq),
-        average_objective=finite_or_inf(average_objective),
+        average_objective=average_objective,
         drift=finite_or_inf(state.drift_sum / jnp.maximum(step - previous_step, 1)),
         metrics=metrics,
         probed=jax.tree.map(finite_or_inf, probed),
@@ -220,13 +221,13 @@ def advance(probes: tuple[Probe, ...], inputs: Inputs, state: LoopState, stops: 
 
 
 @eqx.filter_jit
-def start_one(optimizer, params, capacity, history_dtype, probes):
+def start_one(optimizer, params, capacity, history_dtype, probes, average):
     """Compiled `start` of a single run."""
-    return _strongly_typed(start(optimizer, params, capacity, history_dtype, probes))
+    return _strongly_typed(start(optimizer, params, capacity, history_dtype, probes, average))
 
 
 @eqx.filter_jit
-def start_many(mesh: Mesh, shared, own, params, capacity, history_dtype, probes):
+def start_many(mesh: Mesh, shared, own, params, capacity, history_dtype, probes, average):
     """Compiled `start` of a batch of runs, made where they will be run: on the devices of ``mesh``.
 
     Args:
@@ -237,10 +238,11 @@ def start_many(mesh: Mesh, shared, own, params, capacity, history_dtype, probes)
       capacity: slots of the history.
       history_dtype: dtype of the iterates in the history; None for that of the parameters.
       probes: what to record for theorems.
+      average: whether to keep the average of the iterates.
     """
 
     def start_it(own, params):
-        return start(eqx.combine(own, shared), params, capacity, history_dtype, probes)
+        return start(eqx.combine(own, shared), params, capacity, history_dtype, probes, average)
 
     states = jax.vmap(start_it)(own, params)
     return _strongly_typed(jax.lax.with_sharding_constraint(states, NamedSharding(mesh, PartitionSpec(RUNS))))

@@ -32,37 +32,27 @@ class Plan:
 def plan(trace: Trace) -> Plan:
     """Gives each iterate that is read a slot from the update that makes it to its last reader.
 
-    Slots are reused as soon as they are free, as a register allocator colours intervals; for intervals, the
-    greedy choice needs no more slots than the largest number alive at once.
+    As a register allocator colours intervals, with the fewest slots S: the largest number of iterates alive at once.
+    The first S iterates that are read get a slot each. The j-th iterate gets the slot that was freed as number j - S.
+    When it is made, at most S iterates are alive with it, so that at least j + 1 - S slots have been freed.
 
     Every iterate from ``read_version[k]`` to ``read_end[k]`` is kept for update k, whichever its blocks come from.
     """
-    num_updates = trace.num_updates
-    last_reader = trace.last_reader.tolist()
-    unread = -1
-    slot_of = [unread] * num_updates
-    write_slot = [unread] * num_updates
-    slot_of[0] = 0
-    num_slots = 1
-    free: list[int] = []
-    read_slot = []
-    reads = trace.read_version if trace.block_version is None else trace.block_version
-    done_after = done_after_each(trace)
-    for k, read in enumerate(reads.tolist()):
-        read_slot.append(slot_of[read] if isinstance(read, int) else [slot_of[version] for version in read])
-        free.extend(slot_of[version] for version in done_after[k])
-        newest = k + 1
-        if newest < num_updates and last_reader[newest] >= 0:
-            if free:
-                slot_of[newest] = free.pop()
-            else:
-                slot_of[newest] = num_slots
-                num_slots += 1
-            write_slot[k] = slot_of[newest]
+    num_slots = trace.live_versions
+    kept = np.flatnonzero(trace.last_reader >= 0)  # in the order in which they are made
+    freed = kept[np.argsort(trace.last_reader[kept], kind="stable")]  # in the order in which their slots become free
+    number = np.full(trace.num_updates + 1, -1)  # of an iterate among those that are kept
+    number[kept] = np.arange(len(kept))
+    # Each iterate points to the one that had its slot before; the first S point to themselves. Pointers are followed
+    # twice as far in each pass, so that 2^n iterates in a slot take n passes.
+    slot = np.arange(len(kept))
+    slot[num_slots:] = number[freed[: max(len(kept) - num_slots, 0)]]
+    while not np.array_equal(before := slot[slot], slot):
+        slot = before
     capacity = _rounded_up(num_slots + 1)
-    written = np.array(write_slot, np.int32)
-    written[written == unread] = capacity - 1
-    return Plan(np.array(read_slot, np.int32), written, num_slots, capacity)
+    slot_of = np.where(number >= 0, slot[number], capacity - 1).astype(np.int32)
+    reads = trace.read_version if trace.block_version is None else trace.block_version
+    return Plan(slot_of[reads], slot_of[1:], num_slots, capacity)
 
 
 def done_after_each(trace: Trace) -> list[list[int]]:

@@ -1,7 +1,7 @@
 """What a run is, and what it needs before it starts: checked input, a plan, keys, starts."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -13,16 +13,21 @@ from jaxtyping import Array, DTypeLike, Int, Key, PyTree
 
 from asyncopt.checks import InputError, check_integer
 from asyncopt.engine import draws, loop
+from asyncopt.engine.operations import evaluation_cost
 from asyncopt.engine.plan import Plan, plan
 from asyncopt.engine.probes import Probe
 from asyncopt.engine.state import LoopState, Schedule
 from asyncopt.problems import Problem
 from asyncopt.traces import Trace
 
-# Evaluations of a run without ``eval_every``: this many, evenly spaced. Before the first of them, so many each time the
-# number of updates doubles, so that fast changes at the start are recorded.
-_DEFAULT_EVALUATIONS = 100
+# The value of ``eval_every`` for an evaluation after every hundredth of the run. Before the first of them, F is evaluated
+# so many times each time the number of updates doubles: fast changes at the start are recorded.
+PERCENT = "percent"
 _EARLY_EVALUATIONS_A_DOUBLING = 4
+# Without ``eval_every``, evaluations take this share of a run's operations. A curve of few points may take more, but at
+# most the second share.
+_USUAL_SHARE, _LARGEST_SHARE = 1 / 20, 1 / 5
+_FEW_POINTS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +51,10 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How a run is measured, and in which precision; see `asyncopt.replay`."""
+    """What is measured of a run, how often, and in which precision; see `asyncopt.replay`."""
 
-    eval_every: int | None = None
+    eval_every: int | str | None = None
+    average: bool = True
     param_dtype: DTypeLike | None = None
     history_dtype: DTypeLike | None = None
 
@@ -62,6 +68,7 @@ class Prepared(Run):
       steps: the number of updates made at each evaluation.
       starts: iterate 0 of each seed.
       batch_keys: for each seed, the keys of its mini-batches.
+      average: whether the average of the iterates is kept.
     """
 
     optimizer: optax.GradientTransformationExtraArgs
@@ -70,6 +77,7 @@ class Prepared(Run):
     steps: Int[np.ndarray, " E"]
     starts: list[PyTree]
     batch_keys: list[Key[Array, " K"]]
+    average: bool
 
     @property
     def schedule(self) -> Schedule:
@@ -90,7 +98,6 @@ def prepare(run: Run, settings: Settings) -> Prepared:
     seeds = tuple(_check_seed(seed) for seed in run.seeds)
     if not seeds:
         raise InputError("seeds is empty, expected at least one seed")
-    steps = evaluation_steps(run.trace.num_updates, settings.eval_every)
     optimizer = optax.with_extra_args_support(run.optimizer)
     keys = [jax.random.key(seed) for seed in seeds]
     starts = [run.problem.init(draws.init_key(key)) for key in keys]
@@ -106,6 +113,11 @@ def prepare(run: Run, settings: Settings) -> Prepared:
         optimizer_state = optimizer.init(params)
         for probe in run.probes:
             probe.init(params, optimizer_state)
+    steps = evaluation_steps(
+        run.trace.num_updates,
+        settings.eval_every,
+        lambda: evaluation_cost(run.problem, optimizer, starts[0], settings.average),
+    )
     samples = jnp.asarray(run.trace.sample, jnp.int32)
     batch_keys = [draws.batch_keys(key, samples) for key in keys]
     return Prepared(
@@ -118,6 +130,7 @@ def prepare(run: Run, settings: Settings) -> Prepared:
         steps=steps,
         starts=starts,
         batch_keys=batch_keys,
+        average=settings.average,
     )
 
 
@@ -137,7 +150,9 @@ def state_shapes(run: Run, params: PyTree, capacity: int, settings: Settings) ->
     """
     # The shapes come from the compiled function, so that JAX traces it only once.
     optimizer = optax.with_extra_args_support(run.optimizer)
-    return eqx.filter_eval_shape(loop.start_one, optimizer, params, capacity, settings.history_dtype, run.probes)
+    return eqx.filter_eval_shape(
+        loop.start_one, optimizer, params, capacity, settings.history_dtype, run.probes, settings.average
+    )
 
 
 def _check_types(problem: Any, optimizer: Any, trace: Any, probes: Any) -> None:
@@ -194,12 +209,37 @@ def _check_dtype(name: str, dtype: DTypeLike) -> np.dtype:
     return parsed
 
 
-def evaluation_steps(num_updates: int, eval_every: int | None) -> Int[np.ndarray, " E"]:
-    """Returns 0, eval_every, 2 eval_every, ..., and K; by default with a geometric progression up to eval_every."""
-    if eval_every is not None:
+def evaluation_steps(
+    num_updates: int, eval_every: int | str | None, cost: Callable[[], float]
+) -> Int[np.ndarray, " E"]:
+    """Returns the numbers of updates after which F is evaluated, from 0 to K.
+
+    Without ``eval_every``, a quarter of the evaluations form a geometric progression before the first of the others,
+    which are evenly spaced, at most a hundred.
+
+    Args:
+      num_updates: K.
+      eval_every: updates between evaluations, "percent", or None.
+      cost: how many updates take as many operations as one evaluation; called if it is needed.
+
+    Raises:
+      InputError: if ``eval_every`` is something else.
+    """
+    if isinstance(eval_every, str) and eval_every != PERCENT:
+        raise InputError(f"eval_every is {eval_every!r}, expected a number of updates, or {PERCENT}")
+    if eval_every not in (None, PERCENT):
         eval_every = check_integer("eval_every", eval_every, at_least=1)
         return np.append(np.arange(0, num_updates, eval_every), num_updates)
-    spacing = -(-num_updates // _DEFAULT_EVALUATIONS)
-    exponents = np.arange(0, np.log2(spacing), 1 / _EARLY_EVALUATIONS_A_DOUBLING)
-    early = np.round(2.0**exponents).astype(int)
-    return np.unique(np.concatenate([np.arange(0, num_updates, spacing), early, [num_updates]]))
+    number = np.inf if eval_every == PERCENT else _affordable(num_updates, cost())
+    spacing = -(-num_updates // int(min(max(number * 3 // 4, 1), 100)))
+    doublings = np.arange(0, np.log2(spacing), 1 / _EARLY_EVALUATIONS_A_DOUBLING)
+    if number // 4 < len(doublings):
+        doublings = np.linspace(0, np.log2(spacing), int(number // 4), endpoint=False)
+    steps = [np.arange(0, num_updates, spacing), np.round(2.0**doublings).astype(int), [num_updates]]
+    return np.unique(np.concatenate(steps))
+
+
+def _affordable(num_updates: int, cost: float) -> int:
+    """Returns the number of evaluations that take the usual share of a run's operations, or more for a curve."""
+    usual, most = (int(share / (1 - share) * num_updates / cost) for share in (_USUAL_SHARE, _LARGEST_SHARE))
+    return max(usual, min(most, _FEW_POINTS))

@@ -7,6 +7,9 @@ from typing import Any
 
 import tqdm
 
+# Share of the time from which on a bar tells it.
+_SHOWN_SHARE = 0.01
+
 
 class _Lines(tqdm.tqdm):
     """A progress bar for output that is no terminal: now and then a line, without cursor movements."""
@@ -36,7 +39,13 @@ def bar(total: int, show: bool, **settings: Any) -> tqdm.tqdm:
 
 
 @contextmanager
-def reporter(num_updates: int, num_runs: int, show: bool) -> Iterator[Callable[[int], object]]:
-    """Shows a bar for runs side by side, and yields the function to call with the updates that each has made."""
+def reporter(num_updates: int, num_runs: int, show: bool) -> Iterator[Callable[[int, float], object]]:
+    """Shows a bar for runs side by side; yields the function to call, `asyncopt.engine.drive.Report`."""
     with bar(num_updates * num_runs, show) as shown:
-        yield lambda updates: shown.update(updates * num_runs)
+
+        def report(updates: int, evaluation_share: float) -> None:
+            if evaluation_share >= _SHOWN_SHARE:
+                shown.set_postfix_str(f"{evaluation_share:.0%} of the time in evaluations", refresh=False)
+            shown.update(updates * num_runs)
+
+        yield report

@@ -19,15 +19,15 @@ class Result:
 
     Args:
       params: iterate K, a pytree of jax arrays.
-      average: the mean of iterates 0..K - 1, float32 at least.
+      average: the mean of iterates 0..K - 1, float32 at least; None if it was not kept.
       optimizer_state: the optimizer's state after the last update.
       step: int64[E], updates made at each evaluation, from 0 to K.
       time: float64[E], the trace's clock then, or None if the trace has none.
       objective: [S] float[E], F of the iterate; inf once diverged.
       grad_norm_sq: [S] float[E], ‖∇F‖² of the iterate.
       gap: [S] float[E], objective - F*, or None if F* is unknown.
-      average_objective: [S] float[E], F of the running average.
-      average_gap: [S] float[E], average_objective - F*, or None if F* is unknown.
+      average_objective: [S] float[E], F of the running average, or None if it was not kept.
+      average_gap: [S] float[E], average_objective - F*, or None if one of the two is unknown.
       drift: [S] float[E], mean of ‖x_k - y_k‖² (iterate against the stale one) over the updates since the
         evaluation before; 0 at step 0.
       metrics: the problem's own measurements, [S] float[E] each.
@@ -37,6 +37,7 @@ class Result:
       seeds: the seeds, in the order of the leading axis.
       num_slots: the number of iterates that the plan keeps at once.
       seconds: wall-clock time, compilation excluded; in a batch of runs, the share of this run.
+      evaluation_seconds: the part of ``seconds`` that went into evaluations: their number times the time of one.
       updates_per_second: updates of all seeds together a second, compilation excluded.
     """
 
@@ -48,7 +49,7 @@ class Result:
     objective: Float[np.ndarray, "*S E"]
     grad_norm_sq: Float[np.ndarray, "*S E"]
     gap: Float[np.ndarray, "*S E"] | None
-    average_objective: Float[np.ndarray, "*S E"]
+    average_objective: Float[np.ndarray, "*S E"] | None
     average_gap: Float[np.ndarray, "*S E"] | None
     drift: Float[np.ndarray, "*S E"]
     metrics: Mapping[str, Float[np.ndarray, "*S E"]]
@@ -57,10 +58,13 @@ class Result:
     seeds: tuple[int, ...]
     num_slots: int
     seconds: float
+    evaluation_seconds: float
     updates_per_second: float
 
 
-def result_of(run: Prepared, state: LoopState, evaluations: Evaluation, seconds: float) -> Result:
+def result_of(
+    run: Prepared, state: LoopState, evaluations: Evaluation, seconds: float, evaluation_seconds: float
+) -> Result:
     """Returns the result of a run whose loop has ended.
 
     Args:
@@ -68,10 +72,12 @@ def result_of(run: Prepared, state: LoopState, evaluations: Evaluation, seconds:
       state: its state after the last update.
       evaluations: all evaluations, as NumPy arrays whose last axis is E.
       seconds: wall-clock time, compilation excluded.
+      evaluation_seconds: the part of it that went into evaluations.
     """
     optimum = None if run.problem.optimum is None else float(run.problem.optimum)
     time = run.trace.time
-    objective, average_objective = np.asarray(evaluations.objective), np.asarray(evaluations.average_objective)
+    objective = np.asarray(evaluations.objective)
+    average_objective = None if evaluations.average_objective is None else np.asarray(evaluations.average_objective)
     bound_terms = {
         name: np.asarray(value) for columns in evaluations.probed for name, value in columns._asdict().items()
     }
@@ -85,7 +91,7 @@ def result_of(run: Prepared, state: LoopState, evaluations: Evaluation, seconds:
         grad_norm_sq=np.asarray(evaluations.grad_norm_sq),
         gap=None if optimum is None else objective - optimum,
         average_objective=average_objective,
-        average_gap=None if optimum is None else average_objective - optimum,
+        average_gap=None if optimum is None or average_objective is None else average_objective - optimum,
         drift=np.asarray(evaluations.drift),
         metrics={name: np.asarray(values) for name, values in evaluations.metrics.items()},
         bound_terms=bound_terms or None,
@@ -93,5 +99,6 @@ def result_of(run: Prepared, state: LoopState, evaluations: Evaluation, seconds:
         seeds=run.seeds,
         num_slots=run.slots.num_slots,
         seconds=seconds,
+        evaluation_seconds=evaluation_seconds,
         updates_per_second=run.trace.num_updates * len(run.seeds) / seconds,
     )

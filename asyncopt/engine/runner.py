@@ -1,7 +1,7 @@
 """`replay`: one run, or several seeds of it."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import optax
 from jaxtyping import DTypeLike
@@ -12,7 +12,7 @@ from asyncopt.engine import probes as probing
 from asyncopt.engine import progress as progress_bar
 from asyncopt.engine.batch import replay_batch
 from asyncopt.engine.checkpoint import Checkpoint
-from asyncopt.engine.drive import drive
+from asyncopt.engine.drive import Report, drive
 from asyncopt.engine.prepare import Prepared, Run, Settings, prepare, state_shapes
 from asyncopt.engine.probes import Probe
 from asyncopt.engine.result import Result, result_of
@@ -29,8 +29,9 @@ def replay(
     *,
     seed: int = 0,
     seeds: Iterable[int] | None = None,
-    eval_every: int | None = None,
-    record_bounds: bool | str = True,
+    eval_every: int | str | None = None,
+    average: bool = True,
+    record_bounds: bool | str = False,
     probes: Iterable[Probe] = (),
     param_dtype: DTypeLike | None = None,
     history_dtype: DTypeLike | None = None,
@@ -54,11 +55,13 @@ def replay(
       trace: when each gradient came, and from which iterate; its reads may be inconsistent.
       seed: seed of the start and the mini-batches, 0 to 2³² - 1.
       seeds: several seeds, run as one program and spread over all local devices; in place of ``seed``.
-      eval_every: evaluate F every so many updates, and at the end. Default: about 100 times evenly spaced, and
-        closer together at the start.
+      eval_every: evaluate F every so many updates, and at the end; "percent" for every hundredth of the run, and more
+        often at the start. Default: so often that evaluations take about a twentieth of the run's operations, and at
+        most a fifth. Operations are counted, not timed: the choice is the same on every machine.
+      average: keep the average of the iterates, and evaluate F there, as the convex theorem asks.
       record_bounds: record what the convergence bounds of APAM need, if `asyncopt.apam` returned ``optimizer`` and it
-        has no bias correction. With "full", record every line of the theorem's proof, too; this takes full gradients in
-        every update.
+        has no bias correction: an update then takes up to a third longer. With "full", record every line of the
+        theorem's proof, too; this takes full gradients in every update.
       probes: what else to record; see `asyncopt.engine.Probe`. An APAM inside another transform needs an
         `asyncopt.engine.ApamProbe` that is told where its state is.
       param_dtype: dtype of the parameters, bfloat16, float32 or float64 (if JAX has it enabled). Default: what
@@ -79,7 +82,7 @@ def replay(
         of their own, or memory is too small for the history.
       TypeError: if ``problem``, ``optimizer`` or ``trace`` has another type.
     """
-    settings = Settings(eval_every, param_dtype, history_dtype)
+    settings = Settings(eval_every, average, param_dtype, history_dtype)
     chosen = probing.chosen(optimizer, problem, record_bounds, probes)
     run = Run(problem, optimizer, trace, [seed] if seeds is None else list(seeds), chosen)
     prepared = prepare(run, settings)
@@ -94,20 +97,20 @@ def replay(
         return replay_batch([prepared], settings, report=report, checkpoint=checkpoint)[0]
 
 
-def _replay_one(
-    prepared: Prepared, settings: Settings, report: Callable[[int], object], checkpoint: Checkpoint | None
-) -> Result:
+def _replay_one(prepared: Prepared, settings: Settings, report: Report, checkpoint: Checkpoint | None) -> Result:
     """Runs the only seed of a run, without an axis of runs."""
     capacity, probes = prepared.slots.capacity, prepared.probes
     (start,), (batch_keys,) = prepared.starts, prepared.batch_keys
     shapes = state_shapes(prepared, start, capacity, settings)
     memory.check(shapes, prepared.slots, 1)
     inputs = Inputs(prepared.problem, prepared.optimizer, prepared.schedule, batch_keys)
-    snapshot = drive(
-        functools.partial(loop.start_one, prepared.optimizer, start, capacity, settings.history_dtype, probes),
+    snapshot, share = drive(
+        functools.partial(
+            loop.start_one, prepared.optimizer, start, capacity, settings.history_dtype, probes, settings.average
+        ),
         functools.partial(loop.advance_one, probes, inputs),
         prepared.steps,
         report,
         checkpoint,
     )
-    return result_of(prepared, snapshot.state, snapshot.evaluations[0], snapshot.seconds)
+    return result_of(prepared, snapshot.state, snapshot.evaluations[0], snapshot.seconds, share * snapshot.seconds)

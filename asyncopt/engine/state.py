@@ -40,7 +40,7 @@ class LoopState(NamedTuple):
     params: PyTree  # x_k, iterate k
     optimizer_state: PyTree
     history: PyTree  # like params, each leaf with a leading axis of slots; of another dtype if asked for
-    average: PyTree  # mean of iterates 0..k - 1, float32 at least
+    average: PyTree  # mean of iterates 0..k - 1, float32 at least; None if it is not kept
     drift_sum: Float[Array, ""]  # Σ ‖x_k - y_k‖² since the last evaluation
     diverged_at: Int[Array, ""]  # first update that gave a non-finite iterate, or -1
     probe_terms: tuple[PyTree, ...]  # terms of each probe
@@ -51,7 +51,7 @@ class Evaluation(NamedTuple):
 
     objective: Float[Array, ""]  # F(x_k)
     grad_norm_sq: Float[Array, ""]  # ‖∇F(x_k)‖²
-    average_objective: Float[Array, ""]  # F(x̄_k)
+    average_objective: Float[Array, ""] | None  # F(x̄_k)
     drift: Float[Array, ""]  # mean ‖x_k - y_k‖² over the updates since the evaluation before
     metrics: dict[str, Array]
     probed: tuple[Any, ...]  # a NamedTuple of scalars for each probe

@@ -19,6 +19,7 @@ from asyncopt.engine import loop
 from asyncopt.engine.blocks import slices
 from asyncopt.engine.checkpoint import Snapshot, plain
 from asyncopt.engine.draws import batch_key
+from asyncopt.engine.drive import Report
 from asyncopt.engine.plan import done_after_each
 from asyncopt.engine.prepare import Prepared
 from asyncopt.engine.result import Result, result_of
@@ -61,11 +62,12 @@ class Stepwise:
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
         (start,) = prepared.starts
-        state = loop.start_one(prepared.optimizer, start, _NO_HISTORY, None, prepared.probes)
+        state = loop.start_one(prepared.optimizer, start, _NO_HISTORY, None, prepared.probes, prepared.average)
         self.state = state._replace(history=None)
         self.made = 0
         self._evaluations: list[Evaluation] = []
         self._earlier = 0.0  # seconds of the run before it was resumed
+        self._evaluating = 0.0  # seconds of evaluations
         self._began = time.perf_counter()
         self._evaluate_if_due()
 
@@ -74,8 +76,14 @@ class Stepwise:
         """The newest iterate."""
         return self.state.params
 
+    @property
+    def evaluation_share(self) -> float:
+        """The share of the time so far, since the run was started or resumed, that went into evaluations."""
+        return min(self._evaluating / max(time.perf_counter() - self._began, 1e-9), 1.0)
+
     def warm_up(self) -> None:
         """Compiles what `update` calls, so that the first update takes no longer than others; then starts the clock."""
+        self._evaluating = 0.0
         zero = jax.tree.map(jnp.zeros_like, self.state.params)
         _step(self.prepared.optimizer, self.state.params, self.state.optimizer_state, zero, jnp.int32(0), zero)
         _measured(self.prepared.problem, self.prepared.probes, self.state, jnp.int32(0), zero, zero)
@@ -121,7 +129,7 @@ class Stepwise:
     def result(self) -> Result:
         """Returns the result, once all updates are made; the trace is that of ``prepared`` at this time."""
         snapshot = self.snapshot()
-        return result_of(self.prepared, self.state, snapshot.evaluations[0], snapshot.seconds)
+        return result_of(self.prepared, self.state, snapshot.evaluations[0], snapshot.seconds, self._evaluating)
 
     @property
     def _evaluated(self) -> int:
@@ -132,22 +140,24 @@ class Stepwise:
         steps = self.prepared.steps
         if len(self._evaluations) == len(steps) or self.made != steps[len(self._evaluations)]:
             return
+        began = time.perf_counter()
         now, before = (jnp.asarray(step, jnp.int32) for step in (self.made, self._evaluated))
         marks, evaluation = _evaluate(self.prepared.problem, self.prepared.probes, self.state, now, before)
         state, evaluation = self.state._replace(**marks._asdict()), jax.tree.map(np.asarray, evaluation)
+        self._evaluating += time.perf_counter() - began
         self.state, self._evaluations = state, [*self._evaluations, evaluation]  # together, as in `update`
 
 
 def replay_exactly(
     prepared: Prepared,
-    report: Callable[[int], object],
+    report: Report,
     after_update: Callable[[int, PyTree], object] = lambda k, params: None,
 ) -> Result:
     """Replays a trace one update at a time, with the compiled functions of a real run.
 
     Args:
       prepared: the run, of one seed.
-      report: called with the number of updates made since it was last called.
+      report: see `asyncopt.engine.drive.Report`.
       after_update: called with k and the parameters after update k.
     """
     run = Stepwise(prepared)
@@ -166,7 +176,7 @@ def replay_exactly(
             del iterates[version]
         if k + 1 < trace.num_updates and trace.last_reader[k + 1] >= 0:
             iterates[k + 1] = run.params
-        report(1)
+        report(1, run.evaluation_share)
         after_update(k, run.params)
     return run.result()
 

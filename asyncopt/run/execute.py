@@ -151,6 +151,7 @@ def _train(task: Task, folder: pathlib.Path) -> Record:
             num_updates=task.trace.num_updates,
             seed=run.seeds[0],
             eval_every=task.measured.eval_every,
+            average=task.measured.average,
             param_dtype=task.measured.param_dtype,
             record_bounds=False,
             probes=run.probes,

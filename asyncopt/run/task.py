@@ -113,6 +113,11 @@ def _check_precision(name: str, precision: Any) -> None:
         raise InputError(f"{name} is {precision!r}, expected float32 or float64")
 
 
+def _check_boolean(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}, expected true or false")
+
+
 def _check_cache(name: str, cache: Any) -> None:
     if not isinstance(cache, bool | str):
         raise InputError(f"{name} is {cache!r}, expected true, false or a folder")
@@ -131,6 +136,7 @@ def _check_runtime(name: str, runtime: Any) -> None:
 _CHECKS: Mapping[str, Callable[[str, Any], object]] = {
     "seeds": _seeds,
     "runtime": _check_runtime,
+    "average": _check_boolean,
     "precision": _check_precision,
     "compilation_cache": _check_cache,
     "threads": _unless_null(check_integer, at_least=1),

@@ -5,7 +5,7 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -19,6 +19,7 @@ from asyncopt.engine import Checkpoint, Probe, Run, Settings, plan
 from asyncopt.engine import probes as probing
 from asyncopt.engine import progress as progress_bar
 from asyncopt.engine.checkpoint import Snapshot
+from asyncopt.engine.drive import Report
 from asyncopt.engine.prepare import prepare
 from asyncopt.engine.stepwise import Stepwise, digest
 from asyncopt.problems import Problem
@@ -38,8 +39,9 @@ def record(
     *,
     num_updates: int,
     seed: int = 0,
-    eval_every: int | None = None,
-    record_bounds: bool | str = True,
+    eval_every: int | str | None = None,
+    average: bool = True,
+    record_bounds: bool | str = False,
     probes: Iterable[Probe] = (),
     param_dtype: DTypeLike | None = None,
     synchronous: bool = False,
@@ -63,6 +65,7 @@ def record(
       seed: seed of the start and the mini-batches.
       eval_every: evaluate F after so many updates, as in `asyncopt.replay`. Meanwhile the server applies nothing, and
         the clock keeps running.
+      average: keep the average of the iterates, as in `asyncopt.replay`.
       record_bounds: record what the convergence bounds of APAM need, if `asyncopt.apam` returned ``optimizer``. With
         "full", record every line of the theorem's proof, too; this takes full gradients in every update.
       probes: what else to record, as in `asyncopt.replay`.
@@ -79,7 +82,7 @@ def record(
     chosen = probing.chosen(optimizer, problem, record_bounds, probes)
     # Only the length of the trace is known before the run.
     run = Run(problem, optimizer, traces.synchronous(num_updates), [seed], chosen)
-    prepared = prepare(run, Settings(eval_every, param_dtype))
+    prepared = prepare(run, Settings(eval_every, average, param_dtype))
     if synchronous and num_updates % pool.num_workers:
         raise InputError(
             f"num_updates is {num_updates}, expected a multiple of the {pool.num_workers} workers: whole rounds"
@@ -88,7 +91,7 @@ def record(
     if checkpoint is not None:
         server.resume_from(checkpoint)
     with progress_bar.reporter(num_updates, 1, progress) as report, contextlib.closing(pool):
-        report(server.run.made)
+        report(server.run.made, 0.0)
         pool.start(problem, seed, server.run.params)
         pool.publish(server.run.made, server.run.params)
         try:
@@ -126,7 +129,7 @@ class _Server:
         self.failures_in_a_row = 0
         self.earlier_seconds = 0.0  # the clock of the checkpoint that the run was resumed from
 
-    def serve(self, num_updates: int, report: Callable[[int], object], checkpoint: Checkpoint | None) -> None:
+    def serve(self, num_updates: int, report: Report, checkpoint: Checkpoint | None) -> None:
         """Makes all updates that are left."""
         self.run.warm_up()
         self.clock_start = time.perf_counter() - self.earlier_seconds
@@ -140,7 +143,7 @@ class _Server:
             for worker in sorted(messages):
                 if self.run.made < num_updates:
                     self._dispatch(worker)
-            report(self.run.made - before)
+            report(self.run.made - before, self.run.evaluation_share)
             if checkpoint is not None and checkpoint.is_due and self.run.made < num_updates:
                 checkpoint.save(self.snapshot())
 

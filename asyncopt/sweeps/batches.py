@@ -45,7 +45,7 @@ def run_batch(batch: Batch, plan: SweepPlan, report: Callable[[int], object]) ->
         num_lanes=batch.num_lanes,
         capacity=batch.capacity,
         varying=batch.varying,
-        report=lambda updates: report(updates * lanes),
+        report=lambda updates, evaluation_share: report(updates * lanes),
         checkpoint=checkpoint(batch, plan),
     )
     return {

@@ -1,0 +1,100 @@
+"""Counts the operations of a function, to choose how often a run is evaluated: a count is the same on every machine."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import PyTree
+
+from asyncopt.problems import Problem
+
+# Operations that an entry of a result counts as; all others count as one. Products count their multiplications.
+_WEIGHTS = dict.fromkeys(("gather", "scatter", "scatter-add", "sort"), 8) | dict.fromkeys(
+    ("exp", "exp2", "expm1", "log", "log1p", "logistic", "tanh", "sin", "cos", "pow", "erf", "erf_inv"), 8
+)
+# Multiplications that a processor's vector unit makes while it handles one entry otherwise.
+_PRODUCTS_AT_ONCE = 8
+
+
+def evaluation_cost(problem: Problem, optimizer: optax.GradientTransformation, params: PyTree, average: bool) -> float:
+    """Returns how many updates take as many operations as one evaluation does.
+
+    Args:
+      problem: what is minimised.
+      optimizer: how to step.
+      params: an iterate.
+      average: whether F is evaluated at the average, too.
+    """
+    leaves, structure = jax.tree.flatten((problem, optimizer, params))
+    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if eqx.is_array(leaf) else leaf for leaf in leaves)
+    return _evaluation_cost(structure, shapes, average)
+
+
+@functools.lru_cache(maxsize=128)
+def _evaluation_cost(structure: Any, shapes: tuple[Any, ...], average: bool) -> float:
+    arrays, others = eqx.partition(list(shapes), lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
+
+    def of(function: Callable[..., Any]) -> float:
+        return operations(lambda arrays: function(*jax.tree.unflatten(structure, eqx.combine(arrays, others))), arrays)
+
+    def update(problem, optimizer, params):
+        gradient = jax.grad(problem.loss)(params, problem.sample(jax.random.key(0)))
+        extra = optax.with_extra_args_support(optimizer)
+        return extra.update(gradient, extra.init(params), params, delay=jnp.int32(0), stale_params=params)
+
+    def evaluation(problem, optimizer, params):
+        del optimizer
+        metrics = getattr(problem, "metrics", lambda params: {})(params)
+        at_average = problem.objective(jax.tree.map(lambda x: 2 * x, params)) if average else None
+        return jax.value_and_grad(problem.objective)(params), at_average, metrics
+
+    return max(of(evaluation), 1.0) / max(of(update), 1.0)
+
+
+def operations(function: Callable[..., Any], *arguments: Any) -> float:
+    """Returns about how many operations a call of a function takes.
+
+    Args:
+      function: can be traced by JAX.
+      *arguments: its arguments, or their shapes and dtypes.
+    """
+    return _of_program(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def _of_program(program: Any) -> float:
+    return sum(_of_equation(equation) for equation in program.eqns)
+
+
+def _of_equation(equation: Any) -> float:
+    name, settings = equation.primitive.name, equation.params
+    inner = [_of_program(program) for value in settings.values() for program in _programs(value)]
+    if name == "cond":
+        return max(inner)
+    if inner:  # a loop of unknown length counts as one pass
+        return sum(inner) * settings.get("length", 1)
+    entries = sum(math.prod(getattr(result.aval, "shape", ())) for result in equation.outvars)
+    if name == "dot_general":
+        (contracted, _), _ = settings["dimension_numbers"]
+        shape = equation.invars[0].aval.shape
+        return entries * math.prod(shape[axis] for axis in contracted) / _PRODUCTS_AT_ONCE
+    if name == "conv_general_dilated":
+        kernel = equation.invars[1].aval.shape
+        outputs = kernel[settings["dimension_numbers"].rhs_spec[0]]
+        return entries * math.prod(kernel) / outputs / _PRODUCTS_AT_ONCE
+    if name.startswith("reduce"):
+        entries = math.prod(equation.invars[0].aval.shape)
+    elif name.startswith("scatter"):  # counts what is added, not what it is added to
+        entries = math.prod(equation.invars[2].aval.shape)
+    return entries * _WEIGHTS.get(name, 1)
+
+
+def _programs(value: Any) -> list[Any]:
+    """Returns the programs in a setting of an equation."""
+    values = value if isinstance(value, list | tuple) else [value]
+    programs = [getattr(item, "jaxpr", item) for item in values]
+    return [program for program in programs if hasattr(program, "eqns")]
