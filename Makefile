@@ -37,10 +37,8 @@ notebooks: $(VENV)/installed  ## execute the notebooks, and save their outputs
 docs: $(VENV)/installed  ## build the site in docs/_build/html; every warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
-bench: $(VENV)/installed  ## measure what a replay under delay costs, side by side
-	$(BIN)/python benchmarks/replay_overhead.py
-	$(BIN)/python benchmarks/sparse_logistic.py
-	$(BIN)/python benchmarks/cluster_trace.py
+bench: $(VENV)/installed  ## time the replay, sparse rows and long traces side by side; writes benchmarks/results
+	$(BIN)/python benchmarks/bench.py
 
 clean:  ## remove the environment, caches and results
 	rm -rf $(VENV) .pytest_cache .ruff_cache outputs multirun docs/_build

@@ -12,9 +12,9 @@ import os
 os.environ.setdefault("PJRT_NPROC", "2")
 
 import numpy as np
+import timing
 import torch  # pyright: ignore[reportMissingImports]
 from replay_overhead import MAX_DELAY, replay_loop
-from timing import microseconds_per_update
 
 import asyncopt
 from asyncopt.problems.data import ImageData
@@ -84,12 +84,8 @@ def main(num_updates: int = 400):
         "stale": replay_loop(problem, optimizer, stale),
         "torch": torch_loop(data, stale),
     }
-    median = microseconds_per_update(loops, num_updates)
-    for name, microseconds in median.items():
-        print(f"  {name:6s} {microseconds:9.1f} µs an update")
-    print(f"  stale / fresh  {median['stale'] / median['fresh']:.3f}")
-    print(f"  stale / torch  {median['stale'] / median['torch']:.3f}")
+    return timing.compare("LeNet-5, an update", loops, num_updates)
 
 
 if __name__ == "__main__":
-    main()
+    timing.script(main, __doc__)

@@ -7,15 +7,15 @@ Prints, for small and large parameters, the time of an update in each of
   loop, bounds    the same with `record_bounds=True`, which certifies a run where the minimiser is known
   replay          `asyncopt.replay` as it is called, with its default evaluations, planning and reading included
   replay, bounds  the same with `record_bounds=True`
-and the ratios to the plain loop. Calls are interleaved; the median of each is reported.
-The variable PJRT_NPROC=1 gives XLA one thread, as `python -m asyncopt` does. Without it XLA takes all cores.
+and their ratios to the plain loop, with quartiles. The variable PJRT_NPROC=1 gives XLA one thread, as
+`python -m asyncopt` does. Without it XLA takes all cores.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import timing
 from loops import plain_loop, replay_loop
-from timing import microseconds_per_update
 
 import asyncopt
 from asyncopt.engine import probes
@@ -45,21 +45,21 @@ def compare(title, problem, num_updates):
         "replay": lambda: asyncopt.replay(problem, optimizer, trace).params,
         "replay, bounds": lambda: asyncopt.replay(problem, optimizer, trace, record_bounds=True).params,
     }
-    median = microseconds_per_update(calls, num_updates)
-    print(f"\n{title}, {num_updates:,} updates, {jnp.zeros(()).dtype}")
-    for name, microseconds in median.items():
-        print(f"  {name:15s} {microseconds:9.1f} µs an update  {microseconds / median['plain']:6.3f}", flush=True)
+    precision = jnp.zeros(()).dtype
+    return timing.compare(f"{title}, {num_updates:,} updates, {precision}, an update", calls, num_updates)
 
 
 def main():
-    """Times all three problems, in both precisions."""
+    """Times all three problems, in both precisions, and returns the rows."""
+    rows = []
     for double in (False, True):
         jax.config.update("jax_enable_x64", double)
-        compare("digits, 650 parameters", asyncopt.problems.logistic("digits"), 20_000)
+        rows += compare("digits, 650 parameters", asyncopt.problems.logistic("digits"), 20_000)
         wide = asyncopt.problems.logistic(wide_data(10_000), l2=1.0, intercept=False)
-        compare("random rows, 100,000 parameters", wide, 1_000)
-        compare("quadratic, 100,000 parameters", asyncopt.problems.quadratic(100_000), 1_000)
+        rows += compare("random rows, 100,000 parameters", wide, 1_000)
+        rows += compare("quadratic, 100,000 parameters", asyncopt.problems.quadratic(100_000), 1_000)
+    return rows
 
 
 if __name__ == "__main__":
-    main()
+    timing.script(main, __doc__)

@@ -2,8 +2,7 @@
 
 The data are `rcv1_like`: 20,242 rows of 47,236 features, with 74 values on average and 769 at most, in mini-batches of
 64. Both loops take the gradient at the stale iterate, make APAM's step on all coordinates, and keep a history. Then
-evaluations of F and its gradient on all rows, and three epochs with the default evaluations. Runs are interleaved;
-medians are printed.
+evaluations of F and its gradient on all rows, and `asyncopt.replay` as it is called, with its default evaluations.
 """
 
 import os
@@ -13,8 +12,8 @@ os.environ.setdefault("PJRT_NPROC", "1")
 
 import jax
 import numpy as np
+import timing
 from loops import replay_loop
-from timing import microseconds_per_update
 
 import asyncopt
 from asyncopt.engine import ApamProbe, plan
@@ -66,48 +65,37 @@ def scipy_evaluation(dataset, dtype):
 
 
 def compare(dataset, dtype):
-    """Prints the microseconds of an update and of an evaluation, and the ratios."""
+    """Times updates and evaluations; returns the rows."""
     trace = asyncopt.traces.uniform(NUM_UPDATES, MAX_DELAY)
     problem = asyncopt.problems.logistic(dataset, l2=0.0, batch_size=BATCH_SIZE, intercept=False)
     optimizer = asyncopt.apam(STEP_SIZE)
     evaluate = jax.jit(jax.value_and_grad(problem.objective))
     start = problem.init(jax.random.key(0))
-    print(f"\nrcv1_like, batch {BATCH_SIZE}, {NUM_UPDATES:,} updates, {np.dtype(dtype)}")
-    updates = show(
+    updates = timing.compare(
+        f"rcv1_like, {np.dtype(dtype)}, an update of {NUM_UPDATES}",
         {
-            "replay": replay_loop(problem, optimizer, trace, recorded=()),
-            "replay, with bounds": replay_loop(problem, optimizer, trace, recorded=(ApamProbe(),)),
             "NumPy and SciPy": scipy_loop(dataset, trace, dtype),
-            "replay, default evaluations": lambda: asyncopt.replay(problem, optimizer, trace),
+            "loop": replay_loop(problem, optimizer, trace),
+            "loop, bounds": replay_loop(problem, optimizer, trace, recorded=(ApamProbe(),)),
+            "replay": lambda: asyncopt.replay(problem, optimizer, trace).params,
         },
         NUM_UPDATES,
-        "an update",
     )
-    evaluations = show(
-        {"F and gradient": lambda: evaluate(start), "NumPy and SciPy": scipy_evaluation(dataset, dtype)},
-        1,
-        "an evaluation",
+    return updates + timing.compare(
+        f"rcv1_like, {np.dtype(dtype)}, F and its gradient",
+        {"NumPy and SciPy": scipy_evaluation(dataset, dtype), "compiled": lambda: evaluate(start)},
     )
-    print(f"  update:     NumPy and SciPy / replay  {updates['NumPy and SciPy'] / updates['replay']:.1f}")
-    ratio = evaluations["NumPy and SciPy"] / evaluations["F and gradient"]
-    print(f"  evaluation: NumPy and SciPy / F and gradient  {ratio:.1f}")
-
-
-def show(calls, number, what):
-    """Times calls in turn, prints a line for each, and returns the medians in microseconds."""
-    median = microseconds_per_update(calls, number)
-    for name, microseconds in median.items():
-        print(f"  {name:28s} {microseconds:9.1f} µs {what}")
-    return median
 
 
 def main():
-    """Compares in single and in double precision."""
+    """Compares in single and in double precision, and returns the rows."""
     dataset = data.rcv1_like()
+    rows = []
     for dtype in (np.float32, np.float64):
         jax.config.update("jax_enable_x64", dtype is np.float64)
-        compare(dataset, dtype)
+        rows += compare(dataset, dtype)
+    return rows
 
 
 if __name__ == "__main__":
-    main()
+    timing.script(main, __doc__)

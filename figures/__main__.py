@@ -44,7 +44,7 @@ _MNIST = ("mnist", "train-images-idx3-ubyte.gz", "train-images-idx3-ubyte")
 _LENET5, _PERCEPTRON = (functools.partial(networks.draw, experiment=name) for name in ("LeNet-5", "perceptron"))
 
 GALLERY = {
-    "convex": Figure("Convex, shared memory", ("figures/convex",), convex.draw, _RCV1),
+    "convex": Figure("Convex, shared memory", ("figures/convex", "figures/convex_restarts"), convex.draw, _RCV1),
     "speedup": Figure("Speed-up", ("figures/convex", "figures/real_runs"), speedup.draw, _RCV1),
     "lenet5": Figure("LeNet-5", ("figures/lenet5",), _LENET5, _MNIST),
     "perceptron": Figure("Perceptron", ("figures/perceptron",), _PERCEPTRON, _MNIST),

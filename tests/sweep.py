@@ -49,7 +49,7 @@ def run(
         probes = (ApamProbe(apam_state),) if target == "asyncopt.apam" else ()
         # One batch for all rules, so that they share a compilation.
         runs = [Run(made, optimizer, trace, range(seeds), probes) for trace in traces]
-        for rule, one_run, result in zip(rules, runs, replay_batch(runs, Settings()), strict=True):
+        for rule, one_run, result in zip(rules, runs, replay_batch(runs, Settings(eval_every="percent")), strict=True):
             _save(rule, one_run, result, folder / str(next(numbers)), target, learning_rate, schedule, settings)
 
 

@@ -20,8 +20,8 @@ from asyncopt.engine.state import LoopState, Schedule
 from asyncopt.problems import Problem
 from asyncopt.traces import Trace
 
-# The value of ``eval_every`` for an evaluation after every hundredth of the run. Before the first of them, F is evaluated
-# so many times each time the number of updates doubles: fast changes at the start are recorded.
+# The value of ``eval_every`` for an evaluation after every hundredth of the run. Before the first of them, F is
+# evaluated so many times each time the number of updates doubles: fast changes at the start are recorded.
 PERCENT = "percent"
 _EARLY_EVALUATIONS_A_DOUBLING = 4
 # Without ``eval_every``, evaluations take this share of a run's operations. A curve of few points may take more, but at

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
@@ -28,10 +29,10 @@ class Inputs(NamedTuple):
 class Stops(NamedTuple):
     """How far to go, and where to evaluate on the way."""
 
-    made: Int[Array, ""]  # int32, updates made before
-    evaluated: Int[Array, ""]  # int32, updates made when the run was last evaluated
-    stops: Int[Array, " E"]  # int32, non-decreasing
-    wanted: Bool[Array, " E"]  # whether to evaluate there; else the evaluation is all zeros
+    made: Int[Array | np.ndarray, ""]  # int32, updates made before
+    evaluated: Int[Array | np.ndarray, ""]  # int32, updates made when the run was last evaluated
+    stops: Int[Array | np.ndarray, " E"]  # int32, non-decreasing
+    wanted: Bool[Array | np.ndarray, " E"]  # whether to evaluate there; else the evaluation is all zeros
 
 
 class LoopState(NamedTuple):

@@ -62,7 +62,8 @@ def test_the_bounds_of_a_cell_are_those_of_its_run(runs):
     (study,) = studies(runs)
     problem = asyncopt.problems.hard_instance(64, noise=0.5)
     optimizer = asyncopt.apam(1 / 8, b2=0.9, eps=0.1, constraint=problem.constraint)
-    result = asyncopt.replay(problem, optimizer, asyncopt.traces.constant(64, 8), seeds=range(3))
+    trace = asyncopt.traces.constant(64, 8)
+    result = asyncopt.replay(problem, optimizer, trace, seeds=range(3), record_bounds=True)
     terms = {name: values[:, -1] for name, values in result.bound_terms.items()}
     expected = (
         4 / (2 / 8 * 64) * terms["scale_l1"] + 9.5 / 64 * terms["scaled_momentum_sum"] + 18 / 64 * terms["momentum_l1"]

@@ -50,7 +50,7 @@ def test_regret_and_its_bound_are_the_sums_of_the_proof(constraint):
     optimizer = asyncopt.apam(lambda k: 0.3 / jnp.sqrt(k + 1.0), b1=B1, b2=0.9, eps=EPS, constraint=constraint)
     x, g, m, v = history(problem, optimizer)
     steps = 0.3 / np.sqrt(np.arange(NUM_UPDATES) + 1)
-    terms = asyncopt.replay(problem, optimizer, TRACE, eval_every=20).bound_terms
+    terms = asyncopt.replay(problem, optimizer, TRACE, eval_every=20, record_bounds=True).bound_terms
     for index, k in ((1, 20), (4, NUM_UPDATES)):
         regret, bound = regret_and_bound(x, g, m, v, steps, np.zeros(5), k)
         assert terms["regret"][index] == pytest.approx(regret, rel=1e-9)
@@ -89,7 +89,9 @@ def test_a_run_that_is_not_apam_breaks_the_certificate_at_the_update_that_a_plai
 def test_rounding_does_not_break_the_certificate(precision):
     problem = problems.quadratic(dimension=5, noise=0.5)
     optimizer = asyncopt.apam(0.05, b1=B1, eps=EPS)
-    terms = asyncopt.replay(problem, optimizer, traces.uniform(2000, 6), param_dtype=precision).bound_terms
+    terms = asyncopt.replay(
+        problem, optimizer, traces.uniform(2000, 6), param_dtype=precision, record_bounds=True
+    ).bound_terms
     assert terms["regret_broken_at"][-1] == -1
 
 
@@ -175,7 +177,7 @@ def test_recording_changes_nothing(kind, record_bounds):
 
 def test_only_what_a_theorem_is_about_is_recorded():
     def names(problem):
-        run = asyncopt.replay(problem, asyncopt.apam(0.1), traces.synchronous(2))
+        run = asyncopt.replay(problem, asyncopt.apam(0.1), traces.synchronous(2), record_bounds=True)
         return {name.split("_")[0] for name in run.bound_terms}
 
     assert "regret" in names(problems.quadratic(dimension=3))
@@ -204,13 +206,13 @@ def test_momentum_near_one_in_single_precision():
     """c = β1/(1 - β1) loses its digits if β1 is first rounded: the certificate was broken at update 0."""
     with jax.enable_x64(False):
         problem = asyncopt.problems.quadratic(3, noise=0.1)
-        run = asyncopt.replay(problem, asyncopt.apam(1e-3, b1=0.9999), traces.uniform(500, 5))
+        run = asyncopt.replay(problem, asyncopt.apam(1e-3, b1=0.9999), traces.uniform(500, 5), record_bounds=True)
     assert run.bound_terms["regret_broken_at"][-1] == -1
 
 
 def test_bias_correction_has_other_steps_and_no_certificate():
     problem = asyncopt.problems.quadratic(3, noise=0.1)
-    run = asyncopt.replay(problem, asyncopt.apam(1e-2, bias_correction=True), traces.uniform(50, 5))
+    run = asyncopt.replay(problem, asyncopt.apam(1e-2, bias_correction=True), traces.uniform(50, 5), record_bounds=True)
     assert not run.bound_terms
 
 

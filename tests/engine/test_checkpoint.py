@@ -41,7 +41,7 @@ def stop_after(monkeypatch):
             def __exit__(self, *_):
                 return None
 
-            def report(self, number):
+            def report(self, number, evaluation_share):
                 made.append(number)
                 if sum(made) >= updates:
                     raise error
@@ -75,7 +75,7 @@ def assert_same_bits(one, other):
 @pytest.mark.parametrize(("name", "history_dtype"), [("apam", "bfloat16"), ("noise", None)])
 def test_interrupted_anywhere(tmp_path, problem, name, history_dtype, seeds, stop_after):
     optimizer = OPTIMIZERS[name]
-    settings = {"seeds": seeds, "history_dtype": history_dtype, "eval_every": 70}
+    settings = {"seeds": seeds, "history_dtype": history_dtype, "eval_every": 70, "record_bounds": True}
     whole = asyncopt.replay(problem, optimizer, TRACE, **settings)
     kept = Checkpoint(tmp_path / "checkpoint.npz", "this run", every=1e9)
     for updates in (1, 450, 600):
@@ -90,13 +90,14 @@ def test_interrupted_anywhere(tmp_path, problem, name, history_dtype, seeds, sto
 
 
 def test_killed_after_a_checkpoint(tmp_path, problem, stop_after):
-    whole = asyncopt.replay(problem, OPTIMIZERS["apam"], TRACE)
+    settings = {"record_bounds": True, "eval_every": "percent"}
+    whole = asyncopt.replay(problem, OPTIMIZERS["apam"], TRACE, **settings)
     kept = Checkpoint(tmp_path / "checkpoint.npz", "this run", every=0.0)
     stop_after(500, StoppedError)
     with pytest.raises(StoppedError):
-        asyncopt.replay(problem, OPTIMIZERS["apam"], TRACE, checkpoint=kept)
+        asyncopt.replay(problem, OPTIMIZERS["apam"], TRACE, **settings, checkpoint=kept)
     made = stop_after(10_000, StoppedError)
-    assert_same_bits(asyncopt.replay(problem, OPTIMIZERS["apam"], TRACE, checkpoint=kept), whole)
+    assert_same_bits(asyncopt.replay(problem, OPTIMIZERS["apam"], TRACE, **settings, checkpoint=kept), whole)
     assert made[0] > 400
 
 

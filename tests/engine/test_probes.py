@@ -22,7 +22,7 @@ def test_bound_terms_against_their_definitions(digits):
     num_updates, b1 = 60, 0.8
     optimizer = asyncopt.apam(lambda k: 0.3 / jnp.sqrt(k + 1.0), b1=b1, eps=1e-3)
     trace = traces.uniform(num_updates, 6)
-    result = asyncopt.replay(digits, optimizer, trace, eval_every=20)
+    result = asyncopt.replay(digits, optimizer, trace, eval_every=20, record_bounds=True)
     key = jax.random.key(0)
     iterates = [digits.init(asyncopt.engine.init_key(key))]
     state = optimizer.init(iterates[0])
@@ -121,7 +121,9 @@ class LargestDrift:
 def test_a_probe_of_ones_own_records_beside_that_of_apam(digits, how):
     trace = traces.uniform(60, 6)
     arguments = {"one": {}, "seeds": {"seeds": [0, 1]}, "exact": {"exact": True}}[how]
-    result = asyncopt.replay(digits, asyncopt.apam(0.1), trace, probes=[LargestDrift()], eval_every=1, **arguments)
+    result = asyncopt.replay(
+        digits, asyncopt.apam(0.1), trace, probes=[LargestDrift()], eval_every=1, record_bounds=True, **arguments
+    )
     drift, largest = result.drift, result.bound_terms["largest_drift"]
     np.testing.assert_allclose(largest, np.sqrt(np.maximum.accumulate(drift, axis=-1)), rtol=1e-12)
     np.testing.assert_array_equal(result.bound_terms["updates"][..., -1], 60)
@@ -175,7 +177,14 @@ def test_refuses_columns_that_a_table_of_results_cannot_hold(to, message):
 @pytest.mark.parametrize("to", [named("drift"), named("train_accuracy"), named("scale_l1"), lambda drift: [drift]])
 def test_refuses_them_before_the_first_update(digits, to, arguments):
     with pytest.raises(InputError, match=r"the probe Evaluates .* expected"):
-        asyncopt.replay(digits, asyncopt.apam(0.1), traces.synchronous(2), probes=[Evaluates(to)], **arguments)
+        asyncopt.replay(
+            digits,
+            asyncopt.apam(0.1),
+            traces.synchronous(2),
+            probes=[Evaluates(to)],
+            record_bounds=True,
+            **arguments,
+        )
 
 
 @pytest.mark.parametrize(

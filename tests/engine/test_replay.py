@@ -15,6 +15,7 @@ from jaxtyping import Array, PyTree
 import asyncopt
 from asyncopt import InputError, traces
 from asyncopt.engine import ApamProbe, loop
+from asyncopt.engine.draws import batch_keys
 from asyncopt.engine.state import Inputs, Schedule, Stops
 from asyncopt.problems import data
 from asyncopt.traces import Trace
@@ -96,9 +97,9 @@ def sparse_data():
 def test_same_inputs_same_bytes(digits):
     trace = traces.uniform(500, 20)
     arguments = (digits, asyncopt.apam(0.02), trace)
-    first = asyncopt.replay(*arguments, seeds=range(3))
+    first = asyncopt.replay(*arguments, seeds=range(3), record_bounds=True)
     jax.clear_caches()
-    second = asyncopt.replay(*arguments, seeds=range(3))
+    second = asyncopt.replay(*arguments, seeds=range(3), record_bounds=True)
     for field in ("params", "average", "objective", "gap", "grad_norm_sq", "average_gap", "drift"):
         assert np.asarray(getattr(first, field)).tobytes() == np.asarray(getattr(second, field)).tobytes(), field
     assert {k: v.tobytes() for k, v in first.bound_terms.items()} == {
@@ -109,11 +110,12 @@ def test_same_inputs_same_bytes(digits):
 def test_a_run_alone_equals_itself_in_a_batch(digits):
     trace, optimizer = traces.uniform(2_000, 20), asyncopt.apam(0.02)
     seeds = [5, 0, 17]  # not a multiple of the number of devices
-    together = asyncopt.replay(digits, optimizer, trace, seeds=seeds)
+    settings = {"eval_every": "percent", "record_bounds": True}
+    together = asyncopt.replay(digits, optimizer, trace, seeds=seeds, **settings)
     assert together.gap.shape == (3, 114)
     assert together.seeds == (5, 0, 17)
     for row, seed in enumerate(seeds):
-        alone = asyncopt.replay(digits, optimizer, trace, seed=seed)
+        alone = asyncopt.replay(digits, optimizer, trace, seed=seed, **settings)
         scale = np.abs(alone.params).max()
         np.testing.assert_allclose(together.params[row], alone.params, atol=1e-10 * scale, rtol=0)
         np.testing.assert_allclose(together.objective[row], alone.objective, rtol=1e-10)
@@ -204,9 +206,9 @@ def test_one_compilation_serves_all_traces_of_one_length(digits):
     ):
         assert 8 <= trace.live_versions <= 11
         for seed in (0, 1):
-            asyncopt.replay(problem, optimizer, trace, seed=seed)
+            asyncopt.replay(problem, optimizer, trace, seed=seed, eval_every=50)
     assert traced["loss"] == 1
-    asyncopt.replay(problem, optimizer, traces.constant(100, 40))
+    asyncopt.replay(problem, optimizer, traces.constant(100, 40), eval_every=50)
     assert traced["loss"] == 2
 
 
@@ -218,13 +220,13 @@ def test_one_compilation_serves_all_traces_of_one_length(digits):
 def test_the_history_is_updated_in_place(digits, optimizer, probes):
     """XLA copies a buffer that is read after it is written; a copy of the history in each update would be slow."""
     slots = asyncopt.engine.plan(traces.uniform(100, 20))
-    batch_keys = loop.batch_keys(jax.random.key(0), jnp.arange(100))
+    keys = batch_keys(jax.random.key(0), jnp.arange(100))
     schedule = Schedule(*(jnp.asarray(x, jnp.int32) for x in (slots.read_slot, slots.write_slot, slots.read_slot)))
-    state = loop.start(optimizer, jnp.zeros((65, 10)), slots.capacity, None, probes)
+    state = loop.start(optimizer, jnp.zeros((65, 10)), slots.capacity, None, probes, True)
     zero = jnp.asarray(0, jnp.int32)
     lowered = loop.advance_one.lower(
         probes,
-        Inputs(digits, optimizer, schedule, batch_keys),
+        Inputs(digits, optimizer, schedule, keys),
         state,
         Stops(zero, zero, jnp.array([100], jnp.int32), jnp.array([True])),
     )
@@ -235,9 +237,9 @@ def test_the_history_is_updated_in_place(digits, optimizer, probes):
 
 def test_number_of_evaluations_does_not_change_the_run(digits):
     trace, optimizer = traces.uniform(1_500, 9), asyncopt.apam(0.02)
-    often = asyncopt.replay(digits, optimizer, trace, eval_every=1)  # more evaluations than calls
+    often = asyncopt.replay(digits, optimizer, trace, eval_every=1, record_bounds=True)  # more evaluations than calls
     seldom = asyncopt.replay(digits, optimizer, trace, eval_every=10_000)
-    uneven = asyncopt.replay(digits, optimizer, trace, eval_every=400)
+    uneven = asyncopt.replay(digits, optimizer, trace, eval_every=400, record_bounds=True)
     np.testing.assert_array_equal(often.params, seldom.params)
     np.testing.assert_array_equal(often.average, seldom.average)
     np.testing.assert_array_equal(uneven.step, [0, 400, 800, 1200, 1500])

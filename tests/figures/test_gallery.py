@@ -41,6 +41,7 @@ def _convex_runs(folder, slowness):
             "problem": {"batch_size": 10},
             "trace": {"num_workers": p, "num_blocks": 16},
             "optimizer": {"learning_rate": 0.01},
+            "handling": {"every": 10},
         }
         labels = {"problem": "logistic regression on rcv1 like", "data": "rcv1 like", "method": "APAM"}
         loss = np.tile(0.5 ** (step / 10), (2, 1))
@@ -50,10 +51,12 @@ def _convex_runs(folder, slowness):
 
 
 def test_convex(tmp_path):
-    _convex_runs(tmp_path, {1: 8.0, 4: 2.0})
-    drawn = convex.draw(tmp_path)
-    at_end = drawn.data[drawn.data["epoch"] == 8]
-    assert at_end["value"].to_list() == [0.5**8, 0.5**8]
+    for name in ("plain", "restarted"):
+        _convex_runs(tmp_path / name, {1: 8.0, 4: 2.0})
+    drawn = convex.draw(tmp_path / "plain", tmp_path / "restarted")
+    at_end = drawn.data[drawn.data["epoch"] == 8].set_index("method")["value"]
+    assert at_end["APAM"].to_list() == [0.5**8, 0.5**8]
+    assert at_end["restarted"].to_list() == [0.5**8, 0.5**8]
     assert "generated documents" in drawn.facts["data"]
     assert drawn.facts["epochs"] == "8"
 

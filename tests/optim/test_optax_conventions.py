@@ -41,6 +41,7 @@ TRANSFORMS = {
     "compensate_delay": told(lambda inner: asyncopt.optim.compensate_delay(inner, 0.1)),
     "compensate_delay adaptive": told(lambda inner: asyncopt.optim.compensate_delay(inner, 0.1, 0.9)),
     "buffer_updates": told(lambda inner: asyncopt.optim.buffer_updates(inner, 3)),
+    "restart": told(lambda inner: asyncopt.optim.restart(inner, 4)),
 }
 every = pytest.mark.parametrize("make", TRANSFORMS.values(), ids=TRANSFORMS)
 

@@ -131,9 +131,9 @@ def test_buffer_of_fresh_gradients_is_optax_multi_steps():
 def test_in_a_replay_the_engine_says_how_stale(digits):
     # Every gradient one update old, and only fresh ones applied: every second one is dropped.
     delayed = asyncopt.traces.constant(40, 1)
-    dropping = asyncopt.replay(digits, optim.drop_stale(asyncopt.apam(0.01), 1), delayed)
+    dropping = asyncopt.replay(digits, optim.drop_stale(asyncopt.apam(0.01), 1), delayed, record_bounds=True)
     every_second = asyncopt.traces.Trace(np.arange(20), sample=np.arange(0, 40, 2))
-    fresh = asyncopt.replay(digits, asyncopt.apam(0.01), every_second)
+    fresh = asyncopt.replay(digits, asyncopt.apam(0.01), every_second, record_bounds=True)
     np.testing.assert_allclose(dropping.params, fresh.params, rtol=1e-12, atol=1e-15)
     assert dropping.bound_terms is None  # the bounds are not about this method
     assert fresh.bound_terms is not None

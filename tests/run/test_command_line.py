@@ -90,11 +90,14 @@ def test_a_run_leaves_a_folder(finished):
 
 def test_the_run_is_the_replay_of_its_parts(finished):
     frame = pd.read_parquet(finished[0] / "out" / "metrics.parquet")
-    assert list(frame.groupby("seed").size()) == [104, 104]
     trace = asyncopt.traces.uniform(400, 20)
     result = asyncopt.replay(
-        asyncopt.problems.logistic("digits"), asyncopt.apam(0.5 / np.sqrt(400)), trace, seeds=range(2)
+        asyncopt.problems.logistic("digits"),
+        asyncopt.apam(0.5 / np.sqrt(400)),
+        trace,
+        seeds=range(2),
     )
+    assert len(result.step) <= 6  # at most a fifth of so short a run
     for column, values in (("gap", result.gap), ("average_gap", result.average_gap), ("drift", result.drift)):
         np.testing.assert_allclose(frame[column], values.ravel(), rtol=1e-9, atol=1e-15)
     np.testing.assert_array_equal(frame["step"], np.tile(result.step, 2))
@@ -342,7 +345,7 @@ def test_help_lists_the_groups(tmp_path):
         "problem: all_cnn, hard_instance, lenet5, logistic, nonconvex_logistic, perceptron, quadratic, resnet18",
         "data: breast_cancer, cifar10, cinic10, diabetes, digits, digits_images, fashion_mnist, imagenet32, libsvm",
         "trace: cluster, constant",
-        "handling: buffer_updates, compensate_delay, drop_stale, scale_steps_by_delay",
+        "handling: buffer_updates, compensate_delay, drop_stale, restart, scale_steps_by_delay",
         "method: apam, momentum_sgd, sgd, synchronous_amsgrad",
         "clock: random, steady, straggler",
         "sweep: artificial_delay, artificial_delay_all_cnn, comparison, comparison_nonconvex, convex_rate",

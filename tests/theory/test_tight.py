@@ -15,7 +15,8 @@ def shipped(sweep, *overrides):
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         config = hydra.compose("config", [f"+sweep={sweep}", *overrides])
     made = build.build(task.prepare(config))
-    return asyncopt.replay(made.problem, made.optimizer, made.trace, seeds=made.seeds), made
+    settings = {"eval_every": "percent", "record_bounds": True}
+    return asyncopt.replay(made.problem, made.optimizer, made.trace, seeds=made.seeds, **settings), made
 
 
 def grid(sweep):

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,19 @@ def test_throughput_is_that_of_the_markov_chain(num_workers, server):
 def test_a_wrong_service_time_would_be_seen():
     trace = cluster(200_000, 8, compute=durations.exponential(1.0), server=durations.exponential(0.2), seed=1)
     assert trace.num_updates / trace.time[-1] != pytest.approx(machine_repairman_throughput(8, 1.0, 0.15), rel=0.02)
+
+
+def test_a_compiled_simulation_has_the_same_bits(monkeypatch):
+    """Long traces are simulated by the same function, compiled."""
+    settings = [
+        {"num_workers": 1},
+        {"num_workers": 50, "server": 0.01, "network": "exponential", "stragglers": 3},
+        {"num_workers": 3, "compute": durations.constant([1.0, 1.0, 2.0]), "server": 0.5},  # with ties
+    ]
+    interpreted = [cluster(5_000, **setting) for setting in settings]
+    monkeypatch.setattr(sys.modules["asyncopt.traces.cluster"], "_COMPILED_FROM", 1)  # the package has the function
+    compiled = [cluster(5_000, **setting) for setting in settings]
+    assert [trace.digest for trace in compiled] == [trace.digest for trace in interpreted]
 
 
 @pytest.mark.parametrize("compute", ALL, ids=lambda d: d.distribution)
