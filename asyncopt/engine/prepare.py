@@ -28,6 +28,7 @@ _EARLY_EVALUATIONS_A_DOUBLING = 4
 # most the second share.
 _USUAL_SHARE, _LARGEST_SHARE = 1 / 20, 1 / 5
 _FEW_POINTS = 10
+_AS_OFTEN_AS_USEFUL = 10**9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,11 +231,11 @@ def evaluation_steps(
     if eval_every not in (None, PERCENT):
         eval_every = check_integer("eval_every", eval_every, at_least=1)
         return np.append(np.arange(0, num_updates, eval_every), num_updates)
-    number = np.inf if eval_every == PERCENT else _affordable(num_updates, cost())
-    spacing = -(-num_updates // int(min(max(number * 3 // 4, 1), 100)))
+    number = _AS_OFTEN_AS_USEFUL if eval_every == PERCENT else _affordable(num_updates, cost())
+    spacing = -(-num_updates // min(max(number * 3 // 4, 1), 100))
     doublings = np.arange(0, np.log2(spacing), 1 / _EARLY_EVALUATIONS_A_DOUBLING)
     if number // 4 < len(doublings):
-        doublings = np.linspace(0, np.log2(spacing), int(number // 4), endpoint=False)
+        doublings = np.linspace(0, np.log2(spacing), number // 4, endpoint=False)
     steps = [np.arange(0, num_updates, spacing), np.round(2.0**doublings).astype(int), [num_updates]]
     return np.unique(np.concatenate(steps))
 

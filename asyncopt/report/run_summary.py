@@ -31,7 +31,9 @@ def curve(record: Record) -> Figure:
     quantity = "gap" if known else "objective"
     figure, axes = style.subplots((7, 4.4))
     iterate = _band(axes, record, quantity, "-", "iterate $x_k$")
-    average = _band(axes, record, f"average_{quantity}", "--", "average $\\bar x_k$")
+    average = pd.Series(dtype=float)
+    if f"average_{quantity}" in record.metrics:
+        average = _band(axes, record, f"average_{quantity}", "--", "average $\\bar x_k$")
     if known and len(average) > 1:
         steps = average.index.to_numpy(float)
         through = (steps[0], average.iloc[0])
@@ -64,6 +66,9 @@ def table(record: Record) -> str:
             lines.append(f"{name:34}{values.mean():12.5g}{values.min():12.5g}{values.max():12.5g}")
     lines.append(f"{'delay, in updates':34}{trace['mean_delay']:12.5g}{'':12}{trace['max_delay']:12d}")
     lines.append(f"{'updates a second, all seeds':34}{timing['updates_per_second']:12,.0f}")
+    if "evaluation_seconds" in timing:
+        share = 100 * timing["evaluation_seconds"] / timing["seconds"]
+        lines.append(f"{'evaluations, % of the time':34}{share:12.1f}")
     real = record.summary.get("runtime")
     if real is not None:
         lines.append(f"{'updates a second on the real clock':34}{real['updates_per_second']:12,.1f}")

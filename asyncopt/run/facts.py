@@ -69,7 +69,11 @@ def summary(task: Task, run: Run, trace: Trace, result: Result) -> dict[str, Any
         "staleness": _staleness(task.settings, trace),
         "diverged_at": _by_seed(result, result.diverged_at),
         "certificates": _certificates(result),
-        "timing": {"seconds": result.seconds, "updates_per_second": result.updates_per_second},
+        "timing": {
+            "seconds": result.seconds,
+            "evaluation_seconds": result.evaluation_seconds,
+            "updates_per_second": result.updates_per_second,
+        },
         "versions": versions(),
     }
 
