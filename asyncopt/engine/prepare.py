@@ -114,9 +114,11 @@ def prepare(run: Run, settings: Settings) -> Prepared:
         optimizer_state = optimizer.init(params)
         for probe in run.probes:
             probe.init(params, optimizer_state)
+    # What theorems bound is a mean over the run; a few points of a curve would give a wrong one.
+    eval_every = PERCENT if settings.eval_every is None and run.probes else settings.eval_every
     steps = evaluation_steps(
         run.trace.num_updates,
-        settings.eval_every,
+        eval_every,
         lambda: evaluation_cost(run.problem, optimizer, starts[0], settings.average),
     )
     samples = jnp.asarray(run.trace.sample, jnp.int32)

@@ -57,7 +57,8 @@ def replay(
       seeds: several seeds, run as one program and spread over all local devices; in place of ``seed``.
       eval_every: evaluate F every so many updates, and at the end; "percent" for every hundredth of the run, and more
         often at the start. Default: so often that evaluations take about a twentieth of the run's operations, and at
-        most a fifth. Operations are counted, not timed: the choice is the same on every machine.
+        most a fifth. Operations are counted, not timed: the choice is the same on every machine. With probes, default
+        "percent".
       average: keep the average of the iterates, and evaluate F there, as the convex theorem asks.
       record_bounds: record what the convergence bounds of APAM need, if `asyncopt.apam` returned ``optimizer`` and it
         has no bias correction: an update then takes up to a third longer. With "full", record every line of the

@@ -202,7 +202,7 @@ def _products(
     """Returns the product of each segment with the weights."""
     picked = weights.at[columns].get(mode="promise_in_bounds")
     terms = values.reshape(*values.shape, *[1] * (weights.ndim - 1)) * picked
-    # Halves are added to each other: XLA:CPU takes five times as long for a sum over a short axis of what it gathers.
+    # Halves are added to each other: XLA:CPU takes several times as long to sum what it gathers over a short axis.
     while terms.shape[1] > 1:
         half = terms.shape[1] // 2
         terms = terms[:, :half] + terms[:, half:]

@@ -18,7 +18,7 @@ def test_the_mean_over_a_run_from_its_evaluations(delay):
     optimizer = asyncopt.apam(1.0 / np.sqrt(3000), eps=0.1)
     trace = asyncopt.traces.constant(3000, delay)
     few, all_updates = (
-        asyncopt.replay(problem, optimizer, trace, seeds=range(32), eval_every=every) for every in (None, 1)
+        asyncopt.replay(problem, optimizer, trace, seeds=range(32), eval_every=every) for every in ("percent", 1)
     )
     exact = all_updates.grad_norm_sq[:, :-1].mean()
     assert len(few.step) < 130

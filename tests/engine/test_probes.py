@@ -86,7 +86,7 @@ def test_a_probe_is_told_where_the_state_of_apam_is(digits):
     chain = optax.chain(optax.identity(), asyncopt.apam(0.1))
     probe = ApamProbe(lambda state: state[1])
     terms = asyncopt.replay(digits, chain, traces.uniform(50, 3), probes=[probe]).bound_terms
-    expected = asyncopt.replay(digits, asyncopt.apam(0.1), traces.uniform(50, 3)).bound_terms
+    expected = asyncopt.replay(digits, asyncopt.apam(0.1), traces.uniform(50, 3), record_bounds=True).bound_terms
     assert list(terms) == list(ApamColumns._fields)
     for name, values in terms.items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-12)

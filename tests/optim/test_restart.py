@@ -39,8 +39,11 @@ def test_a_run_with_restarts_is_runs_one_after_the_other(inner):
 
 def test_the_step_count_goes_on():
     inner = asyncopt.apam(lambda count: 1.0 / (1 + count), b1=0.0, b2=0.0)  # a step is α_k times the gradient's sign
-    made, state = iterates(optim.restart(inner, 3), 8, jnp.array([9.0]))
-    steps = np.abs(np.diff(np.concatenate([[[9.0]], made]), axis=0)).ravel()
+    transform = optim.restart(inner, 3)
+    state, steps = transform.init(jnp.zeros(1)), []
+    for _ in range(8):
+        step, state = transform.update(jnp.ones(1), state)
+        steps.append(-float(step[0]))
     np.testing.assert_allclose(steps, 1 / np.arange(1, 9), rtol=1e-6)
     assert int(state.inner.amsgrad.count) == 8
 
@@ -67,10 +70,10 @@ def test_in_a_replay_under_delay():
         asyncopt.replay(digits, optimizer, trace, seeds=[0, 1], eval_every=30)
         for optimizer in (asyncopt.apam(0.01), optim.restart(asyncopt.apam(0.01), 60))
     )
-    np.testing.assert_array_equal(never.params, late.params)
+    np.testing.assert_allclose(never.params, late.params, rtol=1e-9, atol=1e-12)  # another program rounds otherwise
     restarted = asyncopt.replay(digits, optim.restart(asyncopt.apam(0.01), 30), trace, seeds=[0, 1], eval_every=30)
-    np.testing.assert_array_equal(restarted.objective[:, 1], never.objective[:, 1])
-    assert np.all(restarted.objective[:, 2] != never.objective[:, 2])
+    np.testing.assert_allclose(restarted.objective[:, 1], never.objective[:, 1], rtol=1e-9)
+    assert np.all(abs(restarted.objective[:, 2] / never.objective[:, 2] - 1) > 1e-3)
 
 
 @pytest.mark.parametrize("every", [0, 1.5, jnp.ones(())])

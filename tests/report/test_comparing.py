@@ -15,7 +15,7 @@ SWEEP = (
     "-m", "problem=quadratic", "problem.dimension=10", "problem.condition_number=10", "problem.noise=0.3",
     "trace=cluster", "optimizer.schedule=constant",
     "trace.num_updates=300", "trace.num_workers=4", "+clock=steady", "seeds=8",
-    "record_bounds=false", "plot=false", "progress=false", "hydra/launcher=asyncopt_vectorized",
+    "eval_every=percent", "plot=false", "progress=false", "hydra/launcher=asyncopt_vectorized",
 )  # fmt: skip
 GRID = "0.00316,0.01,0.0316,0.1,0.316,1.0"
 

@@ -110,7 +110,7 @@ def test_files_and_code_count(tmp_path, replays, monkeypatch):
 
 
 SWEEP = ["-m", "problem=quadratic", "seeds=2", "trace.max_delay=range(8)"]
-SHORT = [*SWEEP, "trace.num_updates=1000", "eval_every=percent"]
+SHORT = [*SWEEP, "trace.num_updates=1000", "record_bounds=true"]
 VECTORIZED = ["hydra/launcher=asyncopt_vectorized", "hydra.launcher.runs_per_device=2"]
 COMMANDS = {
     "basic": [*SWEEP, "trace.num_updates=2000", "hydra.sweep.dir=out"],
