@@ -14,7 +14,8 @@ os.environ.setdefault("PJRT_NPROC", "2")
 import numpy as np
 import timing
 import torch  # pyright: ignore[reportMissingImports]
-from replay_overhead import MAX_DELAY, replay_loop
+from loops import replay_loop
+from replay_overhead import MAX_DELAY
 
 import asyncopt
 from asyncopt.problems.data import ImageData

@@ -44,7 +44,7 @@ def drive(
 
     Returns:
       The run after its last update, with its evaluations in one part; and the share of its seconds that went into
-      evaluations: their number times the seconds of the first one.
+      evaluations: their number times the seconds of one, timed at the start.
     """
     per_call = max(_STOPS_A_CALL, -(-len(steps) // _MAX_CALLS))
     # The first call does nothing, so that no measured time includes compilation. The second one only evaluates.

@@ -46,7 +46,8 @@ class Segments(eqx.Module):
     num_rows: int = eqx.field(static=True)
 
     def __matmul__(self, weights: Float[Array, "d *C"]) -> Float[Array, "N *C"]:
-        return _summed(_products(self.columns, self.values, weights), self.row, self.num_rows)
+        products = _products(self.columns, self.values, weights)
+        return _add(jnp.zeros((self.num_rows, *products.shape[1:]), products.dtype), self.row, products)
 
 
 class SparseRows(eqx.Module):
@@ -99,8 +100,7 @@ class TakenRows(eqx.Module):
 
         def add(chunk, total):
             taken, place = self._chunk(chunk)
-            products = _products(segments.columns[taken], segments.values[taken], weights)
-            return _summed(products, place, into=total)
+            return _add(total, place, _products(segments.columns[taken], segments.values[taken], weights))
 
         return self._sum_of_chunks(add, jnp.zeros((len(self.rows), *weights.shape[1:]), dtype))
 
@@ -214,8 +214,6 @@ def _stored(x: Array) -> Array:
     return jnp.zeros_like(x).at[jnp.arange(len(x))].set(x, unique_indices=True, indices_are_sorted=True)
 
 
-def _summed(products, place, num_places=0, into=None):
-    """Returns the sums of the products of one place each."""
-    if into is None:
-        into = jnp.zeros((num_places, *products.shape[1:]), products.dtype)
-    return into.at[place].add(products, mode="promise_in_bounds", indices_are_sorted=True)
+def _add(total: Float[Array, "N *C"], place: Int[Array, " S"], products: Float[Array, "S *C"]) -> Float[Array, "N *C"]:
+    """Returns ``total`` with each product added to its place; places are sorted."""
+    return total.at[place].add(products, mode="promise_in_bounds", indices_are_sorted=True)
