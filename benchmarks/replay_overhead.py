@@ -13,23 +13,14 @@ and their ratios to the plain loop, with quartiles. The variable PJRT_NPROC=1 gi
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import timing
 from loops import plain_loop, replay_loop
+from workloads import wide_data
 
 import asyncopt
 from asyncopt.engine import probes
-from asyncopt.problems import data
 
 MAX_DELAY = 20
-
-
-def wide_data(num_features: int) -> data.Dataset:
-    """Returns random dense rows; only their shape matters here."""
-    generator = np.random.default_rng(0)
-    features = generator.normal(size=(512, num_features)) / np.sqrt(num_features)
-    labels = generator.integers(0, 10, 512)
-    return data.split("random", features, labels, 10, test_fraction=0.0, seed=0)
 
 
 def compare(title, problem, num_updates):

@@ -51,6 +51,17 @@ def compare(table: str, calls: Mapping[str, Callable[[], Any]], number: int = 1,
     return rows
 
 
+def fastest(call: Callable[[], Any], rounds: int = 5) -> float:
+    """Returns the seconds of the fastest of several calls, after one that compiles: for the peaks of a machine."""
+    jax.block_until_ready(call())
+    seconds = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        jax.block_until_ready(call())
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
 def script(main: Callable[[], list[Row]], description: str | None) -> None:
     """Runs a benchmark as a script, which writes its rows to a file if it is told to."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)

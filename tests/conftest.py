@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _OWN_CACHE = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="asyncopt-tests-")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+# XLA's optimisations take a third of the time of a test, and few tests are about the bits of two different programs.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax  # noqa: E402
 from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
@@ -26,6 +29,10 @@ from jaxtyping import install_import_hook  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)
+
+# Here programs are optimised as for a user: the loop against a plain one, a real run against its replay,
+# transforms against those of Optax.
+OPTIMISED = {"engine", "optim", "runtime"}
 
 # The same examples in every run: what passes once passes again.
 hypothesis.settings.register_profile("repeatable", derandomize=True, database=None)
@@ -47,6 +54,15 @@ install_import_hook(
     ],
     "beartype.beartype",
 )
+
+
+def pytest_runtest_setup(item):
+    """Chooses how much programs are optimised; what was compiled otherwise before is compiled anew."""
+    folder = pathlib.Path(item.path).relative_to(pathlib.Path(__file__).parent).parts[0]
+    few = folder not in OPTIMISED and os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
+    if jax.config.values["jax_disable_most_optimizations"] != few:
+        jax.config.update("jax_disable_most_optimizations", few)
+        jax.clear_caches()
 
 
 def pytest_addoption(parser):

@@ -6,6 +6,16 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+# Less to compute: a notebook is to run and to show the same kinds of output, not the same numbers.
+SMALLER = {
+    "quickstart": {"num_updates=600": "num_updates=60", "delays = (0, 5, 20, 80)": "delays = (0, 5)"},
+    "rates": {
+        "K = 5_000": "K = 1_000",
+        "trace.num_updates=316,1000,3162,10000 staleness=0,2,4,8,16,32,64": "trace.num_updates=32,100,316 staleness=0,8",
+        "range(8)": "range(2)",
+    },
+    "record_and_replay": {"num_updates=2_000": "num_updates=300", "range(4)": "range(2)"},
+}
 FOLDER = pathlib.Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 
@@ -21,6 +31,11 @@ def test_runs_and_shows_the_same_kinds_of_output(name, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
     kept = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    for before, after in SMALLER[name].items():
+        cells = [cell for cell in _code(notebook) if before in cell.source]
+        assert cells, before
+        for cell in cells:
+            cell.source = cell.source.replace(before, after)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(FOLDER)}}).execute()
     for cell, before in zip(_code(notebook), _code(kept), strict=True):
         assert _kinds(cell) == _kinds(before), cell.source

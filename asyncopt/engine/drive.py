@@ -44,15 +44,15 @@ def drive(
 
     Returns:
       The run after its last update, with its evaluations in one part; and the share of its seconds that went into
-      evaluations: their number times the seconds of one, timed at the start.
+      evaluations: their number times the seconds of one, which is timed at the start.
     """
     per_call = max(_STOPS_A_CALL, -(-len(steps) // _MAX_CALLS))
-    # The first call does nothing, so that no measured time includes compilation. The second one only evaluates.
-    begin = _call(advance, Snapshot(start(), (), 0, 0, 0.0), np.array([0]), [False], per_call)._replace(seconds=0.0)
-    # It is called twice, since the first time takes longer: memory is not yet mapped.
-    _call(advance, begin, np.array([0]), [True], per_call)
+    # The first call is not timed: it compiles, and memory is not yet mapped.
+    begin = _call(advance, Snapshot(start(), (), 0, 0, 0.0), np.array([0]), [True], per_call)
+    begin = begin._replace(evaluations=(), seconds=0.0)
     now = _call(advance, begin, np.array([0]), [True], per_call)
-    seconds_each = now.seconds
+    nothing_done = _call(advance, begin, np.array([0]), [False], per_call)
+    seconds_each = max(now.seconds - nothing_done.seconds, 0.0)
 
     def share() -> float:
         evaluations = np.searchsorted(steps, now.evaluated, side="right")

@@ -19,6 +19,8 @@ from asyncopt.engine.state import Evaluation, Inputs, LoopState, Marks, Schedule
 from asyncopt.problems import Problem
 
 RUNS = "runs"  # the mesh axis over which seeds are spread
+# A read of few blocks copies one piece after another; of so many it gathers entry by entry, which compiles faster.
+_MANY_PIECES = 64
 
 
 def start(
@@ -91,11 +93,18 @@ def read(history: PyTree, slot: Int[Array, ""] | Int[Array, " B"], like: PyTree)
     leaves, structure = jax.tree.flatten(like)
     places = block_of([leaf.size for leaf in leaves], slot.shape[0])
 
-    def gathered(slots, x, blocks):
+    def assembled(slots, x, blocks):
         rows = slots.reshape(slots.shape[0], -1)
-        return rows[slot[blocks], np.arange(x.size)].reshape(x.shape).astype(x.dtype)
+        ends = np.flatnonzero(np.diff(blocks)) + 1
+        if len(ends) < _MANY_PIECES:
+            bounds = zip([0, *ends], [*ends, x.size], strict=True)
+            pieces = [rows[slot[blocks[first]]][first:end] for first, end in bounds]
+            entries = jnp.concatenate(pieces)
+        else:
+            entries = rows[slot[blocks], np.arange(x.size)]
+        return entries.reshape(x.shape).astype(x.dtype)
 
-    return jax.tree.unflatten(structure, map(gathered, jax.tree.leaves(history), leaves, places))
+    return jax.tree.unflatten(structure, map(assembled, jax.tree.leaves(history), leaves, places))
 
 
 def step(

@@ -1,6 +1,5 @@
 """Counts the operations of a function, to choose how often a run is evaluated: a count is the same on every machine."""
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
+from asyncopt.engine.shapes import by_shapes
 from asyncopt.problems import Problem
 
 # Operations that an entry of a result counts as; all others count as one. Products count their multiplications.
@@ -21,6 +21,7 @@ _WEIGHTS = dict.fromkeys(("gather", "scatter", "scatter-add", "sort"), 8) | dict
 _PRODUCTS_AT_ONCE = 8
 
 
+@by_shapes
 def evaluation_cost(problem: Problem, optimizer: optax.GradientTransformation, params: PyTree, average: bool) -> float:
     """Returns how many updates take as many operations as one evaluation does.
 
@@ -30,30 +31,18 @@ def evaluation_cost(problem: Problem, optimizer: optax.GradientTransformation, p
       params: an iterate.
       average: whether F is evaluated at the average, too.
     """
-    leaves, structure = jax.tree.flatten((problem, optimizer, params))
-    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if eqx.is_array(leaf) else leaf for leaf in leaves)
-    return _evaluation_cost(structure, shapes, average)
-
-
-@functools.lru_cache(maxsize=128)
-def _evaluation_cost(structure: Any, shapes: tuple[Any, ...], average: bool) -> float:
-    arrays, others = eqx.partition(list(shapes), lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
-
-    def of(function: Callable[..., Any]) -> float:
-        return operations(lambda arrays: function(*jax.tree.unflatten(structure, eqx.combine(arrays, others))), arrays)
 
     def update(problem, optimizer, params):
         gradient = jax.grad(problem.loss)(params, problem.sample(jax.random.key(0)))
         extra = optax.with_extra_args_support(optimizer)
         return extra.update(gradient, extra.init(params), params, delay=jnp.int32(0), stale_params=params)
 
-    def evaluation(problem, optimizer, params):
-        del optimizer
+    def evaluation(problem, params):
         metrics = getattr(problem, "metrics", lambda params: {})(params)
         at_average = problem.objective(jax.tree.map(lambda x: 2 * x, params)) if average else None
         return jax.value_and_grad(problem.objective)(params), at_average, metrics
 
-    return max(of(evaluation), 1.0) / max(of(update), 1.0)
+    return max(operations(evaluation, problem, params), 1.0) / max(operations(update, problem, optimizer, params), 1.0)
 
 
 def operations(function: Callable[..., Any], *arguments: Any) -> float:
@@ -61,9 +50,10 @@ def operations(function: Callable[..., Any], *arguments: Any) -> float:
 
     Args:
       function: can be traced by JAX.
-      *arguments: its arguments, or their shapes and dtypes.
+      *arguments: its arguments: pytrees with arrays, or with their shapes and dtypes.
     """
-    return _of_program(jax.make_jaxpr(function)(*arguments).jaxpr)
+    program, _, _ = eqx.filter_make_jaxpr(function)(*arguments)
+    return _of_program(program.jaxpr)
 
 
 def _of_program(program: Any) -> float:

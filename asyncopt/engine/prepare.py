@@ -1,6 +1,7 @@
 """What a run is, and what it needs before it starts: checked input, a plan, keys, starts."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from asyncopt.engine import draws, loop
 from asyncopt.engine.operations import evaluation_cost
 from asyncopt.engine.plan import Plan, plan
 from asyncopt.engine.probes import Probe
+from asyncopt.engine.shapes import by_shapes
 from asyncopt.engine.state import LoopState, Schedule
 from asyncopt.problems import Problem
 from asyncopt.traces import Trace
@@ -109,11 +111,10 @@ def prepare(run: Run, settings: Settings) -> Prepared:
         _check_dtype("history_dtype", settings.history_dtype)
     _check_starts(run.problem, starts)
     _check_minimiser(run.problem, starts[0])
-    for params in starts:
-        # Both may refuse their input, which they cannot do once compiled.
-        optimizer_state = optimizer.init(params)
-        for probe in run.probes:
-            probe.init(params, optimizer_state)
+    # An optimizer may refuse a start, which it cannot do once compiled. A probe may refuse the optimizer.
+    optimizer_state, *_ = [optimizer.init(params) for params in starts]
+    for probe in run.probes:
+        probe.init(starts[0], optimizer_state)
     # What theorems bound is a mean over the run; a few points of a curve would give a wrong one.
     eval_every = PERCENT if settings.eval_every is None and run.probes else settings.eval_every
     steps = evaluation_steps(
@@ -137,9 +138,10 @@ def prepare(run: Run, settings: Settings) -> Prepared:
     )
 
 
+@by_shapes
 def param_shapes(problem: Problem) -> PyTree:
     """Returns shapes and dtypes of the start that `Problem.init` gives."""
-    return jax.eval_shape(problem.init, jax.random.key(0))
+    return eqx.filter_eval_shape(lambda problem: problem.init(jax.random.key(0)), problem)
 
 
 def state_shapes(run: Run, params: PyTree, capacity: int, settings: Settings) -> LoopState:
@@ -151,11 +153,11 @@ def state_shapes(run: Run, params: PyTree, capacity: int, settings: Settings) ->
       capacity: slots of the history.
       settings: the precision of the history.
     """
-    # The shapes come from the compiled function, so that JAX traces it only once.
     optimizer = optax.with_extra_args_support(run.optimizer)
-    return eqx.filter_eval_shape(
-        loop.start_one, optimizer, params, capacity, settings.history_dtype, run.probes, settings.average
-    )
+    return _state_shapes(optimizer, params, capacity, settings.history_dtype, run.probes, settings.average)
+
+
+_state_shapes = by_shapes(functools.partial(eqx.filter_eval_shape, loop.start_one))
 
 
 def _check_types(problem: Any, optimizer: Any, trace: Any, probes: Any) -> None:

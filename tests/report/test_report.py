@@ -131,6 +131,7 @@ def test_the_hard_instance_attains_the_rate(tmp_path):
     assert outcomes(found, "no slower in K") == {CONFIRMED}
 
 
+@pytest.mark.draws
 def test_everything_is_written_and_twice_the_same(honest, found, tmp_path):
     names = {path.name for path in (honest / "report").iterdir()}
     assert {"verdicts.md", "verdicts.json", "report.html", "cells.csv"} <= names
