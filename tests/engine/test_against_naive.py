@@ -1,5 +1,6 @@
 """The engine against a simulator that keeps every iterate."""
 
+import functools
 import types
 
 import equinox as eqx
@@ -8,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import asyncopt
 from asyncopt.engine import Run, Settings, replay_batch
+from asyncopt.engine.batch import varying_leaves
 from asyncopt.traces import Trace
 from tests import reference
 from tests.strategies import racing_traces
@@ -62,6 +64,7 @@ OPTIMIZERS = {
 }
 LENGTHS = (1, 7, 30)  # few, so that compilations are shared
 LARGEST_CAPACITY = 32  # slots of a history for any trace of these
+SIDE_BY_SIDE = 8
 every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
@@ -70,27 +73,37 @@ def draw(key, samples):
     return jax.vmap(lambda number: PROBLEM.sample(asyncopt.engine.batch_key(key, number)))(samples)
 
 
-def replayed_in_one_size(optimizer, trace, seed):
-    """Replays in a history of the largest size, so that traces of one length share a compilation."""
-    run = Run(PROBLEM, optimizer, trace, [seed])
-    (result,) = replay_batch([run], Settings(eval_every=1), capacity=LARGEST_CAPACITY)
+def side_by_side(optimizer, traces, seeds):
+    """Replays in one program, with histories of the largest size: traces of one length share a compilation."""
+    runs = [Run(PROBLEM, optimizer, trace, [seed]) for trace, seed in zip(traces, seeds, strict=True)]
     names = ("params", "average", "objective", "grad_norm_sq", "drift", "diverged_at")
-    return types.SimpleNamespace(step=result.step, **{name: getattr(result, name)[0] for name in names})
+    varying = (*varying_leaves(runs)[:-3], True, True, True)  # also where all schedules happen to be equal
+    results = replay_batch(
+        runs, Settings(eval_every=1), num_lanes=SIDE_BY_SIDE, capacity=LARGEST_CAPACITY, varying=varying
+    )
+    return [
+        types.SimpleNamespace(step=result.step, **{name: getattr(result, name)[0] for name in names})
+        for result in results
+    ]
 
 
-def compare(name, trace, seed, one_size=False):
+def compare(name, traces, seeds):
     optimizer, naive = OPTIMIZERS[name]
-    if one_size:
-        result = replayed_in_one_size(optimizer, trace, seed)
-    else:
-        result = asyncopt.replay(PROBLEM, optimizer, trace, seed=seed, eval_every=1)
+    # Where the blocks of every read happen to be of one iterate, a trace is consistent, and its program another one.
+    for num_blocks in {trace.num_blocks for trace in traces}:
+        chosen = [(trace, seed) for trace, seed in zip(traces, seeds, strict=True) if trace.num_blocks == num_blocks]
+        for result, (trace, seed) in zip(side_by_side(optimizer, *zip(*chosen, strict=True)), chosen, strict=True):
+            agrees(result, naive(), trace, seed)
+
+
+def agrees(result, naive, trace, seed):
     key = jax.random.key(seed)
     noise = np.asarray(draw(key, jnp.asarray(trace.sample)))
     start = np.asarray(PROBLEM.init(asyncopt.engine.init_key(key)))
     consistent = trace.block_version is None
     read = trace.read_version if consistent else reference.version_of_coordinates(trace.block_version.tolist(), 3)
     iterates, average, drift = reference.naive_replay(
-        start, lambda x, k: HESSIAN @ x + BIAS + 0.1 * noise[k], naive(), read
+        start, lambda x, k: HESSIAN @ x + BIAS + 0.1 * noise[k], naive, read
     )
     objective = 0.5 * np.einsum("ki,ij,kj->k", iterates, HESSIAN, iterates) + iterates @ BIAS
     gradients = iterates @ HESSIAN + BIAS
@@ -103,18 +116,28 @@ def compare(name, trace, seed, one_size=False):
     assert result.diverged_at == -1
 
 
+def several(trace):
+    """As many traces as are replayed side by side."""
+    return st.lists(trace, min_size=SIDE_BY_SIDE, max_size=SIDE_BY_SIDE)
+
+
+seeds_of_several = st.lists(st.integers(0, 5), min_size=SIDE_BY_SIDE, max_size=SIDE_BY_SIDE)
+# A set of traces is a large example, which is what a set of small ones is.
+repeatedly = functools.partial(settings, deadline=None, suppress_health_check=list(HealthCheck))
+
+
 @every_optimizer
-@given(st.sampled_from(LENGTHS).flatmap(any_trace), st.integers(0, 5))
-@settings(max_examples=220, deadline=None)
-def test_random_traces(name, trace, seed):
-    compare(name, trace, seed, one_size=True)
+@given(st.sampled_from(LENGTHS).flatmap(lambda length: several(any_trace(length))), seeds_of_several)
+@repeatedly(max_examples=28)
+def test_random_traces(name, traces, seeds):
+    compare(name, traces, seeds)
 
 
 @pytest.mark.parametrize("num_blocks", [1, 2, 3, 5])
-@given(st.sampled_from(LENGTHS), st.data(), st.integers(0, 5))
-@settings(max_examples=30, deadline=None)
-def test_random_traces_with_inconsistent_reads(num_blocks, length, data, seed):
-    compare("apam", data.draw(racing_traces(length, num_blocks)), seed, one_size=True)
+@given(st.sampled_from(LENGTHS), st.data(), seeds_of_several)
+@repeatedly(max_examples=5)
+def test_random_traces_with_inconsistent_reads(num_blocks, length, data, seeds):
+    compare("apam", data.draw(several(racing_traces(length, num_blocks))), seeds)
 
 
 @every_optimizer
@@ -132,7 +155,8 @@ def test_random_traces_with_inconsistent_reads(num_blocks, length, data, seed):
     ],
 )
 def test_made_traces(name, trace):
-    compare(name, trace, seed=3)
+    optimizer, naive = OPTIMIZERS[name]
+    agrees(asyncopt.replay(PROBLEM, optimizer, trace, seed=3, eval_every=1), naive(), trace, seed=3)
 
 
 def test_the_comparison_can_fail():
