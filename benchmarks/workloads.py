@@ -60,9 +60,7 @@ def workloads() -> dict[str, Callable[[], Workload]]:
 
     return {
         "digits": lambda: dense(logistic("digits"), 32, 20_000),
-        "dense rows, 100,000 parameters": lambda: dense(
-            logistic(wide_data(10_000), l2=1.0, intercept=False), 32, 500
-        ),
+        "dense rows, 100,000 parameters": lambda: dense(logistic(wide_data(10_000), l2=1.0, intercept=False), 32, 500),
         "rcv1_like": lambda: sparse(logistic(data.rcv1_like(), 0.0, 64, intercept=False), 64, VALUES_A_ROW, 949),
         "LeNet-5": lambda: images(asyncopt.problems.lenet5, LENET, 200),
         "perceptron": lambda: images(asyncopt.problems.perceptron, PERCEPTRON, 500),

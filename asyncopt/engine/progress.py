@@ -38,14 +38,19 @@ def bar(total: int, show: bool, **settings: Any) -> tqdm.tqdm:
     )
 
 
+def advance(shown: tqdm.tqdm, updates: int, evaluation_share: float) -> None:
+    """Counts updates made, and tells which share of the time so far went into evaluations."""
+    if evaluation_share >= _SHOWN_SHARE:
+        shown.set_postfix_str(f"{evaluation_share:.0%} of the time in evaluations", refresh=False)
+    shown.update(updates)
+
+
 @contextmanager
 def reporter(num_updates: int, num_runs: int, show: bool) -> Iterator[Callable[[int, float], object]]:
     """Shows a bar for runs side by side; yields the function to call, `asyncopt.engine.drive.Report`."""
     with bar(num_updates * num_runs, show) as shown:
 
         def report(updates: int, evaluation_share: float) -> None:
-            if evaluation_share >= _SHOWN_SHARE:
-                shown.set_postfix_str(f"{evaluation_share:.0%} of the time in evaluations", refresh=False)
-            shown.update(updates * num_runs)
+            advance(shown, updates * num_runs, evaluation_share)
 
         yield report

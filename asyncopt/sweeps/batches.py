@@ -3,21 +3,22 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
 
 from asyncopt.checks import InputError
 from asyncopt.engine import Checkpoint, Result, Run, replay_batch
+from asyncopt.engine.drive import Report
 from asyncopt.run import devices, execute
 from asyncopt.sweeps.plan import Batch, SweepPlan, build_all
 
 
-def run_batch(batch: Batch, plan: SweepPlan, report: Callable[[int], object]) -> dict[int, tuple[Run, Result]]:
+def run_batch(batch: Batch, plan: SweepPlan, report: Report) -> dict[int, tuple[Run, Result]]:
     """Runs the unfinished jobs of a batch; returns their runs and results, by number.
 
     Args:
       batch: a batch of the plan.
       plan: the plan of the sweep.
-      report: called with the number of updates that all unfinished runs have made since the last call.
+      report: called with the number of updates that all unfinished runs have made since the last call, and the share of
+        their time that went into evaluations.
 
     Raises:
       InputError: if the runs cannot be made.
@@ -45,7 +46,7 @@ def run_batch(batch: Batch, plan: SweepPlan, report: Callable[[int], object]) ->
         num_lanes=batch.num_lanes,
         capacity=batch.capacity,
         varying=batch.varying,
-        report=lambda updates, evaluation_share: report(updates * lanes),
+        report=lambda updates, evaluation_share: report(updates * lanes, evaluation_share),
         checkpoint=checkpoint(batch, plan),
     )
     return {

@@ -7,7 +7,7 @@ from types import TracebackType
 
 import tqdm
 
-from asyncopt.engine.progress import bar
+from asyncopt.engine.progress import advance, bar
 
 
 class SweepLine:
@@ -33,9 +33,9 @@ class SweepLine:
     ) -> None:
         self.bar.close()
 
-    def update(self, updates: int) -> None:
-        """Counts updates made."""
-        self.bar.update(updates)
+    def update(self, updates: int, evaluation_share: float = 0.0) -> None:
+        """Counts updates made, and tells which share of the time of the jobs that run went into evaluations."""
+        advance(self.bar, updates, evaluation_share)
 
     def begin(self, jobs: int) -> None:
         """Counts jobs that begin to run."""

@@ -244,7 +244,7 @@ def test_one_compilation_for_delays_steps_and_seeds(tmp_path, monkeypatch):
     sweep = plan.plan(list(jobs.values()))
     assert len(sweep.batches) > 4
     for batch in sweep.batches:
-        assert set(batches.run_batch(batch, sweep, lambda updates: None)) == set(batch.numbers)
+        assert set(batches.run_batch(batch, sweep, lambda updates, evaluation_share: None)) == set(batch.numbers)
     assert 1 <= len(traced) <= 2
 
 
@@ -287,7 +287,7 @@ def test_regularisation_is_an_input_and_shapes_are_not(tmp_path):
     assert [batch.numbers for batch in sweep.batches] == [(0, 1), (2,), (3,), (4,), (5,), (6,)]
     for number in (0, 1):
         execute.run(jobs[number].config, jobs[number].folder)
-    results = batches.run_batch(sweep.batches[0], sweep, lambda updates: None)
+    results = batches.run_batch(sweep.batches[0], sweep, lambda updates, evaluation_share: None)
     for number in (0, 1):
         alone = pd.read_parquet(jobs[number].folder / "metrics.parquet")
         _, together = results[number]
