@@ -21,7 +21,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 # XLA's optimisations take a third of the time of a test, and few tests are about the bits of two different programs.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+FEW_OPTIMISATIONS = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax  # noqa: E402
 from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
@@ -59,7 +59,8 @@ install_import_hook(
 def pytest_runtest_setup(item):
     """Chooses how much programs are optimised; what was compiled otherwise before is compiled anew."""
     folder = pathlib.Path(item.path).relative_to(pathlib.Path(__file__).parent).parts[0]
-    few = folder not in OPTIMISED and os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
+    few = folder not in OPTIMISED and FEW_OPTIMISATIONS == "1"
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(few))  # for the processes that the test starts
     if jax.config.values["jax_disable_most_optimizations"] != few:
         jax.config.update("jax_disable_most_optimizations", few)
         jax.clear_caches()

@@ -11,7 +11,7 @@ SMALLER = {
     "quickstart": {"num_updates=600": "num_updates=60", "delays = (0, 5, 20, 80)": "delays = (0, 5)"},
     "rates": {
         "K = 5_000": "K = 1_000",
-        "trace.num_updates=316,1000,3162,10000 staleness=0,2,4,8,16,32,64": "trace.num_updates=32,100,316 staleness=0,8",
+        "316,1000,3162,10000 staleness=0,2,4,8,16,32,64": "32,100,316 staleness=0,8",
         "range(8)": "range(2)",
     },
     "record_and_replay": {"num_updates=2_000": "num_updates=300", "range(4)": "range(2)"},

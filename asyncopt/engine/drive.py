@@ -55,7 +55,7 @@ def drive(
     seconds_each = max(now.seconds - nothing_done.seconds, 0.0)
 
     def share() -> float:
-        evaluations = np.searchsorted(steps, now.evaluated, side="right")
+        evaluations = int(np.searchsorted(steps, now.evaluated, side="right"))
         return min(evaluations * seconds_each / max(now.seconds, 1e-9), 1.0)
 
     if checkpoint is not None and (saved := checkpoint.load(now)) is not None:

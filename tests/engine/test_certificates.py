@@ -23,10 +23,15 @@ def history(problem, optimizer, *, num_updates=NUM_UPDATES, trace=TRACE, seed=0)
     x, state = [problem.init(asyncopt.engine.init_key(key))], None
     state = optimizer.init(x[0])
     g, m, v = [], [], [np.sqrt(np.asarray(state.amsgrad.nu_max)) + EPS]
+
+    @jax.jit
+    def gradient(stale, k):
+        return jax.grad(problem.loss)(stale, problem.sample(asyncopt.engine.batch_key(key, k)))
+
+    update = jax.jit(optimizer.update)
     for k in range(num_updates):
-        batch = problem.sample(asyncopt.engine.batch_key(key, k))
-        g.append(np.asarray(jax.grad(problem.loss)(x[trace.read_version[k]], batch)))
-        updates, state = optimizer.update(jnp.asarray(g[-1]), state, x[-1])
+        g.append(np.asarray(gradient(x[trace.read_version[k]], k)))
+        updates, state = update(jnp.asarray(g[-1]), state, x[-1])
         m.append(np.asarray(state.amsgrad.mu))
         v.append(np.sqrt(np.asarray(state.amsgrad.nu_max)) + EPS)
         x.append(optax.apply_updates(x[-1], updates))
@@ -103,11 +108,11 @@ def test_the_sums_of_the_descent_against_their_definitions():
     """All of (4b) and (4c): recomputed from iterates, full gradients and norms, with z_k written out."""
     problem, optimizer = nonconvex(), asyncopt.apam(0.05, b1=B1, b2=0.9, eps=EPS)
     x, g, _, v = history(problem, optimizer)
-    full, value = jax.vmap(jax.grad(problem.objective)), jax.vmap(problem.objective)
+    full, value = (jax.jit(jax.vmap(f)) for f in (jax.grad(problem.objective), problem.objective))
     carried, num_updates = B1 / (1 - B1), NUM_UPDATES
     z = x + carried * (x - np.concatenate([x[:1], x[:-1]]))
     y = x[TRACE.read_version]
-    s, u, w = np.asarray(full(z)), np.asarray(full(x[:-1])), np.asarray(full(y))
+    s, u, w, values = np.asarray(full(z)), np.asarray(full(x[:-1])), np.asarray(full(y)), np.asarray(value(z))
     big, small = v.max(axis=1), v.min(axis=1)
     expected = dict.fromkeys(("moved", "errors", "read", "lag"), 0.0)
     chain = dict.fromkeys(
@@ -127,7 +132,7 @@ def test_the_sums_of_the_descent_against_their_definitions():
         chain["noise"] += noise
         chain["noise_square"] += noise**2
         chain["errors"] += big[k] * s[k] @ e
-        chain["potential"] += big[k] * float(value(z)[k] - value(z)[k + 1])
+        chain["potential"] += big[k] * (values[k] - values[k + 1])
     terms = asyncopt.replay(problem, optimizer, TRACE, record_bounds="full", eval_every=40).bound_terms
     for prefix, sums in (("descent", expected), ("chain", chain)):
         for name, total in sums.items():

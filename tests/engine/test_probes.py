@@ -27,11 +27,16 @@ def test_bound_terms_against_their_definitions(digits):
     iterates = [digits.init(asyncopt.engine.init_key(key))]
     state = optimizer.init(iterates[0])
     momentum_sum = gradient_sum = momentum_max = gradient_max = 0.0
+
+    @jax.jit
+    def gradient(stale, k):
+        return jax.grad(digits.loss)(stale, digits.sample(asyncopt.engine.batch_key(key, k)))
+
+    update = jax.jit(optimizer.update)
     for k in range(num_updates):
-        batch = digits.sample(asyncopt.engine.batch_key(key, k))
-        g = jax.grad(digits.loss)(iterates[trace.read_version[k]], batch)
+        g = gradient(iterates[trace.read_version[k]], k)
         old_scale = np.sqrt(state.amsgrad.nu_max) + 1e-3
-        updates, state = optimizer.update(g, state, iterates[-1])
+        updates, state = update(g, state, iterates[-1])
         scale, m = np.sqrt(state.amsgrad.nu_max) + 1e-3, np.asarray(state.amsgrad.mu)
         momentum_sum += 0.3 / np.sqrt(k + 1) * np.sum(m**2 / scale)
         gradient_sum += np.sum((np.asarray(g) / old_scale) ** 2)
