@@ -56,6 +56,12 @@ install_import_hook(
 )
 
 
+def pytest_xdist_auto_num_workers(config):
+    """One more than there are cores: many tests wait for processes that they start."""
+    del config
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_runtest_setup(item):
     """Chooses how much programs are optimised; what was compiled otherwise before is compiled anew."""
     folder = pathlib.Path(item.path).relative_to(pathlib.Path(__file__).parent).parts[0]

@@ -124,6 +124,7 @@ def test_a_sweep_is_read_as_one_table(tmp_path, quickly):
         "hydra.sweep.dir=sweep",
         *SMALL,
         "progress=false",
+        "plot=false",
         folder=tmp_path,
     )
     assert process.returncode == 0, process.stderr
@@ -175,7 +176,8 @@ def test_configurations(overrides, tmp_path, quickly):
     rng = np.random.default_rng(0)
     rows = [f"{rng.integers(2)} 1:{rng.normal()} 3:{rng.normal()}\n" for _ in range(40)]
     (tmp_path / "rows.txt").write_text("".join(rows))
-    process = quickly(*overrides, "hydra.run.dir=out", "progress=false", folder=tmp_path)
+    plot = f"plot={str('problem=perceptron' in overrides).lower()}"  # the curve of a problem without a known minimum
+    process = quickly(*overrides, "hydra.run.dir=out", "progress=false", plot, folder=tmp_path)
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
     frame = asyncopt.load_runs(tmp_path / "out")
@@ -277,7 +279,7 @@ def test_a_theory_sweep_and_its_report(tmp_path, quickly, capsys):
     """The two lines that README shows, at a size for a test: six rules at two K, which can settle nothing."""
     process = quickly(
         "-m", "+sweep=convex_rate", "trace=pareto", "trace.num_updates=20,40", "staleness=0,K**0.25",
-        "seeds=2", "progress=false", "hydra.sweep.dir=sweep", folder=tmp_path,
+        "seeds=2", "progress=false", "plot=false", "hydra.sweep.dir=sweep", folder=tmp_path,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     assert theorems.main([str(tmp_path / "sweep")]) == 0
@@ -293,8 +295,8 @@ def test_a_comparison_and_its_report(tmp_path, quickly, capsys):
     """Two lines of README at a size for a test."""
     process = quickly(
         "-m", "+sweep=comparison", "trace.num_updates=64", "trace.num_workers=2,4", "optimizer.learning_rate=0.03,0.3",
-        "+clock=random", "+method=apam,synchronous_amsgrad", "progress=false", "hydra.sweep.dir=sweep",
-        folder=tmp_path,
+        "+clock=random", "+method=apam,synchronous_amsgrad", "progress=false", "plot=false",
+        "hydra.sweep.dir=sweep", folder=tmp_path,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     assert comparing.main([str(tmp_path / "sweep")]) == 0
@@ -330,7 +332,7 @@ def test_rounds_step_once_with_the_mean_of_all_workers():
 
 
 def test_a_sweep_goes_on_after_a_bad_job(tmp_path, quickly):
-    process = quickly("-m", "trace.max_delay=3,-1,5", "hydra.sweep.dir=sweep", *SMALL, folder=tmp_path)
+    process = quickly("-m", "trace.max_delay=3,-1,5", "hydra.sweep.dir=sweep", *SMALL, "plot=false", folder=tmp_path)
     assert process.returncode == 1
     assert "max_delay is -1" in process.stderr
     with pytest.warns(UserWarning, match="left out: .*1: not a finished run"):
