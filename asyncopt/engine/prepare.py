@@ -28,8 +28,8 @@ PERCENT = "percent"
 _EARLY_EVALUATIONS_A_DOUBLING = 4
 # Without ``eval_every``, evaluations take this share of a run's operations. A curve of few points may take more, but at
 # most the second share.
-_USUAL_SHARE, _LARGEST_SHARE = 1 / 20, 1 / 5
-_FEW_POINTS = 10
+_USUAL_SHARE, _LARGEST_SHARE = 1 / 40, 1 / 5
+_FEW_POINTS = 6
 _AS_OFTEN_AS_USEFUL = 10**9
 
 

@@ -56,7 +56,7 @@ def replay(
       seed: seed of the start and the mini-batches, 0 to 2³² - 1.
       seeds: several seeds, run as one program and spread over all local devices; in place of ``seed``.
       eval_every: evaluate F every so many updates, and at the end; "percent" for every hundredth of the run, and more
-        often at the start. Default: so often that evaluations take about a twentieth of the run's operations, and at
+        often at the start. Default: so often that evaluations take about a fortieth of the run's operations, and at
         most a fifth. Operations are counted, not timed: the choice is the same on every machine. With probes, default
         "percent".
       average: keep the average of the iterates, and evaluate F there, as the convex theorem asks.
