@@ -87,7 +87,7 @@ def test_files_named_in_readme_exist():
 
 
 def test_the_site_is_built_without_a_warning_and_whole(tmp_path):
-    """One test, since the site takes a while to build."""
+    """One test, since the site takes a while to build. Slow: Sphinx imports the package and renders all pages."""
     command = [
         sys.executable,
         "-m",

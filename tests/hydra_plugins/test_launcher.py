@@ -45,6 +45,7 @@ def same_environment(monkeypatch):
 
 
 def test_results_folders_and_output_are_those_of_the_basic_launcher(tmp_path, command_lines):
+    """Slow: eight jobs one by one, of two programs."""
     output = {}
     for name, launcher in zip(NAMES, ("hydra/launcher=basic", VECTORIZED), strict=True):
         status, errors = command_lines(*MIXED, launcher, f"hydra.sweep.dir={name}", folder=tmp_path)

@@ -159,6 +159,7 @@ def test_digits_are_the_same_as_rows_and_as_images():
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
 def test_a_quick_training_on_the_real_images(monkeypatch):
+    """Slow: a network is compiled and trained."""
     monkeypatch.delenv("ASYNCOPT_DATA", raising=False)
     images = data.fashion_mnist()
     assert images.images.shape == (60_000, 28, 28, 1)

@@ -85,6 +85,7 @@ def test_batch_statistics_are_those_of_the_batch():
 
 @every
 def test_gradients_agree_with_finite_differences_and_two_steps_go_down(name):
+    """Slow: the largest networks take XLA long to compile."""
     problem = getattr(asyncopt.problems, name)(images(), batch_size=6, width=SMALL_WIDTH[name], augment=True)
     params = quick(problem.init)(jax.random.key(1))
     assert isinstance(params, NETWORKS[name][0])

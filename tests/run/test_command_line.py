@@ -276,7 +276,10 @@ def test_one_rule_of_staleness_for_all_kinds_of_trace(trace):
 
 
 def test_a_theory_sweep_and_its_report(tmp_path, quickly, capsys):
-    """The two lines that README shows, at a size for a test: six rules at two K, which can settle nothing."""
+    """The two lines that README shows, at a size for a test: six rules at two K, which can settle nothing.
+
+    Slow: four jobs one by one.
+    """
     process = quickly(
         "-m", "+sweep=convex_rate", "trace=pareto", "trace.num_updates=20,40", "staleness=0,K**0.25",
         "seeds=2", "progress=false", "plot=false", "hydra.sweep.dir=sweep", folder=tmp_path,
@@ -292,7 +295,7 @@ def test_a_theory_sweep_and_its_report(tmp_path, quickly, capsys):
 
 
 def test_a_comparison_and_its_report(tmp_path, quickly, capsys):
-    """Two lines of README at a size for a test."""
+    """Two lines of README at a size for a test. Slow: its jobs run one by one."""
     process = quickly(
         "-m", "+sweep=comparison", "trace.num_updates=64", "trace.num_workers=2,4", "optimizer.learning_rate=0.03,0.3",
         "+clock=random", "+method=apam,synchronous_amsgrad", "progress=false", "plot=false",

@@ -138,7 +138,10 @@ def started(start_command_line):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_killed_at_random_moments(name, tmp_path, started, request):
-    """Whatever the moment: what was whole stays as it is, and at the end every file is that of a run left alone."""
+    """Whatever the moment: what was whole stays as it is, and at the end every file is that of a run left alone.
+
+    Slow: four processes or more, one after another.
+    """
     command = COMMANDS[name]
     whole = started(command, tmp_path / "whole")
     began = time.monotonic()
@@ -174,7 +177,7 @@ def test_killed_at_random_moments(name, tmp_path, started, request):
 
 
 def test_two_sweeps_at_once_in_one_folder(tmp_path, command_lines, start_command_line):
-    """They ask for different runs: each folder then holds one of the two, whole."""
+    """They ask for different runs: each folder then holds one of the two, whole. Slow: 32 jobs in four processes."""
     sweeps = {
         "0.5": [*SHORT, "hydra.sweep.dir=out", "optimizer.learning_rate=0.5"],
         "1.0": [*SHORT, *VECTORIZED, "hydra.sweep.dir=out", "optimizer.learning_rate=1.0"],

@@ -69,6 +69,7 @@ def _listening(processes):
 
 
 def test_workers_that_are_killed_are_replaced(nothing_left):
+    """Slow: Ray starts, and six processes import JAX."""
     pool = Ray(3, compute=0.01)
 
     class Watched:
@@ -106,6 +107,7 @@ def test_workers_that_are_killed_are_replaced(nothing_left):
 
 
 def test_a_server_that_is_killed_resumes(nothing_left, tmp_path):
+    """Slow: Ray starts twice, and four processes import JAX."""
     command = [
         sys.executable, "-m", "asyncopt", "runtime=ray", "runtime.workers=2", "problem=quadratic", "progress=false",
         "trace.num_updates=600", "runtime.compute=0.005", "checkpoint_seconds=0.1", "hydra.run.dir=out", "plot=false",

@@ -38,6 +38,7 @@ def test_a_process_that_dies_under_joblib_is_a_failure_and_not_a_hang():
 
 
 def test_functions_run_in_processes_of_ray_and_may_die():
+    """Slow: Ray starts."""
     found = dict(engines.Ray(None, num_cpus=1, num_gpus=0).run([os.getpid, os.getpid, fails, dies], folder=""))
     assert isinstance(found.pop(3), Exception)
     check(found)
@@ -70,6 +71,7 @@ LAUNCHERS = [
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_every_launcher_gives_the_same_table(launcher, table, tmp_path, command_lines):
+    """Slow: each launcher starts processes of its own, which import JAX."""
     found = made(launcher, tmp_path, command_lines)
     assert list(found) == list(table)
     for column in table:
