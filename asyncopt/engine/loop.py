@@ -72,12 +72,12 @@ def update(
     gradient = jax.grad(problem.loss)(stale, batch)
     params, optimizer_state = step(optimizer, state.params, state.optimizer_state, gradient, schedule.delay[k], stale)
     observed, never = measured(problem, probes, state, k, stale, gradient)
-    # XLA updates the history in place only if it can see that no read comes after the write. Else it copies all of it
-    # in every update: the compiled program holds three copies of the history without `never`, and one with it. Gradient
-    # and step come before the write, which depends on them. `never` makes what is measured come before it, too.
-    slot = schedule.write_slot[k] + never
+    # XLA writes the new iterate in place, here and in the history, only if it can see that no read comes after the
+    # write. Else it copies the iterate, or all of the history, in every update. Gradient and step come before the
+    # write, which depends on them. `never` makes what is measured come before it, too.
+    params = jax.tree.map(lambda new, old: jnp.where(never, old, new), params, state.params)
     history = jax.tree.map(
-        lambda slots, x: jax.lax.dynamic_update_index_in_dim(slots, x.astype(slots.dtype), slot, 0),
+        lambda slots, x: jax.lax.dynamic_update_index_in_dim(slots, x.astype(slots.dtype), schedule.write_slot[k], 0),
         state.history,
         params,
     )
@@ -135,17 +135,20 @@ def measured(
     drift = measure.drift(state.params, stale)
     observe = zip(bound_to(problem, probes), state.probe_terms, strict=True)
     probe_terms = tuple(probe.observe(terms, k, state, stale, gradient) for probe, terms in observe)
+    weight = 1 / (k + 1).astype(drift.dtype)  # one division, not one for each coordinate
+    average = None
+    if state.average is not None:
+        average = jax.tree.map(
+            lambda mean, x: mean + (x - mean) * weight.astype(mean.dtype), state.average, state.params
+        )
     never = drift < 0
-    for term in jax.tree.leaves(probe_terms):
-        if term.ndim == 0:  # arrays that a probe keeps do not depend on what was read
-            never |= 0 * term < 0
+    for term in jax.tree.leaves((probe_terms, average)):
+        if term.size > 0:
+            never |= 0 * term[(0,) * term.ndim] < 0
     # NaN means that iterate k is not finite, so update k - 1 diverged. `evaluate` checks the last iterate.
     newly_diverged = (state.diverged_at < 0) & jnp.isnan(drift)
-    weight = 1 / (k + 1).astype(drift.dtype)  # one division, not one for each coordinate
     return state._replace(
-        average=None
-        if state.average is None
-        else jax.tree.map(lambda mean, x: mean + (x - mean) * weight.astype(mean.dtype), state.average, state.params),
+        average=average,
         drift_sum=state.drift_sum + drift,
         diverged_at=jnp.where(newly_diverged, jnp.maximum(k - 1, 0), state.diverged_at),
         probe_terms=probe_terms,

@@ -217,8 +217,8 @@ def test_one_compilation_serves_all_traces_of_one_length(digits):
     [(asyncopt.apam(0.02), (ApamProbe(),)), (asyncopt.apam(0.02), ()), (optax.adam(0.01), ())],
     ids=["apam and its bounds", "apam", "adam"],
 )
-def test_the_history_is_updated_in_place(digits, optimizer, probes):
-    """XLA copies a buffer that is read after it is written; a copy of the history in each update would be slow."""
+def test_history_and_parameters_are_updated_in_place(digits, optimizer, probes):
+    """XLA copies a buffer that is read after it is written; copies in each update would be slow."""
     slots = asyncopt.engine.plan(traces.uniform(100, 20))
     keys = batch_keys(jax.random.key(0), jnp.arange(100))
     schedule = Schedule(*(jnp.asarray(x, jnp.int32) for x in (slots.read_slot, slots.write_slot, slots.read_slot)))
@@ -231,8 +231,11 @@ def test_the_history_is_updated_in_place(digits, optimizer, probes):
         Stops(zero, zero, jnp.array([100], jnp.int32), jnp.array([True])),
     )
     program = lowered.compile().compiled.as_text()
-    shape = re.escape(f"f64[{slots.capacity},65,10]")
-    assert len(re.findall(rf"= {shape}\S* copy\(", program)) <= 1  # of the argument, before the loop
+    inside, before_the_loop = program.split("\nENTRY ")
+    copy = r"= f64\[(\d+,)?65,10\]\S* copy\("
+    # A probe of APAM reads two moments, which XLA copies before they are overwritten.
+    assert len(re.findall(copy, inside)) == 2 * len(probes)
+    assert re.search(copy, before_the_loop)  # of the arguments, which the caller keeps
 
 
 def test_number_of_evaluations_does_not_change_the_run(digits):
