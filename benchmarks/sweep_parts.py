@@ -23,7 +23,7 @@ UPDATES = 500
 def in_this_process(overrides, output):
     """Runs a sweep, with the functions of each part timed, and writes the seconds of each."""
     began = float(os.environ["BEGAN"])
-    seconds = collections.Counter()
+    seconds: dict[str, float] = collections.defaultdict(float)
 
     def timed(owner, name, part, without=()):
         inner = getattr(owner, name)
@@ -44,9 +44,9 @@ def in_this_process(overrides, output):
     from asyncopt.sweeps import plan
     from hydra_plugins.asyncopt_launcher import _composed, _core
 
-    def compiled(event, duration, **_):
+    def compiled(event, duration_secs, **_):
         if event.rsplit("/", 1)[-1] in ("jaxpr_to_mlir_module_duration", "backend_compile_duration"):
-            seconds["compiling"] += duration
+            seconds["compiling"] += duration_secs
 
     import jax
 
@@ -76,7 +76,7 @@ def sweep(num_jobs, num_devices):
         ]  # fmt: skip
         command = [sys.executable, __file__, "--here", str(output), *overrides]
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-        seconds = collections.Counter(json.loads(output.read_text()))
+        seconds = collections.defaultdict(float, json.loads(output.read_text()))
     seconds["other"] = seconds["total"] - sum(seconds[part] for part in PARTS)
     return seconds
 

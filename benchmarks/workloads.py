@@ -1,7 +1,7 @@
 """The workloads that benchmarks time, with what an update of each must compute."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class Workload(NamedTuple):
     num_updates: int  # so many take about half a second on a CPU
 
 
-def dense(problem: Problem, batch_size: int, num_updates: int) -> Workload:
+def dense(problem: Any, batch_size: int, num_updates: int) -> Workload:
     """Returns the workload of a linear model on dense rows: two products with the mini-batch."""
     size, rows = problem.constants.dimension, problem.rows.values
     return Workload(problem, batch_size * rows.shape[1] * ITEM, 4 * batch_size * size, num_updates)
@@ -36,7 +36,7 @@ def sparse(problem: Problem, batch_size: int, values_a_row: int, num_updates: in
     return Workload(problem, values * 2 * ITEM, 4 * values, num_updates)
 
 
-def network(problem: Problem, batch_size: int, num_updates: int, multiplications: int) -> Workload:
+def network(problem: Any, batch_size: int, num_updates: int, multiplications: int) -> Workload:
     """Returns the workload of a network: a gradient takes three times the multiplications of its scores."""
     pixels = problem.images[0].size
     return Workload(problem, batch_size * pixels, 2 * 3 * batch_size * multiplications, num_updates)
