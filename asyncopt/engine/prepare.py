@@ -112,7 +112,9 @@ def prepare(run: Run, settings: Settings) -> Prepared:
     _check_starts(run.problem, starts)
     _check_minimiser(run.problem, starts[0])
     # An optimizer may refuse a start, which it cannot do once compiled. A probe may refuse the optimizer.
-    optimizer_state, *_ = [optimizer.init(params) for params in starts]
+    optimizer_state = optimizer.init(starts[0])
+    for params in starts[1:]:
+        optimizer.init(params)
     for probe in run.probes:
         probe.init(starts[0], optimizer_state)
     # What theorems bound is a mean over the run; a few points of a curve would give a wrong one.
