@@ -67,11 +67,13 @@ def _of_equation(equation: Any) -> float:
         return max(inner)
     if inner:  # a loop of unknown length counts as one pass
         return sum(inner) * settings.get("length", 1)
-    entries = sum(math.prod(getattr(result.aval, "shape", ())) for result in equation.outvars)
+    # A single number counts as nothing: optimizers of the same steps differ in them.
+    shapes = [getattr(result.aval, "shape", ()) for result in equation.outvars]
+    entries = sum(math.prod(shape) for shape in shapes if shape)
     if name == "dot_general":
         (contracted, _), _ = settings["dimension_numbers"]
         shape = equation.invars[0].aval.shape
-        return entries * math.prod(shape[axis] for axis in contracted) / _PRODUCTS_AT_ONCE
+        return max(entries, 1) * math.prod(shape[axis] for axis in contracted) / _PRODUCTS_AT_ONCE
     if name == "conv_general_dilated":
         kernel = equation.invars[1].aval.shape
         outputs = kernel[settings["dimension_numbers"].rhs_spec[0]]

@@ -1,5 +1,7 @@
 """How often a run is evaluated: by counts of operations, which are the same on every machine."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +23,8 @@ def test_counts_by_hand():
     assert operations(jnp.exp, shape(10)) == 80
     assert operations(lambda x: jax.lax.scan(lambda s, _: (s + s, None), x, None, 6)[0], shape(4)) == 24
     assert operations(jnp.sum, shape(9)) == 9
+    assert operations(lambda x, y: x @ y, shape(16), shape(16)) == 2
+    assert operations(lambda x, a: (a + a) * x, shape(4), shape()) == 4
     image, kernel = shape(1, 2, 8, 8), shape(4, 2, 3, 3)
     count = operations(lambda x, w: jax.lax.conv(x, w, (1, 1), "VALID"), image, kernel)
     assert count == 4 * 6 * 6 * (2 * 3 * 3) / 8
@@ -32,6 +36,16 @@ def test_an_evaluation_of_more_rows_costs_more(digits):
     # 1,437 rows for F and its gradient and F again, against 32 for a gradient, and what the optimizer does.
     assert 5 < cost < 1437 / 32 * 5 / 3
     assert evaluation_cost(digits, optimizer, start, average=False) < cost
+
+
+def test_step_sizes_that_are_inputs_cost_nothing():
+    problem = asyncopt.problems.quadratic(3)
+    start = problem.init(jax.random.key(0))
+    costs = {
+        evaluation_cost(problem, make(learning_rate=0.1), start, average=True)
+        for make in (asyncopt.apam, functools.partial(asyncopt.optim.parametric, asyncopt.apam))
+    }
+    assert len(costs) == 1
 
 
 @pytest.mark.parametrize("num_updates", [1, 2, 7, 100, 949, 20_000, 3_000_000])
