@@ -18,7 +18,6 @@ import sys
 import tempfile
 
 LANES = (1, 4, 16, 64, 256)
-MAX_DELAY = 20
 AS_GOOD = 1.1
 
 
@@ -26,7 +25,7 @@ def of_one_run(name, workload):
     """Times an update in each of the loops; returns the rows."""
     # JAX takes its device from the environment when it is imported: only in the process of a device.
     import timing
-    from loops import plain_loop, replay_loop
+    from loops import MAX_DELAY, plain_loop, replay_loop
 
     import asyncopt
 
@@ -42,17 +41,12 @@ def of_one_run(name, workload):
 
 def of_many_runs(name, workload, largest):
     """Times an update of one run among many; prints and returns microseconds by the number of runs."""
-    import asyncopt
+    from loops import microseconds_of_one
 
-    optimizer, by_lanes = asyncopt.apam(1e-3), {}
+    by_lanes = {}
     for lanes in (lanes for lanes in LANES if lanes <= largest):
-        trace = asyncopt.traces.uniform(max(workload.num_updates // lanes, 20), MAX_DELAY)
-        runs = [
-            asyncopt.replay(workload.problem, optimizer, trace, seeds=range(lanes), eval_every=trace.num_updates)
-            for _ in range(3)
-        ]
-        seconds = min(run.seconds - run.evaluation_seconds for run in runs)
-        by_lanes[lanes] = seconds / trace.num_updates / lanes * 1e6
+        num_updates = max(workload.num_updates // lanes, 20)
+        by_lanes[lanes], _ = microseconds_of_one(workload.problem, num_updates, lanes, rounds=3)
     saturating = min(lanes for lanes, each in by_lanes.items() if each <= AS_GOOD * min(by_lanes.values()))
     listed = "".join(f"{lanes:>5}: {each:10.1f} µs" for lanes, each in by_lanes.items())
     print(f"  runs side by side {listed}   saturated by {saturating}", flush=True)

@@ -14,12 +14,10 @@ os.environ.setdefault("PJRT_NPROC", "1")
 import jax
 import jax.numpy as jnp
 import timing
+from loops import microseconds_of_one
 from workloads import ITEM, workloads
 
-import asyncopt
-
 ARRAYS = 4 * 2 + 2 + 2 + 2  # passes over arrays of the parameters' size
-ROUNDS = 5
 SEEDS = {"digits": (1, 16)}
 
 
@@ -33,7 +31,7 @@ def stream_rate(num_bytes):
         return jax.lax.fori_loop(0, passes, lambda _, y: 0.5 * x + y, y)
 
     x = jnp.ones(size, jnp.float32)
-    return 3 * size * ITEM * passes / timing.fastest(lambda: run(x, x), ROUNDS)
+    return 3 * size * ITEM * passes / timing.fastest(lambda: run(x, x))
 
 
 def product_rate():
@@ -41,20 +39,7 @@ def product_rate():
     size = 512
     a = jnp.ones((size, size), jnp.float32)
     product = jax.jit(lambda a: jax.lax.fori_loop(0, 10, lambda _, b: a @ b, a))
-    return 10 * 2 * size**3 / timing.fastest(lambda: product(a), ROUNDS)
-
-
-def microseconds(workload, num_seeds):
-    """Returns the time of an update of one seed, without evaluations, and the number of parameters."""
-    trace = asyncopt.traces.uniform(workload.num_updates // num_seeds, 20)
-    optimizer = asyncopt.apam(1e-3)
-    runs = [
-        asyncopt.replay(workload.problem, optimizer, trace, seeds=range(num_seeds), eval_every=trace.num_updates)
-        for _ in range(ROUNDS)
-    ]
-    seconds = min(run.seconds - run.evaluation_seconds for run in runs)
-    leaves = jax.tree.leaves(runs[0].params)
-    return seconds / trace.num_updates / num_seeds * 1e6, sum(leaf[0].size for leaf in leaves)
+    return 10 * 2 * size**3 / timing.fastest(lambda: product(a))
 
 
 def main():
@@ -64,7 +49,8 @@ def main():
     for name, make in workloads().items():
         workload = make()
         for num_seeds in SEEDS.get(name, (1,)):
-            measured, parameters = microseconds(workload, num_seeds)
+            measured, run = microseconds_of_one(workload.problem, workload.num_updates // num_seeds, num_seeds)
+            parameters = sum(leaf[0].size for leaf in jax.tree.leaves(run.params))
             num_bytes = ARRAYS * parameters * ITEM + workload.batch_bytes
             bandwidth, rate = stream_rate(num_bytes), product_rate()
             least = 1e6 * max(num_bytes / bandwidth, workload.operations / rate)

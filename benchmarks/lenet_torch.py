@@ -14,8 +14,7 @@ os.environ.setdefault("PJRT_NPROC", "2")
 import numpy as np
 import timing
 import torch  # pyright: ignore[reportMissingImports]
-from loops import replay_loop
-from replay_overhead import MAX_DELAY
+from loops import MAX_DELAY, replay_loop
 
 import asyncopt
 from asyncopt.problems.data import ImageData

@@ -6,10 +6,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+import asyncopt
 from asyncopt.engine import Run, Settings, loop, measure
 from asyncopt.engine.draws import batch_keys
 from asyncopt.engine.prepare import prepare
 from asyncopt.engine.state import Inputs, Stops
+
+MAX_DELAY = 20
 
 
 def plain_loop(problem, optimizer, num_updates, measured=False):
@@ -40,6 +43,21 @@ def plain_loop(problem, optimizer, num_updates, measured=False):
     params = problem.init(jax.random.key(0))
     optimizer_state = optimizer.init(params)
     return lambda: run(params, optimizer_state)
+
+
+def microseconds_of_one(problem, num_updates, num_seeds, rounds=5):
+    """Replays seeds side by side, without evaluations but at start and end.
+
+    Returns:
+      The least time of an update of one seed, and the last run.
+    """
+    trace, optimizer = asyncopt.traces.uniform(num_updates, MAX_DELAY), asyncopt.apam(1e-3)
+    runs = [
+        asyncopt.replay(problem, optimizer, trace, seeds=range(num_seeds), eval_every=num_updates)
+        for _ in range(rounds)
+    ]
+    seconds = min(run.seconds - run.evaluation_seconds for run in runs)
+    return seconds / num_updates / num_seeds * 1e6, runs[-1]
 
 
 def replay_loop(problem, optimizer, trace, recorded=()):

@@ -14,13 +14,11 @@ and their ratios to the plain loop, with quartiles. The variable PJRT_NPROC=1 gi
 import jax
 import jax.numpy as jnp
 import timing
-from loops import plain_loop, replay_loop
+from loops import MAX_DELAY, plain_loop, replay_loop
 from workloads import wide_data
 
 import asyncopt
 from asyncopt.engine import probes
-
-MAX_DELAY = 20
 
 
 def compare(title, problem, num_updates):

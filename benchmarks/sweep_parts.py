@@ -42,7 +42,7 @@ def in_this_process(overrides, output):
     from asyncopt.engine import batch
     from asyncopt.files import records
     from asyncopt.sweeps import plan
-    from hydra_plugins.asyncopt_launcher import _composed, _core
+    from hydra_plugins.asyncopt_launcher import _composed
 
     def compiled(event, duration_secs, **_):
         if event.rsplit("/", 1)[-1] in ("jaxpr_to_mlir_module_duration", "backend_compile_duration"):
@@ -55,7 +55,6 @@ def in_this_process(overrides, output):
     timed(plan, "plan", "planning", without=["compiling"])
     timed(batch, "drive", "running", without=["compiling"])
     timed(records, "save", "writing")
-    timed(_core.Launch, "launch", "launching")
     seconds["starting"] = time.time() - began
     sys.argv = ["asyncopt", *overrides]
     program.main()

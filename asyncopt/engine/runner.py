@@ -61,7 +61,7 @@ def replay(
         "percent".
       average: keep the average of the iterates, and evaluate F there, as the convex theorem asks.
       record_bounds: record what the convergence bounds of APAM need, if `asyncopt.apam` returned ``optimizer`` and it
-        has no bias correction: an update then takes up to a third longer. With "full", record every line of the
+        has no bias correction: an update then takes up to twice as long. With "full", record every line of the
         theorem's proof, too; this takes full gradients in every update.
       probes: what else to record; see `asyncopt.engine.Probe`. An APAM inside another transform needs an
         `asyncopt.engine.ApamProbe` that is told where its state is.

@@ -85,6 +85,9 @@ def test_seconds_of_evaluations(digits):
     for arguments in ({}, {"seeds": [0, 1]}, {"exact": True}):
         result = asyncopt.replay(digits, optimizer, trace, eval_every=1, **arguments)
         assert 0 <= result.evaluation_seconds <= result.seconds
+    # Here each evaluation is timed by itself.
+    often, seldom = (asyncopt.replay(digits, optimizer, trace, eval_every=e, exact=True) for e in (1, 300))
+    assert 0 < seldom.evaluation_seconds < often.evaluation_seconds <= often.seconds
 
 
 def test_without_an_average(digits):

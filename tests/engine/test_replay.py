@@ -233,6 +233,7 @@ def test_history_and_parameters_are_updated_in_place(digits, optimizer, probes):
     program = lowered.compile().compiled.as_text()
     inside, before_the_loop = program.split("\nENTRY ")
     copy = r"= f64\[(\d+,)?65,10\]\S* copy\("
+    assert not re.search(r"= f64\[\d+,65,10\]\S* copy\(", inside)
     # A probe of APAM reads two moments, which XLA copies before they are overwritten.
     assert len(re.findall(copy, inside)) == 2 * len(probes)
     assert re.search(copy, before_the_loop)  # of the arguments, which the caller keeps
