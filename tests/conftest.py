@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -20,19 +19,39 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _OWN_CACHE = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="asyncopt-tests-")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
-# XLA's optimisations take a third of the time of a test, and few tests are about the bits of two different programs.
-FEW_OPTIMISATIONS = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Compiling takes most of the time of a test, and half of that are XLA's optimisations. Only tests marked `optimised`,
+# which are about the bits of two different programs, have them; with JAX_DISABLE_MOST_OPTIMIZATIONS=0, all tests.
+FEW_OPTIMISATIONS = os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1"
+FUSION_EMITTERS = "xla_cpu_use_fusion_emitters"  # without them, XLA compiles fused operations in half the time
+
+
+def _set_environment(few):
+    """Chooses how much the processes that are started from now on optimise their programs."""
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(few))
+    os.environ["XLA_FLAGS"] = f"--{FUSION_EMITTERS}={str(not few).lower()}"
+
+
+_set_environment(FEW_OPTIMISATIONS)
 
 import jax  # noqa: E402
+import jax._src.compiler  # noqa: E402
 from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)
 
-# Here programs are optimised as for a user: the loop against a plain one, a real run against its replay,
-# transforms against those of Optax.
-OPTIMISED = {"engine", "optim", "runtime"}
+_get_compile_options = jax._src.compiler.get_compile_options
+
+
+def _options_of_the_test(*arguments, env_options_overrides=None, **more):
+    """JAX's options of the compiler, with fusion emitters if this test has them: XLA reads its flags only once."""
+    few = jax.config.values["jax_disable_most_optimizations"]
+    overrides = {FUSION_EMITTERS: not few} | dict(env_options_overrides or {})
+    return _get_compile_options(*arguments, env_options_overrides=overrides, **more)
+
+
+jax._src.compiler.get_compile_options = _options_of_the_test
 
 # The same examples in every run: what passes once passes again.
 hypothesis.settings.register_profile("repeatable", derandomize=True, database=None)
@@ -62,11 +81,15 @@ def pytest_xdist_auto_num_workers(config):
     return len(os.sched_getaffinity(0)) + 1
 
 
+def pytest_collection_modifyitems(items):
+    """Lets tests compile in the same way one after the other, the longest first."""
+    items.sort(key=lambda item: (item.get_closest_marker("optimised") is None, "test_ray" not in item.nodeid))
+
+
 def pytest_runtest_setup(item):
     """Chooses how much programs are optimised; what was compiled otherwise before is compiled anew."""
-    folder = pathlib.Path(item.path).relative_to(pathlib.Path(__file__).parent).parts[0]
-    few = folder not in OPTIMISED and FEW_OPTIMISATIONS == "1"
-    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(few))  # for the processes that the test starts
+    few = FEW_OPTIMISATIONS and item.get_closest_marker("optimised") is None
+    _set_environment(few)
     if jax.config.values["jax_disable_most_optimizations"] != few:
         jax.config.update("jax_disable_most_optimizations", few)
         jax.clear_caches()
@@ -145,9 +168,8 @@ class CommandLine:
 @pytest.fixture(scope="session")
 def start_command_line():
     """Starts command lines without the seconds that imports take each time."""
-    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
     with subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
 
         def ask(request):

@@ -28,8 +28,7 @@ def _code(notebook):
 def test_runs_and_shows_the_same_kinds_of_output(name, monkeypatch):
     """Slow: a kernel starts and imports everything, and one notebook starts a sweep."""
     # As for a reader: precision and devices are the notebook's own, not those of the tests.
-    for variable in ("XLA_FLAGS", "JAX_ENABLE_X64"):
-        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.delenv("JAX_ENABLE_X64", raising=False)
     kept = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
     for before, after in SMALLER[name].items():

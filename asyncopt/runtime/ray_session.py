@@ -51,6 +51,10 @@ def ray_session(address: str | None, num_cpus: int | None = None) -> Iterator[No
 
 def _check_reachable(address: str) -> None:
     """Raises OSError if nothing listens at an address; Ray itself would try for many minutes."""
+    from ray._private import services
+
+    if address == "auto":  # the address that Ray finds may be that of a cluster that has just been killed
+        address = services.canonicalize_bootstrap_address(address) or address
     host, separator, port = address.rpartition("://")[2].rpartition(":")
     if separator and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=_PATIENCE).close()

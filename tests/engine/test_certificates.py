@@ -167,6 +167,7 @@ def test_a_smoothness_that_is_too_small_breaks_its_certificate(kind):
     assert terms["stale_broken_at" if kind == "convex" else "descent_broken_at"][-1] >= 0
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("kind", ["convex", "nonconvex"])
 @pytest.mark.parametrize("record_bounds", [True, "full"])
 def test_recording_changes_nothing(kind, record_bounds):

@@ -71,6 +71,7 @@ def assert_same_bits(one, other):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("seeds", [None, [0, 1, 2]])
 @pytest.mark.parametrize(("name", "history_dtype"), [("apam", "bfloat16"), ("noise", None)])
 def test_interrupted_anywhere(tmp_path, problem, name, history_dtype, seeds, stop_after):

@@ -90,6 +90,7 @@ def test_seconds_of_evaluations(digits):
     assert 0 < seldom.evaluation_seconds < often.evaluation_seconds <= often.seconds
 
 
+@pytest.mark.optimised
 def test_without_an_average(digits):
     trace, optimizer = traces.uniform(100, 5), asyncopt.apam(0.1)
     for arguments in ({}, {"seeds": [0, 1]}, {"exact": True}):

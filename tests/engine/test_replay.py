@@ -42,6 +42,7 @@ def plain_optax_loop(problem, optimizer, num_updates, seed, sample_inside):
     return params, state
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -70,6 +71,7 @@ def test_zero_delay_is_the_plain_optax_loop_bit_for_bit(digits, optimizer):
 
 # On the quadratic all of an update is one chain of sums of products, and the plain loop's own last bit depends on
 # whether it draws the mini-batch inside its compiled step, as the engine does: XLA fuses other products then.
+@pytest.mark.optimised
 @pytest.mark.parametrize("optimizer", [asyncopt.apam(0.01), optax.sgd(0.05, momentum=0.9)], ids=["apam", "sgd"])
 @pytest.mark.parametrize(
     ("make", "sampled_inside"),
@@ -107,6 +109,7 @@ def test_same_inputs_same_bytes():
     }
 
 
+@pytest.mark.optimised
 def test_a_run_alone_equals_itself_in_a_batch(digits):
     trace, optimizer = traces.uniform(2_000, 20), asyncopt.apam(0.02)
     seeds = [5, 0, 17]  # not a multiple of the number of devices
@@ -239,6 +242,7 @@ def test_history_and_parameters_are_updated_in_place(digits, optimizer, probes):
     assert re.search(copy, before_the_loop)  # of the arguments, which the caller keeps
 
 
+@pytest.mark.optimised
 def test_number_of_evaluations_does_not_change_the_run(digits):
     trace, optimizer = traces.uniform(1_500, 9), asyncopt.apam(0.02)
     often = asyncopt.replay(digits, optimizer, trace, eval_every=1, record_bounds=True)  # more evaluations than calls

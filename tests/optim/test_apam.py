@@ -45,6 +45,7 @@ def test_equals_the_papers_algorithm(b1, b2, eps, constraint, project, gradients
     assert float(state.step_size) == pytest.approx(0.1 / np.sqrt(40))
 
 
+@pytest.mark.optimised
 def test_without_epsilon_or_correction_it_is_optax_amsgrad(gradients):
     ours, _ = run(asyncopt.apam(0.1), np.zeros(6), gradients)
     optaxs, _ = run(optax.amsgrad(0.1, bias_correction_mu=False, bias_correction_nu=False), np.zeros(6), gradients)

@@ -22,6 +22,7 @@ def iterates(optimizer, num_updates, params, first=0, state=None):
     return made, state
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     "inner", [asyncopt.apam(0.1), asyncopt.apam(0.1, constraint=asyncopt.L2Ball(3.0)), optax.sgd(0.1, momentum=0.9)]
 )

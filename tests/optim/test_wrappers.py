@@ -31,6 +31,7 @@ def sgd_steps(wrap, gradients, delays):
     return applied
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 @pytest.mark.parametrize("inner", [asyncopt.apam(0.1), optax.sgd(0.1, momentum=0.9), optax.adam(0.1)])
 def test_without_delay_it_is_the_optimizer_inside_to_the_last_bit(wrap, inner):

@@ -36,6 +36,7 @@ def check_replays(recording, problem=QUADRATIC, optimizer=APAM, seed=0, rtol=1e-
     np.testing.assert_allclose(fast.params, recording.result.params, rtol=rtol, atol=rtol)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("reads", ["consistent", "blocks"])
 @pytest.mark.parametrize("optimizer", [APAM, COMPENSATED], ids=["apam", "compensated"])
 def test_a_run_replays_bit_identically(reads, optimizer):
