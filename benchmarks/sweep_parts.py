@@ -1,9 +1,10 @@
-"""Says where the time of a sweep goes: composing, planning, compiling, running, writing, and the rest of each job.
+"""Says where the time of a sweep goes: composing, planning, compiling, running, writing, Hydra's own part of each job.
 
     python benchmarks/sweep_parts.py [--jobs 8 64 512 4096] [--devices 1 2]
 
 Each sweep is a process of its own, with the vectorised launcher: logistic regression on digits, 500 updates, one seed,
 under so many step sizes. A short sweep before compiles the programs, which are kept, as a user's second sweep has it.
+The part "hydra" is what Hydra itself does for each job: it copies the configuration several times, and writes it.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 
-PARTS = ("starting", "composing", "planning", "compiling", "running", "writing", "other")
+PARTS = ("starting", "composing", "planning", "compiling", "running", "writing", "hydra", "other")
 UPDATES = 500
 
 
@@ -42,7 +43,7 @@ def in_this_process(overrides, output):
     from asyncopt.engine import batch
     from asyncopt.files import records
     from asyncopt.sweeps import plan
-    from hydra_plugins.asyncopt_launcher import _composed
+    from hydra_plugins.asyncopt_launcher import _composed, _core
 
     def compiled(event, duration_secs, **_):
         if event.rsplit("/", 1)[-1] in ("jaxpr_to_mlir_module_duration", "backend_compile_duration"):
@@ -55,6 +56,7 @@ def in_this_process(overrides, output):
     timed(plan, "plan", "planning", without=["compiling"])
     timed(batch, "drive", "running", without=["compiling"])
     timed(records, "save", "writing")
+    timed(_core, "run_job", "hydra", without=["writing"])  # copies the configuration, and writes .hydra
     seconds["starting"] = time.time() - began
     sys.argv = ["asyncopt", *overrides]
     program.main()

@@ -138,9 +138,7 @@ def measured(
     weight = 1 / (k + 1).astype(drift.dtype)  # one division, not one for each coordinate
     average = None
     if state.average is not None:
-        average = jax.tree.map(
-            lambda mean, x: mean + (x - mean) * weight.astype(mean.dtype), state.average, state.params
-        )
+        average = jax.tree.map(lambda mean, x: measure.next_mean(mean, x, weight), state.average, state.params)
     never = drift < 0
     for term in jax.tree.leaves((probe_terms, average)):
         if term.size > 0:

@@ -31,6 +31,15 @@ def drift(newest: PyTree, stale: PyTree) -> Float[Array, ""]:
     return optax.tree.sum(jax.tree.map(leaf_drift, newest, stale))
 
 
+def next_mean(mean: Array, x: Array, weight: Float[Array, ""]) -> Array:
+    """Returns a running mean after one more value, which has this weight.
+
+    It is taken along one axis: of several, XLA vectorises the last alone, and that of a matrix of weights is short.
+    """
+    flat = mean.ravel()
+    return (flat + (x.ravel() - flat) * weight.astype(mean.dtype)).reshape(mean.shape)
+
+
 def total(entries: Array) -> Float[Array, ""]:
     """Returns the sum of all entries, in partial sums side by side: XLA adds a vector's entries one after another."""
     terms = entries.ravel()
