@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
+import yaml
 from omegaconf import OmegaConf
 
 from asyncopt.checks import InputError
@@ -83,6 +84,7 @@ def load_run(folder: str | os.PathLike[str]) -> Record:
         path = folder / METRICS
         metrics = pd.read_parquet(path)
         path = folder / CONFIG
+        _check_plain(path.read_text())
         config = OmegaConf.to_container(OmegaConf.load(path))
     except Exception as error:  # three libraries' own errors, all of which say that the file is damaged
         raise InputError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
@@ -95,6 +97,14 @@ def load_run(folder: str | os.PathLike[str]) -> Record:
     ):
         raise InputError(f"{folder}: not a run of asyncopt")
     return Record(sections, metrics, summary)
+
+
+def _check_plain(text: str) -> None:
+    """Refuses what no run writes: tags, which name types, and aliases, with which a short text becomes a large tree."""
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        unusual = [value for value in (getattr(event, name, None) for name in ("anchor", "tag")) if value]
+        if unusual:
+            raise InputError(f"line {event.start_mark.line + 1} has {unusual[0]!r}, expected no tag, anchor or alias")
 
 
 def load_runs(folder: str | os.PathLike[str]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import pathlib
 import sys
+from collections.abc import Collection
 
 import numpy as np
 from jaxtyping import PyTree
@@ -15,7 +16,7 @@ from asyncopt.engine import progress
 from asyncopt.engine.prepare import prepare as prepare_run
 from asyncopt.engine.stepwise import digest, replay_exactly
 from asyncopt.files import records
-from asyncopt.run import facts
+from asyncopt.run import facts, trust
 from asyncopt.run.build import build
 from asyncopt.run.devices import prepare_jax
 from asyncopt.run.task import prepare
@@ -42,18 +43,21 @@ class _DiffersError(Exception):
     """Ends a replay that differs from the run."""
 
 
-def verify(folder: str | os.PathLike[str], show: bool = False) -> Verification:
+def verify(folder: str | os.PathLike[str], show: bool = False, trusted: Collection[str] = ()) -> Verification:
     """Replays a recorded run with the compiled functions it was made with, and compares every iterate.
 
     Args:
       folder: the folder of a run with ``runtime=threads`` or ``runtime=ray``.
       show: whether to show a progress bar.
+      trusted: full names of constructors that the run's configuration may name, besides those of asyncopt and Optax.
 
     Raises:
-      InputError: if the folder holds no such run, or a file is damaged.
+      InputError: if the folder holds no such run, a file is damaged, or the configuration names other code.
       OSError: if the run's data cannot be read.
     """
-    record, recorded = records.load_run(folder), recording.load(folder)
+    record = records.load_run(folder)
+    trust.check(str(pathlib.Path(folder, records.CONFIG)), record.config, trusted)
+    recorded = recording.load(folder)
     task = dataclasses.replace(prepare(OmegaConf.create(dict(record.config))), trace=recorded.trace)
     prepare_jax(task.settings, task.num_side_by_side)
     run, trace = prepare_run(build(task), task.measured), recorded.trace
@@ -100,9 +104,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m asyncopt.verify", description=__doc__)
     parser.add_argument("folder", type=pathlib.Path, help="the folder of a recorded run")
     parser.add_argument("--quiet", action="store_true", help="show no progress bar")
+    parser.add_argument(
+        "--trust",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a constructor that the run's configuration may name, such as my_package.my_optimizer; it runs that code",
+    )
     options = parser.parse_args(arguments)
     try:
-        result = verify(options.folder, not options.quiet)
+        result = verify(options.folder, not options.quiet, options.trust)
     except (InputError, OSError) as error:
         print("asyncopt.verify: " + " ".join(str(error).split()), file=sys.stderr)
         return 1
