@@ -1,7 +1,9 @@
-"""Checks of input from outside: one exception and the two checks that every room needs."""
+"""Checks of input from outside: one exception and the checks that every room needs."""
 
+import collections
 import math
 import numbers
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -59,3 +61,14 @@ def check_number(
     ):
         raise InputError(f"{name} is {value!r}, expected a finite number" + (f" {wanted}" if wanted else ""))
     return number
+
+
+def check_distinct(name: str, values: Iterable[Any]) -> None:
+    """Refuses a value that occurs twice: a run that counts twice makes intervals too short.
+
+    Raises:
+      InputError: if one does; the message starts with ``name``.
+    """
+    ((value, times),) = collections.Counter(values).most_common(1) or [(None, 1)]
+    if times > 1:
+        raise InputError(f"{name} has {value!r} {times} times, expected each once")

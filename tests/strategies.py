@@ -29,4 +29,5 @@ def racing_traces(draw, num_updates, num_blocks):
     start = draw(numbers(num_updates)) % (updates + 1)
     end = start + draw(numbers(num_updates)) % (updates - start + 1)
     blocks = draw(numbers(num_updates * num_blocks)).reshape(num_updates, num_blocks) % (end - start + 1)[:, None]
-    return Trace(start, read_end=end, block_version=start[:, None] + blocks)
+    versions = start[:, None] + blocks
+    return Trace(versions.min(axis=1), block_version=versions)

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, DTypeLike, Int, Key, PyTree
 
-from asyncopt.checks import InputError, check_integer
+from asyncopt.checks import InputError, check_distinct, check_integer
 from asyncopt.engine import draws, loop
 from asyncopt.engine.operations import evaluation_cost
 from asyncopt.engine.plan import Plan, plan
@@ -101,6 +101,7 @@ def prepare(run: Run, settings: Settings) -> Prepared:
     seeds = tuple(_check_seed(seed) for seed in run.seeds)
     if not seeds:
         raise InputError("seeds is empty, expected at least one seed")
+    check_distinct("seeds", seeds)
     optimizer = optax.with_extra_args_support(run.optimizer)
     keys = [jax.random.key(seed) for seed in seeds]
     starts = [run.problem.init(draws.init_key(key)) for key in keys]

@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from asyncopt import runtime, traces
-from asyncopt.checks import InputError, check_integer, check_number
+from asyncopt.checks import InputError, check_distinct, check_integer, check_number
 from asyncopt.engine import Settings
 from asyncopt.files import fingerprints
 from asyncopt.run import resolvers, staleness
@@ -104,7 +104,9 @@ def _plain(config: DictConfig, *, resolve: bool) -> dict[str, Any]:
 
 def _seeds(name: str, seeds: Any) -> Sequence[int]:
     if isinstance(seeds, list):
-        return [check_integer(name, seed, at_least=0) for seed in seeds]
+        checked = [check_integer(name, seed, at_least=0) for seed in seeds]
+        check_distinct(name, checked)
+        return checked
     return range(check_integer(name, seeds, at_least=1))
 
 

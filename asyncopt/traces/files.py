@@ -10,13 +10,20 @@ from asyncopt.checks import InputError
 from asyncopt.files import npz
 from asyncopt.traces.trace import FILE_KIND, Trace
 
+_DELAY = "delay"
+# Names of columns that other programs write beside delays.
+_OTHER_COLUMNS = frozenset(
+    {"arrival", "batch", "epoch", "iteration", "k", "rank", "read_version", "sample", "seed", "step", "time", "update",
+     "version", "worker"}
+)  # fmt: skip
+
 
 def load(path: str | os.PathLike[str], column: str | int | None = None) -> Trace:
     """Reads a trace from ``.npz``, or recorded delays from a CSV.
 
-    A CSV has one delay in each row, in the order of the updates. If rows have several columns (such as the ages of
-    several workers' gradients in one update), the largest counts, unless ``column`` names one. A first row without
-    numbers holds the names of the columns.
+    A CSV has one delay in each row, in the order of the updates. A first row without numbers holds the names of the
+    columns. Of several columns, the one that ``column`` names counts, or else the one called "delay". If there is none,
+    all are delays, such as the ages of several workers' gradients in one update, and the largest in each row counts.
 
     Args:
       path: the file.
@@ -24,7 +31,8 @@ def load(path: str | os.PathLike[str], column: str | int | None = None) -> Trace
 
     Raises:
       FileNotFoundError: if there is no such file.
-      InputError: if the file does not hold a trace; the message names the file, and the row or field.
+      InputError: if the file does not hold a trace, or a column's name says that it holds no delays, and ``column``
+        is not given; the message names the file, and the row or field.
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -98,6 +106,12 @@ def _column_number(
     path: pathlib.Path, header: list[str] | None, num_columns: int, column: str | int | None
 ) -> int | None:
     if column is None:
+        names = [name.lower() for name in header or []]
+        if _DELAY in names:
+            return names.index(_DELAY)
+        other = sorted(_OTHER_COLUMNS & set(names))
+        if other:
+            raise InputError(f"{path}: column {other[0]!r} holds no delays, expected column=... with one of {header}")
         return None
     if header is not None and str(column) in header:
         return header.index(str(column))

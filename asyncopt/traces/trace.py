@@ -30,14 +30,15 @@ class Trace:
     ``read_version[k]``. The arrays are read-only, and int64; those of seconds are float64.
 
     Args:
-      read_version: int[K], the iterate that update k's gradient was computed at; 0 <= read_version[k] <= k.
-      read_end: int[K], the newest iterate that a coordinate of that read may come from;
-        read_version[k] <= read_end[k] <= k. It is later than ``read_version`` if the read raced with writes in shared
-        memory. Default: the newest in ``block_version``, or else ``read_version``, a consistent read.
-      block_version: int[K, B], the iterate that each of B blocks of the parameters was read from, from
-        read_version[k] to read_end[k]. Of n coordinates (in the order of `jax.tree.leaves`, each ravelled), block b has
-        those from ⌊b n / B⌋ to ⌊(b + 1) n / B⌋ - 1. Default: where ``read_end`` is later, the read swept from the
-        first coordinate to the last while iterates followed each other at a steady rate.
+      read_version: int[K], the iterate that update k's gradient was computed at, the oldest if there are several;
+        0 <= read_version[k] <= k.
+      read_end: int[K], the newest iterate that a coordinate of that read comes from, at most k. It is later than
+        ``read_version`` if the read raced with writes in shared memory. Default: the newest in ``block_version``, or
+        else ``read_version``, a consistent read.
+      block_version: int[K, B], the iterate that each of B blocks of the parameters was read from: the oldest is
+        read_version[k], and the newest read_end[k]. Of n coordinates (in the order of `jax.tree.leaves`, each
+        ravelled), block b has those from ⌊b n / B⌋ to ⌊(b + 1) n / B⌋ - 1. Default: where ``read_end`` is later, the
+        read swept from the first coordinate to the last while iterates followed each other at a steady rate.
       worker: int[K], the worker that computed gradient k, in 0..num_workers - 1. Default: all 0.
       time: float[K], the simulated or measured second at which update k was applied, non-decreasing, or None.
       arrival: float[K], the second at which gradient k had come to the server, at most time[k], or None.
@@ -87,6 +88,8 @@ class Trace:
             for block in range(blocks.shape[1]):
                 name = f"block_version, block {block},"
                 _check_range(name, blocks[:, block], versions, ends, "of what the update reads")
+            _check_equal("read_version", versions, blocks.min(axis=1), "the oldest block_version of its update")
+            _check_equal("read_end", ends, blocks.max(axis=1), "the newest block_version of its update")
         if np.array_equal(versions, ends):
             blocks = None
         elif blocks is None:
@@ -339,6 +342,12 @@ def _check_range(name: str, values: np.ndarray, low: ArrayLike, high: ArrayLike,
     if len(bad):
         k = bad[0]
         raise InputError(f"{name} of update {k} is {values[k]}, expected {low[k]} to {high[k]}: {reason}")
+
+
+def _check_equal(name: str, values: np.ndarray, wanted: np.ndarray, reason: str) -> None:
+    bad = np.flatnonzero(values != wanted)
+    if len(bad):
+        raise InputError(f"{name} of update {bad[0]} is {values[bad[0]]}, expected {wanted[bad[0]]}, {reason}")
 
 
 def _refuse_first(name: str, values: np.ndarray, bad: np.ndarray, expected: str) -> None:

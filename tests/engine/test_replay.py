@@ -350,6 +350,7 @@ def test_replay_is_a_function_whatever_is_imported_first():
         ({"seed": 2**32}, InputError, "seed is 4294967296, expected at most"),
         ({"seed": 0.5}, InputError, "seed is 0.5"),
         ({"seeds": []}, InputError, "seeds is empty"),
+        ({"seeds": [0, 0, 1]}, InputError, "seeds has 0 2 times, expected each once"),
         ({"eval_every": 0}, InputError, "eval_every is 0, expected an integer of at least 1"),
         ({"trace": [0, 1]}, TypeError, r"trace is \[0, 1\], expected an asyncopt.traces.Trace"),
         ({"optimizer": 0.1}, TypeError, "optimizer is 0.1, expected an optax.GradientTransformation"),

@@ -219,6 +219,7 @@ def test_divergence_is_reported(step_size, tmp_path, quickly):
         (["problem=robust_regression"], "problem: data is Dataset, expected RegressionData"),
         (["seeds=0"], "seeds is 0, expected an integer of at least 1"),
         (["seeds=[]"], "seeds is empty"),
+        (["seeds=[0,0,1]"], "seeds has 0 2 times, expected each once"),
         (["eval_every=0"], "eval_every is 0"),
         (["problem=perceptron", "seeds=[]"], "seeds is empty"),
         (["threads=0"], "threads is 0, expected an integer of at least 1"),

@@ -84,8 +84,8 @@ def test_the_first_update_that_differs_is_named(recorded, tmp_path, capsys):
     blocks = trace.block_version if trace.block_version is not None else trace.read_version[:, None].repeat(3, axis=1)
     blocks = blocks.copy()
     blocks[50, 2] = max(blocks[50, 2] - 5, 0)
-    start = np.minimum(trace.read_version, blocks.min(axis=1))
-    folder = tampered(recorded, tmp_path / "block", read_version=start, block_version=blocks)
+    ends = {"read_version": blocks.min(axis=1), "read_end": blocks.max(axis=1)}
+    folder = tampered(recorded, tmp_path / "block", block_version=blocks, **ends)
     assert verification.verify(folder).differs_at == 50
 
 

@@ -39,12 +39,21 @@ def test_csv_of_several_columns(tmp_path):
     np.testing.assert_array_equal(load(path, column=1).delay, [0, 1, 1])
 
 
+@pytest.mark.parametrize("header", ["worker,delay,time", "Worker,Delay,Time"])
+def test_csv_with_a_column_of_delays(header, tmp_path):
+    path = tmp_path / "delays.csv"
+    path.write_text(f"{header}\n0,0,1\n1,1,2\n2,0,3\n")
+    np.testing.assert_array_equal(load(path).delay, [0, 1, 0])
+    np.testing.assert_array_equal(load(path, column=0).delay, [0, 1, 2])
+
+
 @pytest.mark.parametrize(
     ("text", "column", "message"),
     [
         ("", None, "empty, expected one delay in each row"),
         ("\n \n", None, "empty, expected one delay in each row"),
         ("delay\n", None, "a header and no rows"),
+        ("worker,staleness\n0,0\n", None, r"column 'worker' holds no delays, expected column=\.\.\. with one of"),
         ("0\n1\nabc\n", None, "row 3: 'abc' is not a number"),
         ("0\n1.0000000e+\n", None, "row 2: '1.0000000e[+]' is not a number"),
         ("0,0\n1,0\n1\n", None, "row 3: 1 columns, expected 2"),

@@ -34,7 +34,7 @@ def test_a_racing_read_keeps_every_iterate_it_may_touch():
 def test_blocks_of_a_racing_read():
     given = Trace([0, 0, 1], block_version=[[0, 0], [1, 0], [1, 2]], time=[1, 2, 3], arrival=[0.5, 2, 1])
     np.testing.assert_array_equal(given.read_end, [0, 1, 2])
-    assert Trace([0, 0, 1], read_end=[0, 1, 2], block_version=[[0, 0], [0, 1], [1, 1]], time=[1, 2, 3]) != given
+    assert Trace([0, 0, 1], read_end=[0, 1, 2], block_version=[[0, 0], [0, 1], [1, 2]], time=[1, 2, 3]) != given
     # Where only the ends are known, the read sweeps evenly: these are the only monotone ways with every iterate once.
     swept = Trace([0, 0, 0, 1], read_end=[0, 0, 2, 3])
     np.testing.assert_array_equal(swept.block_version, [[0, 0, 0], [0, 0, 0], [0, 1, 2], [1, 2, 3]])
@@ -74,6 +74,14 @@ def test_digest_tells_traces_apart():
         (
             {"read_version": [0, 1], "read_end": [0, 1], "block_version": [[0, 0], [0, 1]]},
             "block_version, block 0, of update 1 is 0, expected 1 to 1: of what the update reads",
+        ),
+        (
+            {"read_version": [0, 0, 0], "block_version": [[0, 0], [0, 1], [1, 2]]},
+            "read_version of update 2 is 0, expected 1, the oldest block_version of its update",
+        ),
+        (
+            {"read_version": [0, 0], "read_end": [0, 1], "block_version": [[0, 0], [0, 0]]},
+            "read_end of update 1 is 1, expected 0, the newest block_version of its update",
         ),
         (
             {"read_version": [0, 1], "block_version": [0, 1]},

@@ -21,6 +21,9 @@ class Dataset:
       num_classes: at least 2.
       test_features: float64[M, d], rows held out; M may be 0.
       test_labels: int64[M], their classes.
+
+    Raises:
+      InputError: if features are not finite, labels are not classes, or their numbers of rows differ.
     """
 
     name: str
@@ -29,6 +32,16 @@ class Dataset:
     num_classes: int
     test_features: Matrix
     test_labels: np.ndarray
+
+    def __post_init__(self):
+        check_integer(f"{self.name}: num_classes", self.num_classes, at_least=2)
+        for part in ("", "test_"):
+            features, labels = getattr(self, f"{part}features"), np.asarray(getattr(self, f"{part}labels"))
+            _check_rows(self.name, f"{part}features", features, len(labels))
+            _check_classes(f"{self.name}: {part}labels", labels, self.num_classes)
+        width, of_tests = self.features.shape[1], self.test_features.shape[1]
+        if width != of_tests:
+            raise InputError(f"{self.name}: test_features has {of_tests} columns, expected {width}, as features")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,11 +52,36 @@ class RegressionData:
       name: the data set's name in titles and messages.
       features: float64[N, d].
       targets: float64[N], a real number for each row.
+
+    Raises:
+      InputError: if a number is not finite, or the numbers of rows differ.
     """
 
     name: str
     features: np.ndarray
     targets: np.ndarray
+
+    def __post_init__(self):
+        _check_rows(self.name, "features", self.features, len(self.targets))
+        if not np.isfinite(self.targets).all():
+            raise InputError(f"{self.name}: targets has a value that is not finite, expected numbers")
+
+
+def _check_rows(name: str, field: str, features: Matrix, num_rows: int) -> None:
+    if np.ndim(features) != 2 or features.shape[0] != num_rows:
+        raise InputError(f"{name}: {field} has shape {np.shape(features)}, expected two axes and {num_rows} rows")
+    values = features.data if scipy.sparse.issparse(features) else np.asarray(features)
+    if not np.isfinite(values).all():
+        raise InputError(f"{name}: {field} has a value that is not finite, expected numbers")
+
+
+def _check_classes(name: str, labels: np.ndarray, num_classes: int) -> None:
+    wanted = f"expected integers from 0 to {num_classes - 1}, one for each row"
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise InputError(f"{name} has shape {labels.shape} and dtype {labels.dtype}, {wanted}")
+    wrong = labels[(labels < 0) | (labels >= num_classes)]
+    if len(wrong):
+        raise InputError(f"{name} has {wrong[0]}, {wanted}")
 
 
 def split(
