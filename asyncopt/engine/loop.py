@@ -191,7 +191,7 @@ def advance(probes: tuple[Probe, ...], inputs: Inputs, state: LoopState, stops: 
     size = drawn_at_once(problem)
 
     def one_update(k, batch, state):
-        return update(problem, optimizer, schedule, probes, k, batch, state)
+        return _with_flat_average(update(problem, optimizer, schedule, probes, k, batch, _with_shaped_average(state)))
 
     def updates(made, stop, state):
         if size == 1:
@@ -213,7 +213,7 @@ def advance(probes: tuple[Probe, ...], inputs: Inputs, state: LoopState, stops: 
         (state, made, evaluated), (stop, wanted) = carry, goal
         state = updates(made, stop, state)
         # The history stays outside: what goes through a condition may be copied.
-        without_history = state._replace(history=None)
+        without_history = _with_shaped_average(state._replace(history=None))
         zeros = jax.tree.map(
             lambda x: jnp.zeros(x.shape, x.dtype),
             jax.eval_shape(lambda state: evaluate(problem, probes, state, stop, stop), without_history),
@@ -225,9 +225,22 @@ def advance(probes: tuple[Probe, ...], inputs: Inputs, state: LoopState, stops: 
         )
         return (state._replace(**marks._asdict()), stop, jnp.where(wanted, stop, evaluated)), evaluation
 
-    first = (state, stops.made, stops.evaluated)
+    first = (_with_flat_average(state), stops.made, stops.evaluated)
     (state, _, _), evaluations = jax.lax.scan(to_stop, first, (stops.stops, stops.wanted))
-    return state, evaluations
+    return _with_shaped_average(state), evaluations
+
+
+def _with_flat_average(state: LoopState) -> LoopState:
+    """Returns the state with the average as vectors, as `measure.next_mean` makes it: XLA would copy another shape."""
+    return state._replace(average=jax.tree.map(jnp.ravel, state.average))
+
+
+def _with_shaped_average(state: LoopState) -> LoopState:
+    """Returns the state with the average in the shapes of the parameters."""
+    if state.average is None:
+        return state
+    shaped = jax.tree.map(lambda mean, x: mean.reshape(x.shape), state.average, state.params)
+    return state._replace(average=shaped)
 
 
 @eqx.filter_jit

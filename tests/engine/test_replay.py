@@ -215,6 +215,7 @@ def test_one_compilation_serves_all_traces_of_one_length(digits):
     assert traced["loss"] == 2
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("optimizer", "probes"),
     [(asyncopt.apam(0.02), (ApamProbe(),)), (asyncopt.apam(0.02), ()), (optax.adam(0.01), ())],
