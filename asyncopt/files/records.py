@@ -1,6 +1,7 @@
 """Run folders: a few small files that hold all of a run, written whole or not at all, read back as one table."""
 
 import dataclasses
+import io
 import json
 import os
 import pathlib
@@ -84,8 +85,9 @@ def load_run(folder: str | os.PathLike[str]) -> Record:
         path = folder / METRICS
         metrics = pd.read_parquet(path)
         path = folder / CONFIG
-        _check_plain(path.read_text())
-        config = OmegaConf.to_container(OmegaConf.load(path))
+        text = path.read_text(encoding="utf-8")  # once: what is checked is what is loaded
+        _check_plain(text)
+        config = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
     except Exception as error:  # three libraries' own errors, all of which say that the file is damaged
         raise InputError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
     sections = {str(key): value for key, value in config.items()} if isinstance(config, dict) else {}

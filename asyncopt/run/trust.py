@@ -46,7 +46,7 @@ def check(where: str, config: Mapping[str, Any], trusted: Collection[str] = ()) 
     for key, value in _entries(config):
         name = key.rpartition(".")[2]
         if name == _TARGET:
-            if value not in trusted and value not in _known():
+            if not isinstance(value, str) or (value not in trusted and value not in _known()):
                 raise InputError(
                     f"{where}: {key} is {value!r}, expected a constructor of asyncopt or an optimizer of Optax; "
                     f"it would run this code: only if you trust it, name it with --trust"

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shutil
 import sys
 
 import pytest
@@ -34,10 +35,7 @@ def rewritten(recorded, tmp_path):
 
     def write(change):
         folder = tmp_path / "run"
-        folder.mkdir()
-        for path in recorded.iterdir():
-            if path.is_file():
-                (folder / path.name).write_bytes(path.read_bytes())
+        shutil.copytree(recorded, folder)
         config = OmegaConf.to_container(OmegaConf.load(folder / records.CONFIG))
         change(config)
         (folder / records.CONFIG).write_text(OmegaConf.to_yaml(OmegaConf.create(config, flags={"allow_objects": True})))
@@ -106,6 +104,12 @@ def test_what_the_user_trusts_may_run(rewritten, in_a_folder_of_its_own):
     arguments = [str(folder), "--quiet", "--trust", "its_own_module.make"]
     assert verification.main(arguments) == 0
     assert (in_a_folder_of_its_own / "ran").exists()
+
+
+@pytest.mark.parametrize("target", [["pandas.read_pickle"], {"name": "pandas.read_pickle"}, None, 3])
+def test_a_target_is_a_name(target):
+    with pytest.raises(InputError, match=r"config\.yaml: problem\._target_ is "):
+        trust.check("config.yaml", {"problem": {"_target_": target}})
 
 
 @pytest.mark.parametrize("value", ["${oc.env:HOME}", "${nowhere}", "${oc.decode:'[1]'}"])

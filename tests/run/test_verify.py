@@ -1,6 +1,7 @@
 """Recorded runs from the command line, and the command that says whether a replay is the run."""
 
 import json
+import shutil
 
 import hydra
 import numpy as np
@@ -62,10 +63,7 @@ def test_the_replay_of_its_trace_file_agrees(recorded, tmp_path):
 
 def tampered(recorded, folder, **fields):
     """Copies a recorded run with another trace."""
-    folder.mkdir()
-    for path in recorded.iterdir():
-        if path.is_file():
-            (folder / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(recorded, folder)
     trace = traces.load(recorded / "trace.npz")
     names = ("read_version", "read_end", "block_version", "worker", "time", "arrival", "sample", "num_workers")
     given = {name: getattr(trace, name) for name in names} | fields
