@@ -37,4 +37,5 @@ def by_shapes(function: Callable[..., Returned]) -> Callable[..., Returned]:
 def _shape(leaf: Any) -> Any:
     if not eqx.is_array(leaf):
         return leaf
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, weak_type=getattr(leaf, "weak_type", False))
+    kind = jax.typeof(leaf)  # as JAX takes it: a NumPy array in double precision is in single precision here, maybe
+    return jax.ShapeDtypeStruct(kind.shape, kind.dtype, weak_type=getattr(kind, "weak_type", False))

@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,11 +14,12 @@ import yaml
 from omegaconf import OmegaConf
 
 from asyncopt.checks import InputError
-from asyncopt.files import atomic
+from asyncopt.files import atomic, manifest
 
 CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.parquet", "summary.json"
 # Parts of the summary that `load_runs` puts into its table.
 _SECTIONS = ("trace", "problem", "labels", "staleness")
+_CHECKSUMS = "checksums"  # in the summary: the name of the list of checksums, without which the run is not read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +49,17 @@ class Record:
         return labels
 
 
-def save(folder: pathlib.Path, record: Record, also: Callable[[pathlib.Path], object] = lambda folder: None) -> None:
+def save(
+    folder: pathlib.Path,
+    record: Record,
+    also: Callable[[pathlib.Path], Iterable[pathlib.Path]] = lambda folder: (),
+) -> None:
     """Writes a run folder. ``summary.json`` comes last: a folder that has it holds a whole run.
 
     Args:
       folder: the run's folder, created if needed.
       record: what to write.
-      also: writes other files of the run into the folder.
+      also: writes other files of the run into the folder, and returns their paths.
 
     Raises:
       OSError: if a file cannot be written.
@@ -62,34 +67,45 @@ def save(folder: pathlib.Path, record: Record, also: Callable[[pathlib.Path], ob
     folder.mkdir(parents=True, exist_ok=True)
     with atomic.alone_in(folder):
         (folder / SUMMARY).unlink(missing_ok=True)  # an earlier run's
-        also(folder)
+        others = [path.name for path in also(folder)]
         config = OmegaConf.create(dict(record.config))
         atomic.write(folder / CONFIG, lambda path: OmegaConf.save(config, path))
         atomic.write(folder / METRICS, lambda path: record.metrics.to_parquet(path, index=False))
-        atomic.write(folder / SUMMARY, lambda path: path.write_text(json.dumps(record.summary, indent=2) + "\n"))
+        summary = json.dumps({**record.summary, _CHECKSUMS: manifest.NAME}, indent=2) + "\n"
+        manifest.write(folder, [CONFIG, METRICS, *others], {SUMMARY: summary.encode()})
+        atomic.write(folder / SUMMARY, lambda path: path.write_text(summary))
 
 
-def load_run(folder: str | os.PathLike[str]) -> Record:
+def load_run(folder: str | os.PathLike[str], checked: bool = True) -> Record:
     """Reads one run folder.
 
+    Args:
+      folder: the run's folder.
+      checked: whether to refuse a file that has been changed since the run wrote it.
+
     Raises:
-      InputError: if it is not a whole run; the message names the file.
+      InputError: if it is not a whole run, or a file has changed since; the message names the file.
+      OSError: if a file cannot be read.
     """
     folder = pathlib.Path(folder)
     for name in (CONFIG, METRICS, SUMMARY):
         if not (folder / name).is_file():
             raise InputError(f"{folder}: not a finished run, it has no {name}")
-    path = folder / SUMMARY
+    sums = manifest.read(folder) if checked else None
+    # Each file is read once: what is checked is what is loaded.
+    files = {name: manifest.contents(folder, name, sums) for name in (SUMMARY, METRICS, CONFIG)}
+    name = SUMMARY
     try:
-        summary = json.loads(path.read_text())
-        path = folder / METRICS
-        metrics = pd.read_parquet(path)
-        path = folder / CONFIG
-        text = path.read_text(encoding="utf-8")  # once: what is checked is what is loaded
+        summary = json.loads(files[name])
+        name = METRICS
+        metrics = pd.read_parquet(io.BytesIO(files[name]))
+        name = CONFIG
+        text = files[name].decode()
         _check_plain(text)
         config = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
     except Exception as error:  # three libraries' own errors, all of which say that the file is damaged
-        raise InputError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{folder / name}: cannot be read: {said}") from error
     sections = {str(key): value for key, value in config.items()} if isinstance(config, dict) else {}
     if (
         not {"trace", "optimizer"} <= sections.keys()
@@ -98,6 +114,8 @@ def load_run(folder: str | os.PathLike[str]) -> Record:
         or not {"seed", "step"} <= set(metrics)
     ):
         raise InputError(f"{folder}: not a run of asyncopt")
+    if summary.pop(_CHECKSUMS, None) is not None and checked and sums is None:
+        raise InputError(f"{folder}: it has no {manifest.NAME}, with which it was written")
     return Record(sections, metrics, summary)
 
 

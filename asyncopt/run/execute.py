@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from hydra.errors import CompactHydraException
@@ -37,8 +37,8 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
       folder: the run's folder, created if needed.
 
     Returns:
-      The folder, with ``config.yaml`` (resolved), ``metrics.parquet``, ``summary.json`` and, if asked
-      for, ``curve.png``. A real run adds ``trace.npz`` and ``recording.npz``.
+      The folder, with ``config.yaml`` (resolved), ``metrics.parquet``, ``summary.json``, ``SHA256SUMS`` and, if
+      asked for, ``curve.png``. A real run adds ``trace.npz`` and ``recording.npz``.
 
     Raises:
       InputError: if the configuration asks for something impossible.
@@ -96,7 +96,7 @@ def save(
     result: Result,
     trace: Trace | None = None,
     more: Mapping[str, Any] | None = None,
-    also: Callable[[pathlib.Path], object] = lambda folder: None,
+    also: Callable[[pathlib.Path], Iterable[pathlib.Path]] = lambda folder: (),
 ) -> Record:
     """Writes a run folder, and returns what is in it.
 
@@ -107,7 +107,7 @@ def save(
       result: the results.
       trace: the recorded trace of a real run; default: the task's.
       more: further facts for the summary.
-      also: writes other files into the folder.
+      also: writes other files into the folder, and returns their paths.
     """
     summary = facts.summary(task, run, trace or task.trace, result)
     record = Record(task.settings, facts.metrics(result), {**summary, **(more or {})})

@@ -54,6 +54,21 @@ def summary(task: Task, run: Run, trace: Trace, result: Result) -> dict[str, Any
     """
     return {
         "fingerprint": task.fingerprint,
+        "labels": _labels(task.settings, run.problem),
+        "staleness": _staleness(task.settings, trace),
+        **replayed(run, trace, result),
+        "timing": {
+            "seconds": result.seconds,
+            "evaluation_seconds": result.evaluation_seconds,
+            "updates_per_second": result.updates_per_second,
+        },
+        "versions": versions(),
+    }
+
+
+def replayed(run: Run, trace: Trace, result: Result) -> dict[str, Any]:
+    """Returns those facts of a run's summary that a replay gives again."""
+    return {
         "trace": {
             "digest": trace.digest,
             "num_updates": trace.num_updates,
@@ -65,16 +80,8 @@ def summary(task: Task, run: Run, trace: Trace, result: Result) -> dict[str, Any
             "distinct_samples": len(np.unique(trace.sample)) == trace.num_updates,
         },
         "problem": _problem_facts(run.problem),
-        "labels": _labels(task.settings, run.problem),
-        "staleness": _staleness(task.settings, trace),
         "diverged_at": _by_seed(result, result.diverged_at),
         "certificates": _certificates(result),
-        "timing": {
-            "seconds": result.seconds,
-            "evaluation_seconds": result.evaluation_seconds,
-            "updates_per_second": result.updates_per_second,
-        },
-        "versions": versions(),
     }
 
 

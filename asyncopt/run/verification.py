@@ -2,25 +2,30 @@
 
 import argparse
 import dataclasses
+import json
 import os
 import pathlib
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import PyTree
 from omegaconf import OmegaConf
 
 from asyncopt.checks import InputError
-from asyncopt.engine import progress
+from asyncopt.engine import Result, progress
+from asyncopt.engine.prepare import Prepared
 from asyncopt.engine.prepare import prepare as prepare_run
 from asyncopt.engine.stepwise import digest, replay_exactly
-from asyncopt.files import records
+from asyncopt.files import manifest, records
 from asyncopt.run import facts, trust
 from asyncopt.run.build import build
 from asyncopt.run.devices import prepare_jax
 from asyncopt.run.task import prepare
 from asyncopt.runtime import recording
+from asyncopt.traces import Trace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +34,8 @@ class Verification:
 
     Args:
       num_updates: K.
-      differs_at: the first update after which the parameters differ; K if only the optimizer's state at the end does;
-        None if nothing differs.
+      differs_at: the first update after which the parameters differ; K if they do not, but something else does; None
+        if nothing differs.
       text: the same in words.
     """
 
@@ -44,7 +49,10 @@ class _DiffersError(Exception):
 
 
 def verify(folder: str | os.PathLike[str], show: bool = False, trusted: Collection[str] = ()) -> Verification:
-    """Replays a recorded run with the compiled functions it was made with, and compares every iterate.
+    """Replays a recorded run with the compiled functions it was made with, and compares everything that it recorded.
+
+    That is every iterate, the optimizer's last state, the measurements, what ``summary.json`` says of them, and the
+    SHA-256 of each file.
 
     Args:
       folder: the folder of a run with ``runtime=threads`` or ``runtime=ray``.
@@ -55,13 +63,39 @@ def verify(folder: str | os.PathLike[str], show: bool = False, trusted: Collecti
       InputError: if the folder holds no such run, a file is damaged, or the configuration names other code.
       OSError: if the run's data cannot be read.
     """
-    record = records.load_run(folder)
-    trust.check(str(pathlib.Path(folder, records.CONFIG)), record.config, trusted)
+    folder = pathlib.Path(folder)
+    # A changed file is replayed all the same, to say what the change is.
+    record = records.load_run(folder, checked=False)
+    trust.check(str(folder / records.CONFIG), record.config, trusted)
     recorded = recording.load(folder)
+    differences = [f"{name} is not the file that was written" for name in manifest.changed(folder)]
     task = dataclasses.replace(prepare(OmegaConf.create(dict(record.config))), trace=recorded.trace)
     prepare_jax(task.settings, task.num_side_by_side)
-    run, trace = prepare_run(build(task), task.measured), recorded.trace
-    update = 0
+    built = build(task)
+    num_updates = recorded.trace.num_updates
+    first, result = _replay(prepare_run(built, task.measured), recorded, show)
+    if result is None:
+        differences.insert(0, _of_update(recorded.trace, first))
+    else:
+        differences[:0] = [
+            *_of_leaves(recording.final_leaves(result), recorded.leaves),
+            *_of_measurements(facts.metrics(result), record.metrics),
+            *_of_summary(facts.replayed(built, recorded.trace, result), record.summary),
+        ]
+    if differences:
+        return Verification(num_updates, first, "; ".join(differences) + _other_versions(record))
+    text = (
+        f"{num_updates:,} updates of {recorded.trace.num_workers} workers: every iterate is bit-identical to the "
+        "recorded one, and so are the optimizer's last state and the measurements"
+    )
+    return Verification(num_updates, None, text)
+
+
+def _replay(
+    prepared: Prepared, recorded: recording.SavedRecording, show: bool
+) -> tuple[int, Result] | tuple[int, None]:
+    """Replays; returns K and the result, or the first update after which the parameters differ, and None."""
+    update, num_updates = 0, recorded.trace.num_updates
 
     def compare(k: int, params: PyTree) -> None:
         nonlocal update
@@ -70,24 +104,43 @@ def verify(folder: str | os.PathLike[str], show: bool = False, trusted: Collecti
             raise _DiffersError
 
     try:
-        with progress.reporter(trace.num_updates, 1, show) as report:
-            result = replay_exactly(run, report, compare)
+        with progress.reporter(num_updates, 1, show) as report:
+            return num_updates, replay_exactly(prepared, report, compare)
     except _DiffersError:
-        text = (
-            f"differs first at update {update}: worker {trace.worker[update]}, sample {trace.sample[update]}, read at "
-            f"iterate {trace.read_version[update]}, delay {trace.delay[update]}; after it the parameters are not the "
-            "recorded ones"
-        )
-        return Verification(trace.num_updates, update, text + _other_versions(record))
-    leaves = recording.final_leaves(result)
-    if len(leaves) != len(recorded.leaves) or not all(map(np.array_equal, leaves, recorded.leaves)):
-        text = "every iterate is the recorded one, but the optimizer's state at the end is not"
-        return Verification(trace.num_updates, trace.num_updates, text + _other_versions(record))
-    text = (
-        f"{trace.num_updates:,} updates of {trace.num_workers} workers: every iterate is bit-identical to the "
-        "recorded one, and so is the optimizer's last state"
+        return update, None
+
+
+def _of_update(trace: Trace, k: int) -> str:
+    return (
+        f"differs first at update {k}: worker {trace.worker[k]}, sample {trace.sample[k]}, read at iterate "
+        f"{trace.read_version[k]}, delay {trace.delay[k]}; after it the parameters are not the recorded ones"
     )
-    return Verification(trace.num_updates, None, text)
+
+
+def _of_leaves(found: Mapping[str, np.ndarray], recorded: Sequence[np.ndarray]) -> list[str]:
+    """Returns which leaves of the last state differ, in words."""
+    if len(found) != len(recorded):
+        return [f"the last state has {len(found)} leaves, {len(recorded)} were recorded"]
+    pairs = zip(found.items(), recorded, strict=True)
+    names = [name for (name, leaf), other in pairs if not np.array_equal(leaf, other)]
+    return [f"every iterate is the recorded one, but the last state is not: {', '.join(names)}"] if names else []
+
+
+def _of_measurements(found: pd.DataFrame, recorded: pd.DataFrame) -> list[str]:
+    """Returns which columns of the measurements differ, in words."""
+    if list(found) != list(recorded) or len(found) != len(recorded):
+        return [
+            f"{records.METRICS} has {len(recorded)} rows of {', '.join(recorded)}, "
+            f"expected {len(found)} of {', '.join(found)}"
+        ]
+    names = [name for name in found if not np.array_equal(found[name], recorded[name], equal_nan=True)]
+    return [f"{records.METRICS} is not what the replay measures: {', '.join(names)}"] if names else []
+
+
+def _of_summary(found: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[str]:
+    """Returns which sections of the summary differ, in words. As JSON, nan is equal to nan."""
+    names = [name for name, facts in found.items() if json.dumps(facts) != json.dumps(recorded.get(name))]
+    return [f"{records.SUMMARY} is not what the replay gives: {', '.join(names)}"] if names else []
 
 
 def _other_versions(record: records.Record) -> str:

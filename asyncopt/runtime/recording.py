@@ -51,8 +51,11 @@ class Recording:
             "incidents": list(self.incidents),
         }
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
+    def save(self, folder: str | os.PathLike[str]) -> list[pathlib.Path]:
         """Writes ``trace.npz``, and ``recording.npz`` with digests and the last state, for `asyncopt.verify`.
+
+        Returns:
+          The paths of the two files.
 
         Raises:
           OSError: if a file cannot be written.
@@ -60,9 +63,10 @@ class Recording:
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.trace.save(folder / TRACE)
-        leaves = {f"leaf_{i}": leaf for i, leaf in enumerate(final_leaves(self.result))}
+        leaves = {f"leaf_{i}": leaf for i, leaf in enumerate(final_leaves(self.result).values())}
         fields = {"digests": self.digests, "compute_seconds": self.compute_seconds, **leaves}
         npz.write(folder / RECORDING, _KIND, fields)
+        return [folder / TRACE, folder / RECORDING]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +107,10 @@ def load(folder: str | os.PathLike[str]) -> SavedRecording:
     return SavedRecording(trace, digests, [fields[f"leaf_{i}"] for i in range(count)])
 
 
-def final_leaves(result: Result) -> list[np.ndarray]:
-    """Returns the bytes of parameters and optimizer state after the last update, an array for each leaf."""
-    leaves = jax.tree.leaves((result.params, result.optimizer_state))
-    return [np.frombuffer(plain(leaf).tobytes(), np.uint8) for leaf in leaves]
+def final_leaves(result: Result) -> dict[str, np.ndarray]:
+    """Returns the bytes of parameters and optimizer state after the last update, by the names of their leaves."""
+    leaves = {}
+    for part, tree in (("params", result.params), ("optimizer_state", result.optimizer_state)):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+            leaves[part + jax.tree_util.keystr(path)] = np.frombuffer(plain(leaf).tobytes(), np.uint8)
+    return leaves

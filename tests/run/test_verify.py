@@ -9,9 +9,10 @@ import pytest
 
 from asyncopt import InputError, traces
 from asyncopt.__main__ import CONFIG_FOLDER
-from asyncopt.files import npz, records
+from asyncopt.files import manifest, npz, records
 from asyncopt.run import execute, verification
 from asyncopt.runtime import recording
+from asyncopt.traces.trace import FILE_KIND
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +107,70 @@ def test_the_optimizers_state_at_the_end_counts(recorded, tmp_path):
     npz.write(folder / "recording.npz", recording._KIND, fields)
     found = verification.verify(folder)
     assert found.differs_at == 80
-    assert "the optimizer's state at the end is not" in found.text
+    assert "every iterate is the recorded one, but the last state is not: optimizer_state" in found.text
+    assert "recording.npz is not the file that was written" in found.text
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("worker", lambda trace: {"worker": np.roll(trace.worker, 1)}),
+        ("time", lambda trace: {"time": trace.time * 2}),
+        ("arrival", lambda trace: {"arrival": trace.arrival * 0.5}),
+        ("num_workers", lambda trace: {"num_workers": 9}),
+    ],
+)
+def test_what_no_iterate_depends_on_is_compared_too(recorded, field, change, tmp_path):
+    folder = tampered(recorded, tmp_path / field, **change(traces.load(recorded / "trace.npz")))
+    found = verification.verify(folder)
+    assert found.differs_at == 80
+    assert "trace.npz is not the file that was written" in found.text
+    assert "summary.json is not what the replay gives: trace" in found.text
+    manifest.write(folder, manifest.read(folder))  # whoever changes the list as well has changed other facts
+    assert "summary.json is not what the replay gives: trace" in verification.verify(folder).text
+
+
+def test_measurements_are_compared(recorded, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(recorded, folder)
+    metrics = records.load_run(folder).metrics
+    metrics.assign(gap=metrics["gap"] * 0.1).to_parquet(folder / records.METRICS, index=False)
+    manifest.write(folder, manifest.read(folder))
+    found = verification.verify(folder)
+    assert found.differs_at == 80
+    assert found.text == "metrics.parquet is not what the replay measures: gap"
+
+
+@pytest.mark.parametrize("name", ["compute_seconds", "digests"])
+def test_the_recording_is_compared(recorded, name, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(recorded, folder)
+    fields = npz.read(folder / "recording.npz", recording._KIND)
+    changed = fields[name].copy()
+    changed[40] += 1
+    npz.write(folder / "recording.npz", recording._KIND, fields | {name: changed})
+    found = verification.verify(folder)
+    assert found.differs_at == (40 if name == "digests" else 80)
+    assert "recording.npz is not the file that was written" in found.text
+
+
+def test_a_fingerprint_that_was_changed_is_noticed(recorded, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(recorded, folder)
+    facts = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(facts | {"fingerprint": "0" * 64}))
+    assert verification.verify(folder).text == "summary.json is not the file that was written"
+
+
+def test_a_read_version_older_than_every_block_is_refused(recorded, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(recorded, folder)
+    fields = npz.read(folder / "trace.npz", FILE_KIND)
+    fields.setdefault("block_version", fields["read_version"][:, None].repeat(3, axis=1))
+    fields["read_version"][60:] -= 20
+    npz.write(folder / "trace.npz", FILE_KIND, fields)
+    with pytest.raises(InputError, match=r"trace\.npz: read_version"):
+        verification.verify(folder)
 
 
 def test_refuses_what_is_no_recorded_run(recorded, tmp_path, capsys):
