@@ -3,6 +3,7 @@
 import collections
 import math
 import numbers
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -61,6 +62,16 @@ def check_number(
     ):
         raise InputError(f"{name} is {value!r}, expected a finite number" + (f" {wanted}" if wanted else ""))
     return number
+
+
+def warn_of_idle_workers(num_workers: int, num_updates: int) -> None:
+    """Warns if there are more workers than updates: the two numbers are side by side, and may have been swapped."""
+    if num_workers > num_updates:
+        warnings.warn(
+            f"num_workers is {num_workers}, more than num_updates, {num_updates}: some workers make no update; "
+            "are the two numbers swapped?",
+            stacklevel=4,
+        )
 
 
 def check_distinct(name: str, values: Iterable[Any]) -> None:

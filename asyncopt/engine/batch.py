@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from asyncopt.checks import InputError
-from asyncopt.engine import loop, memory
+from asyncopt.engine import loop, memory, minimum
 from asyncopt.engine.checkpoint import Checkpoint
 from asyncopt.engine.drive import Report, drive
 from asyncopt.engine.prepare import Prepared, Run, Settings, param_shapes, prepare, state_shapes
@@ -83,6 +83,8 @@ def replay_batch(
         first.steps,
         report,
         checkpoint,
+        # Of several runs, one that is wrong is not to end the others.
+        functools.partial(minimum.check, first.problem) if len(prepared) == 1 else lambda evaluations: None,
     )
     (evaluations,) = snapshot.evaluations
     final = snapshot.state._replace(history=None)

@@ -22,6 +22,8 @@ _GROWTH = 64
 Advance = Callable[[LoopState, Stops], tuple[LoopState, Evaluation]]
 # Called with the updates made since the last call, and the share of the time so far that went into evaluations.
 Report = Callable[[int, float], object]
+# Called with new evaluations, as NumPy arrays whose last axis counts them; it may raise to end the run.
+Look = Callable[[Evaluation], object]
 
 
 def drive(
@@ -30,6 +32,7 @@ def drive(
     steps: Int[np.ndarray, " E"],
     report: Report,
     checkpoint: Checkpoint | None = None,
+    look: Look = lambda evaluations: None,
 ) -> tuple[Snapshot, float]:
     """Runs to the last of ``steps`` and evaluates at each.
 
@@ -41,6 +44,7 @@ def drive(
       steps: updates made at each evaluation, from 0 on, increasing.
       report: see `Report`.
       checkpoint: where to keep the run, also when it is interrupted; it is resumed from there if possible.
+      look: see `Look`.
 
     Returns:
       The run after its last update, with its evaluations in one part; and the share of its seconds that went into
@@ -67,6 +71,8 @@ def drive(
             stops, wanted = _next_stops(steps, now.made, now.made + budget, per_call)
             before = now
             now = _call(advance, now, stops, wanted, per_call)
+            for evaluation in now.evaluations[len(before.evaluations) :]:
+                look(evaluation)
             report(now.made - before.made, share())
             took = max(now.seconds - before.seconds, 1e-6)
             budget = max(1, int((now.made - before.made) * min(_CALL_SECONDS / took, _GROWTH)))

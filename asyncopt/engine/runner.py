@@ -1,13 +1,15 @@
 """`replay`: one run, or several seeds of it."""
 
 import functools
+import warnings
 from collections.abc import Iterable
 
+import numpy as np
 import optax
 from jaxtyping import DTypeLike
 
 from asyncopt.checks import InputError
-from asyncopt.engine import loop, memory
+from asyncopt.engine import loop, memory, minimum
 from asyncopt.engine import probes as probing
 from asyncopt.engine import progress as progress_bar
 from asyncopt.engine.batch import replay_batch
@@ -20,6 +22,9 @@ from asyncopt.engine.state import Inputs
 from asyncopt.engine.stepwise import replay_exactly
 from asyncopt.problems import Problem
 from asyncopt.traces import Trace
+
+# A run whose F is more than so many times that of the start is most likely a mistake.
+_PLAUSIBLE_GROWTH = 1000
 
 
 def replay(
@@ -79,8 +84,8 @@ def replay(
 
     Raises:
       InputError: if an argument is out of range, the start is outside the optimizer's or the problem's
-        constraint, so is the problem's minimiser, a probe cannot observe the optimizer or its columns are not scalars
-        of their own, or memory is too small for the history.
+        constraint, so is the problem's minimiser, F becomes less than its minimum, a probe cannot observe the
+        optimizer or its columns are not scalars of their own, or memory is too small for the history.
       TypeError: if ``problem``, ``optimizer`` or ``trace`` has another type.
     """
     settings = Settings(eval_every, average, param_dtype, history_dtype)
@@ -91,11 +96,15 @@ def replay(
         if seeds is not None or history_dtype is not None or checkpoint is not None:
             raise InputError("exact is for one seed, without history_dtype and checkpoint; expected seed=...")
         with progress_bar.reporter(trace.num_updates, 1, progress) as report:
-            return replay_exactly(prepared, report)
-    with progress_bar.reporter(trace.num_updates, len(prepared.seeds), progress) as report:
-        if seeds is None:
-            return _replay_one(prepared, settings, report, checkpoint)
-        return replay_batch([prepared], settings, report=report, checkpoint=checkpoint)[0]
+            result = replay_exactly(prepared, report)
+    else:
+        with progress_bar.reporter(trace.num_updates, len(prepared.seeds), progress) as report:
+            if seeds is None:
+                result = _replay_one(prepared, settings, report, checkpoint)
+            else:
+                (result,) = replay_batch([prepared], settings, report=report, checkpoint=checkpoint)
+    _warn_of_growth(result)
+    return result
 
 
 def _replay_one(prepared: Prepared, settings: Settings, report: Report, checkpoint: Checkpoint | None) -> Result:
@@ -113,5 +122,20 @@ def _replay_one(prepared: Prepared, settings: Settings, report: Report, checkpoi
         prepared.steps,
         report,
         checkpoint,
+        functools.partial(minimum.check, prepared.problem),
     )
     return result_of(prepared, snapshot.state, snapshot.evaluations[0], snapshot.seconds, share * snapshot.seconds)
+
+
+def _warn_of_growth(result: Result) -> None:
+    """Warns of seeds at whose end F is finite, but so large that the run has learnt nothing."""
+    first, last = np.atleast_1d(result.objective[..., 0]), np.atleast_1d(result.objective[..., -1])
+    # Not relative to a start near a minimum, where F may be near 0.
+    grown = np.isfinite(last) & (last > _PLAUSIBLE_GROWTH * np.maximum(first, 1.0))
+    if grown.any():
+        seeds = ", ".join(map(str, np.asarray(result.seeds)[grown]))
+        warnings.warn(
+            f"F is up to {last[grown].max():.3g} at the end, more than {_PLAUSIBLE_GROWTH} times as much as at the "
+            f"start (seeds {seeds}); is the step size too large?",
+            stacklevel=3,
+        )

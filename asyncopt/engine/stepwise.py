@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
-from asyncopt.engine import loop
+from asyncopt.engine import loop, minimum
 from asyncopt.engine.blocks import slices
 from asyncopt.engine.checkpoint import Snapshot, plain
 from asyncopt.engine.draws import batch_key
@@ -144,6 +144,7 @@ class Stepwise:
         now, before = (jnp.asarray(step, jnp.int32) for step in (self.made, self._evaluated))
         marks, evaluation = _evaluate(self.prepared.problem, self.prepared.probes, self.state, now, before)
         state, evaluation = self.state._replace(**marks._asdict()), jax.tree.map(np.asarray, evaluation)
+        minimum.check(self.prepared.problem, evaluation)
         self._evaluating += time.perf_counter() - began
         self.state, self._evaluations = state, [*self._evaluations, evaluation]  # together, as in `update`
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from asyncopt import runtime
 from asyncopt.checks import InputError
-from asyncopt.engine import Checkpoint, Result, Run, replay
+from asyncopt.engine import Checkpoint, Result, Run, minimum, replay
 from asyncopt.files import records
 from asyncopt.files.records import Record
 from asyncopt.report import style
@@ -108,7 +108,12 @@ def save(
       trace: the recorded trace of a real run; default: the task's.
       more: further facts for the summary.
       also: writes other files into the folder, and returns their paths.
+
+    Raises:
+      InputError: if F is less than its minimum somewhere.
+      OSError: if a file cannot be written.
     """
+    minimum.check(run.problem, result)
     summary = facts.summary(task, run, trace or task.trace, result)
     record = Record(task.settings, facts.metrics(result), {**summary, **(more or {})})
     records.save(folder, record, also)

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from asyncopt.checks import check_integer, check_number
+from asyncopt.checks import check_integer, check_number, warn_of_idle_workers
 from asyncopt.traces.trace import Trace, staleness_setting
 
 
@@ -96,6 +96,7 @@ def cyclic(num_updates: int, num_workers: int) -> Trace:
     """
     num_workers = check_integer("num_workers", num_workers, at_least=1)
     read_version = constant(num_updates, num_workers - 1).read_version
+    warn_of_idle_workers(num_workers, num_updates)
     return Trace(read_version, worker=np.arange(num_updates) % num_workers, num_workers=num_workers)
 
 

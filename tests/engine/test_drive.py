@@ -31,3 +31,20 @@ def test_of_the_seconds_of_a_run(loop, steps):
     assert run.seconds >= 300 * AN_UPDATE + AN_EVALUATION * len(steps)
     assert shares[-1] == share
     assert all(0 < part < 1 for part in shares)
+
+
+def test_whoever_looks_at_evaluations_may_end_the_run(loop):
+    """It sees each but the one at the start once, and the loop makes no update after it has raised."""
+    seen, reported = [], []
+
+    def look(evaluations):
+        seen.append(len(evaluations))
+        if sum(seen) >= 3:
+            raise ValueError("enough")
+
+    with pytest.raises(ValueError, match="enough"):
+        drive.drive(lambda: (), loop, np.arange(0, 301, 30), lambda made, share: reported.append(made), look=look)
+    assert sum(reported) < 300
+    seen.clear()
+    drive.drive(lambda: (), loop, np.arange(0, 3), lambda made, share: None, look=look)
+    assert sum(seen) == 2

@@ -251,3 +251,9 @@ def test_shared_memory_that_is_read_and_written_at_once_is_the_cluster():
 def test_shared_memory_refuses(arguments, message):
     with pytest.raises(InputError, match=message):
         shared_memory(**({"num_updates": 10, "num_workers": 3} | arguments))
+
+
+@pytest.mark.parametrize("make", [cluster, shared_memory, cyclic])
+def test_swapped_numbers_are_noticed(make):
+    with pytest.warns(UserWarning, match="num_workers is 50, more than num_updates, 8.*swapped"):
+        make(8, 50)
