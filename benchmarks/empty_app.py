@@ -2,10 +2,7 @@
 
 import hydra
 
-from asyncopt.__main__ import CONFIG_FOLDER
-from asyncopt.run import resolvers
-
-resolvers.register()
+from asyncopt.run.command_line import CONFIG_FOLDER
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="config")

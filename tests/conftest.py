@@ -154,9 +154,9 @@ class CommandLine:
             time.sleep(0.005)
         return self.poll() is None
 
-    def kill(self):
-        """Ends it at once, whatever it does."""
-        os.kill(self._process, signal.SIGKILL)
+    def kill(self, number=signal.SIGKILL):
+        """Ends it at once, whatever it does, or sends it another signal."""
+        os.kill(self._process, number)
 
     def end(self):
         """Waits; returns exit status, standard output, standard error."""

@@ -14,7 +14,7 @@ import types
 import hydra
 import pytest
 
-from asyncopt.run import execute, task
+from asyncopt.run import execute, settings
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "how_to").glob("*.md"))]
@@ -71,7 +71,7 @@ def _check_overrides(overrides):
         typed = {word.partition("=")[0] for word in chosen}
         chosen += [f"{key}={value}" for key, value in swept.items() if key not in typed]
         config = hydra.compose("config", [word for word in chosen if not word.startswith("hydra")])
-    task.checked(config)
+    settings.checked(config)
 
 
 def _first(values):

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
+from asyncopt import stopping
 from asyncopt.engine.checkpoint import Checkpoint, Snapshot
 from asyncopt.engine.state import Evaluation, LoopState, Stops
 
@@ -68,6 +69,7 @@ def drive(
     budget = 1
     try:
         while now.made < steps[-1]:
+            stopping.check()
             stops, wanted = _next_stops(steps, now.made, now.made + budget, per_call)
             before = now
             now = _call(advance, now, stops, wanted, per_call)

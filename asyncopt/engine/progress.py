@@ -1,6 +1,7 @@
 """Progress on the standard error: updates made, updates a second, time left."""
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,15 @@ import tqdm
 _SHOWN_SHARE = 0.01
 
 
-class _Lines(tqdm.tqdm):
+class Bar(tqdm.tqdm):
+    """A progress bar on a terminal."""
+
+
+# tqdm's own lock has a semaphore of the system, which stays behind when a worker process is killed.
+Bar.set_lock(threading.RLock())
+
+
+class _Lines(Bar):
     """A progress bar for output that is no terminal: now and then a line, without cursor movements."""
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
@@ -24,10 +33,10 @@ class _Lines(tqdm.tqdm):
         """Does nothing: a line that is written stays."""
 
 
-def bar(total: int, show: bool, **settings: Any) -> tqdm.tqdm:
+def bar(total: int, show: bool, **settings: Any) -> Bar:
     """Returns a progress bar on the standard error: updates made, updates a second, time left."""
     terminal = sys.stderr.isatty()
-    return (tqdm.tqdm if terminal else _Lines)(
+    return (Bar if terminal else _Lines)(
         total=total,
         unit=" updates",
         unit_scale=True,
@@ -38,7 +47,7 @@ def bar(total: int, show: bool, **settings: Any) -> tqdm.tqdm:
     )
 
 
-def advance(shown: tqdm.tqdm, updates: int, evaluation_share: float) -> None:
+def advance(shown: Bar, updates: int, evaluation_share: float) -> None:
     """Counts updates made, and tells which share of the time so far went into evaluations."""
     if evaluation_share >= _SHOWN_SHARE:
         shown.set_postfix_str(f"{evaluation_share:.0%} of the time in evaluations", refresh=False)

@@ -10,7 +10,7 @@ from typing import Any
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
-from asyncopt import runtime
+from asyncopt import runtime, stopping
 from asyncopt.checks import InputError
 from asyncopt.engine import Checkpoint, Result, Run, minimum, replay
 from asyncopt.files import records
@@ -48,7 +48,8 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
     prepare_jax(task.settings, task.num_side_by_side)
     record = finished(task, folder)
     if record is None:
-        record = (_train if task.is_real else _replay)(task, folder)
+        with stopping.deferred():  # what is computed is written first
+            record = (_train if task.is_real else _replay)(task, folder)
     else:
         print(f"{FINISHED}: {folder}")
     return conclude(task, folder, record)

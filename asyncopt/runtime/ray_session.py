@@ -6,6 +6,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 
+from asyncopt import stopping
 from asyncopt.checks import InputError
 
 # Despite its name: with 0, Ray's servers listen on the loopback interface alone; otherwise on every interface.
@@ -32,7 +33,7 @@ def ray_session(address: str | None, num_cpus: int | None = None) -> Iterator[No
         yield
         return
     try:
-        with warnings.catch_warnings():
+        with stopping.handlers_kept(), warnings.catch_warnings():
             # JAX warns when Ray starts processes. They execute another program at once, so no JAX thread is forked.
             warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
             if address is None:

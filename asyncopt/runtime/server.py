@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import DTypeLike, PyTree
 
-from asyncopt import traces
+from asyncopt import stopping, traces
 from asyncopt.checks import InputError
 from asyncopt.engine import Checkpoint, Probe, Run, Settings, plan
 from asyncopt.engine import probes as probing
@@ -136,6 +136,7 @@ class _Server:
         for worker in range(self.pool.num_workers):
             self._dispatch(worker)
         while self.run.made < num_updates:
+            stopping.check()
             before = self.run.made
             messages = self._receive()
             for worker in sorted(messages):

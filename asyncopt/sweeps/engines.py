@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
+from asyncopt import stopping
 from asyncopt.checks import InputError
 from asyncopt.runtime.ray_session import ray_session
 
@@ -38,8 +39,10 @@ class Joblib:
         del folder
         missing = set(range(len(functions)))
         parallel = joblib.Parallel(self.workers, backend="loky", batch_size=1, return_as="generator_unordered")
+        with stopping.kept_from_children():
+            results = parallel(joblib.delayed(_call)(i, function) for i, function in enumerate(functions))
         try:
-            for index, result in parallel(joblib.delayed(_call)(i, function) for i, function in enumerate(functions)):
+            for index, result in results:
                 missing.remove(index)
                 yield index, result
         except joblib.externals.loky.process_executor.TerminatedWorkerError as error:  # joblib gives up all the others

@@ -5,9 +5,7 @@ import sys
 from contextlib import AbstractContextManager
 from types import TracebackType
 
-import tqdm
-
-from asyncopt.engine.progress import advance, bar
+from asyncopt.engine.progress import Bar, advance, bar
 
 
 class SweepLine:
@@ -51,7 +49,7 @@ class SweepLine:
 
     def set_aside(self) -> AbstractContextManager[object]:
         """Makes room on the terminal for what a job prints."""
-        return tqdm.tqdm.external_write_mode() if sys.stderr.isatty() else contextlib.nullcontext()
+        return Bar.external_write_mode() if sys.stderr.isatty() else contextlib.nullcontext()
 
     def _counts(self) -> str:
         return f"jobs: {self.done} of {self.num_jobs} done, {self.running} running, {self.failed} failed"

@@ -16,6 +16,7 @@ from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from asyncopt import stopping
 from asyncopt.checks import InputError
 from hydra_plugins.asyncopt_launcher._composed import ComposedOnce
 
@@ -62,13 +63,12 @@ class Launch:
             configs = {number: self.compose(number, own) for number, own in overrides.items()}
             if not any(_is_ours(config) for config in configs.values()):
                 return [self._run_job(config) for config in configs.values()]
-            returned = self._launch_ours(configs, overrides)
+            with stopping.resumable(f"the same command with hydra.sweep.dir={folder} resumes the sweep"):
+                returned = self._launch_ours(configs, overrides)
         except InputError as error:
             raise CompactHydraException(f"asyncopt: {error}") from error
         except OSError as error:
             raise CompactHydraException(f"asyncopt: {error}; jobs that are done are kept in {folder}") from error
-        except KeyboardInterrupt:
-            raise SystemExit(f"asyncopt: stopped; hydra.sweep.dir={folder} resumes the sweep") from None
         return [returned[number] for number in overrides]
 
     def compose(self, number: int, overrides: Sequence[str]) -> DictConfig:
@@ -92,10 +92,12 @@ class Launch:
         returned = {}
         with SweepLine(len(configs), len(sweep.finished), sweep.num_updates, shown) as line:
             if self.engine is not None:
-                returned = self._send(self.engine, sweep, overrides, line)
+                with stopping.raising():
+                    returned = self._send(self.engine, sweep, overrides, line)
             else:
                 for batch in sweep.batches:
-                    returned |= self.run_batch(batch, configs, sweep, line)
+                    with stopping.deferred():  # what is computed is written first
+                        returned |= self.run_batch(batch, configs, sweep, line)
             for number in alone:
                 line.begin(1)
                 with line.set_aside():

@@ -16,7 +16,7 @@ from asyncopt import traces
 from asyncopt.analysis import studies
 from asyncopt.analysis.speedup_fit import fit_speedup
 from asyncopt.files import records
-from asyncopt.run import task
+from asyncopt.run import settings
 from figures import artificial_delay, convex, delays, networks, phase, rates, reported, speedup
 from figures.drawn import by_workers
 from tests import sweep as sweeps
@@ -263,7 +263,7 @@ def test_first_and_last_job_of_every_sweep_are_accepted(sweep):
         choices = {key: _split(str(values)) for key, values in config.hydra.sweeper.params.items()}
         for which in (0, -1):
             job = hydra.compose("config", [f"+sweep={sweep}", *(f"{key}={c[which]}" for key, c in choices.items())])
-            task.checked(job)
+            settings.checked(job)
             if job.runtime is None:
                 job.trace.num_updates = min(job.trace.num_updates, 9600)
                 instantiate(job.trace)

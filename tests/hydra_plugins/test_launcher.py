@@ -18,10 +18,9 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 import asyncopt
-from asyncopt import __main__ as main_module
-from asyncopt.__main__ import CONFIG_FOLDER
 from asyncopt.engine import loop
-from asyncopt.run import execute
+from asyncopt.run import command_line, execute
+from asyncopt.run.command_line import CONFIG_FOLDER
 from asyncopt.sweeps import batches, plan
 from hydra_plugins.asyncopt_launcher import _core
 from hydra_plugins.asyncopt_launcher._composed import ComposedOnce
@@ -188,10 +187,10 @@ def sweep_in_process(hydra_restore_singletons, hydra_sweep_runner, tmp_path):
 
     def run(*overrides):
         return hydra_sweep_runner(
-            calling_file=main_module.__file__,
+            calling_file=command_line.__file__,
             calling_module=None,
-            task_function=main_module.main.__wrapped__,
-            config_path=os.path.relpath(CONFIG_FOLDER, pathlib.Path(main_module.__file__).parent),
+            task_function=command_line._job,
+            config_path=os.path.relpath(CONFIG_FOLDER, pathlib.Path(command_line.__file__).parent),
             config_name="config",
             overrides=[VECTORIZED, *SMALL, *overrides],
             temp_dir=tmp_path,

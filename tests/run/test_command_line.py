@@ -236,7 +236,7 @@ def test_divergence_is_reported(step_size, tmp_path, quickly):
         (["trace=rounds", "trace.num_workers=3"], "trace: num_updates is 20000, expected a multiple of num_workers, 3"),
         (["trace=rounds"], "trace: rounds are for an optimizer that steps once a round, expected"),
         (["+method=synchronous_amsgrad", "handling.size=4"], "expected .handling=buffer_updates handling.size=8 "),
-        (["+method=adam"], "Could not find 'method/adam'"),
+        (["+method=adam"], "method=adam: no such option"),
         (["problem=resnet18", "data=cinic10", "data.root=nowhere"], "train: no such file .looked in nowhere"),
         (["problem=wrn_28_5", "data=imagenet32", "data.root=nowhere"], "train_data_batch_1.npz: no such file"),
         (
@@ -248,10 +248,10 @@ def test_divergence_is_reported(step_size, tmp_path, quickly):
         (["trace=file", "trace.path=bad.csv"], "bad.csv, row 2: delay 5 of update 1"),
         (["data=libsvm", "data.path=bad.txt"], "bad.txt, line 1: 'x' is not of the form index:value"),
         (["+trace.color=red"], "trace: .*unexpected keyword argument 'color'"),
-        (["trace.colour=red"], "Could not override 'trace.colour'"),
-        (["tracy=uniform"], "Could not override 'tracy'"),
-        (["trace=brownian"], "Could not find 'trace/brownian'"),
-        (["+sweep=nothing"], "Could not find 'sweep/nothing'"),
+        (["trace.colour=red"], "trace.colour: no such key"),
+        (["tracy=uniform"], "tracy: no such key"),
+        (["trace=brownian"], "trace=brownian: no such option"),
+        (["+sweep=nothing"], "sweep=nothing: no such option"),
     ],
 )
 def test_bad_input_gets_a_line_not_a_traceback(overrides, message, tmp_path, command_lines):
@@ -266,8 +266,8 @@ def test_bad_input_gets_a_line_not_a_traceback(overrides, message, tmp_path, com
 
 @pytest.mark.parametrize("trace", ["constant", "uniform", "pareto", "geometric", "cyclic", "cluster"])
 def test_one_rule_of_staleness_for_all_kinds_of_trace(trace):
-    from asyncopt.__main__ import CONFIG_FOLDER
     from asyncopt.run import task
+    from asyncopt.run.command_line import CONFIG_FOLDER
 
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         config = hydra.compose("config", [f"trace={trace}", "staleness=K**0.5", "trace.num_updates=10000"])
@@ -314,8 +314,8 @@ def test_a_comparison_and_its_report(tmp_path, quickly, capsys):
 
 def test_rounds_step_once_with_the_mean_of_all_workers():
     """Synchronous AMSGrad as configured is AMSGrad with mini-batches that many times as large, on the digits."""
-    from asyncopt.__main__ import CONFIG_FOLDER
     from asyncopt.run import build, task
+    from asyncopt.run.command_line import CONFIG_FOLDER
 
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         config = hydra.compose("config", ["+method=synchronous_amsgrad", "trace.num_workers=4", "trace.num_updates=40"])

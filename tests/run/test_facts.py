@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import asyncopt
-from asyncopt.__main__ import CONFIG_FOLDER
 from asyncopt.analysis import studies
 from asyncopt.run import execute, facts, task
+from asyncopt.run.command_line import CONFIG_FOLDER
 from asyncopt.traces import Trace
 
 

@@ -10,9 +10,9 @@ import time
 import hydra
 import pytest
 
-from asyncopt.__main__ import CONFIG_FOLDER
 from asyncopt.files import atomic, fingerprints, records
 from asyncopt.run import execute
+from asyncopt.run.command_line import CONFIG_FOLDER
 
 
 def configured(*overrides):

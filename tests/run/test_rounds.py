@@ -4,8 +4,8 @@ import hydra
 import pytest
 
 from asyncopt import InputError
-from asyncopt.__main__ import CONFIG_FOLDER
 from asyncopt.run import task
+from asyncopt.run.command_line import CONFIG_FOLDER
 
 
 def prepared(*overrides):

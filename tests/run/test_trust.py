@@ -140,7 +140,7 @@ def test_yaml_is_plain(text, message, rewritten, monkeypatch, tmp_path):
 
 def test_every_shipped_constructor_is_known(recorded):
     """Against the configuration's own files: a run of any of them can be verified."""
-    from asyncopt.__main__ import CONFIG_FOLDER
+    from asyncopt.run.command_line import CONFIG_FOLDER
 
     targets = set()
     for path in CONFIG_FOLDER.rglob("*.yaml"):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from asyncopt import InputError, traces
-from asyncopt.__main__ import CONFIG_FOLDER
 from asyncopt.files import manifest, npz, records
 from asyncopt.run import execute, verification
+from asyncopt.run.command_line import CONFIG_FOLDER
 from asyncopt.runtime import recording
 from asyncopt.traces.trace import FILE_KIND
 

@@ -3,10 +3,10 @@
 import hydra
 import pytest
 
-from asyncopt.__main__ import CONFIG_FOLDER
 from asyncopt.files import records
 from asyncopt.report import theorems
 from asyncopt.run import build, execute, task
+from asyncopt.run.command_line import CONFIG_FOLDER
 
 # The artificial delays are of images that have to be fetched.
 SWEEPS = sorted(p.stem for p in (CONFIG_FOLDER.parent / "sweeps").glob("*.yaml") if "artificial" not in p.stem)

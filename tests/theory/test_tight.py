@@ -6,8 +6,8 @@ import pytest
 
 import asyncopt
 from asyncopt import theory
-from asyncopt.__main__ import CONFIG_FOLDER
 from asyncopt.run import build, task
+from asyncopt.run.command_line import CONFIG_FOLDER
 
 
 def shipped(sweep, *overrides):

@@ -1,0 +1,147 @@
+"""What happens when the program is stopped: by Ctrl-C (SIGINT), or by the system (SIGTERM).
+
+An exception that a handler raises can get lost: Python ignores it in a callback of a library. So a signal either ends
+the process at once, while there is nothing to keep, or it is noted, and raised where `check` is called. Only the
+command line asks for this. In a program of the user's own, `check` does nothing, and Ctrl-C is what it always is.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_Handler = Callable[[int, FrameType | None], None]
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has come. Whoever keeps a run after Ctrl-C keeps it after SIGTERM, too."""
+
+
+class _State:
+    """What a signal does now."""
+
+    hint = "nothing was computed yet"
+    deferring = False
+    something_to_keep = False
+    noted: int | None = None  # waits to be raised
+    came: int = signal.SIGINT  # the last signal
+
+
+def install() -> None:
+    """Lets a signal end the process at once, with one line on the standard error."""
+    _set(_end_at_once)
+
+
+@contextlib.contextmanager
+def resumable(hint: str) -> Iterator[None]:
+    """Inside and after, the line on the standard error has this hint; `Stopped` becomes the exit status.
+
+    Args:
+      hint: what resumes the run.
+
+    Raises:
+      SystemExit: with 128 + the signal's number, as shells have it: 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    _State.hint = hint
+    try:
+        yield
+    except KeyboardInterrupt:  # perhaps not `Stopped`: Ray raises its own
+        print(f"asyncopt: stopped; {hint}", file=sys.stderr, flush=True)
+        raise SystemExit(128 + _State.came) from None
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Inside, a signal waits for the next call of `check`, or for the end of the block; a second one does not wait.
+
+    Until `check` is called for the first time, there is nothing to keep, and a signal ends the process at once.
+
+    Raises:
+      Stopped: at the end of the block, if a signal has come.
+    """
+    if _State.deferring or signal.getsignal(signal.SIGINT) is not _end_at_once:  # in another block, or a library
+        yield
+        return
+    _State.deferring, _State.something_to_keep = True, False
+    try:
+        yield
+    finally:
+        _State.deferring = False
+    _raise_noted()
+
+
+def check() -> None:
+    """Raises a signal that has come; call it where the state of a run is whole.
+
+    Raises:
+      Stopped: if a signal has come.
+    """
+    _State.something_to_keep = True
+    _raise_noted()
+
+
+@contextlib.contextmanager
+def raising() -> Iterator[None]:
+    """Inside, the first signal raises `Stopped` wherever it comes: for waiting on other processes, which end then."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not _end_at_once:
+        yield
+        return
+    _set(_raise)
+    try:
+        yield
+    finally:
+        _set(_end_at_once)
+
+
+@contextlib.contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Undoes at its end what a library has done to our handlers: Ray's would end the process without a word."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        if before[signal.SIGINT] in (_end_at_once, _raise):
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def kept_from_children() -> Iterator[None]:
+    """Inside, processes that are started never get Ctrl-C, which a terminal sends to all: their parent ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _raise_noted() -> None:
+    if _State.noted is not None:
+        number, _State.noted = _State.noted, None
+        raise Stopped(signal.Signals(number).name)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    del frame
+    _State.came = number
+    if _State.deferring and _State.something_to_keep and _State.noted is None:
+        _State.noted = number
+        return
+    os.write(2, f"\nasyncopt: stopped; {_State.hint}\n".encode())
+    os._exit(128 + number)
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    del frame
+    _State.came = number
+    _set(_end_at_once)
+    raise Stopped(signal.Signals(number).name)
+
+
+def _set(handler: _Handler) -> None:
+    for number in _SIGNALS:
+        signal.signal(number, handler)
