@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
 
-from asyncopt.checks import InputError, check_integer
+from asyncopt.checks import InputError, check_integer, check_number
 
 
 def is_none(leaf: object) -> bool:
@@ -19,6 +19,11 @@ def static_integer(name: str, value: int, *, at_least: int) -> int:
             f"{name} is an array, expected a Python integer. Under optax.inject_hyperparams, pass static_args={name!r}"
         )
     return check_integer(name, value, at_least=at_least)
+
+
+def number(name: str, value: float | Array, **limits: float) -> float | Array:
+    """Returns a number that the user wrote, checked; an array may be traced, and is returned as it is."""
+    return value if isinstance(value, jax.Array) else check_number(name, value, **limits)
 
 
 def known_delay(delay: jax.typing.ArrayLike | None, transform: str) -> Int[Array, ""]:

@@ -206,7 +206,10 @@ def _is_plain_number(value: Any) -> bool:
 
 def _is_concrete(params: PyTree) -> bool:
     leaves = jax.tree.leaves(params)
-    return all(isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer) for leaf in leaves)
+    # `optax.tree.map_params` asks for a state of no leaves at all.
+    return bool(leaves) and all(
+        isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer) for leaf in leaves
+    )
 
 
 def _cast_like(tree: PyTree, like: PyTree) -> PyTree:

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PyTree
 
-from asyncopt.checks import check_number
-from asyncopt.optim._shared import is_none, known_delay, only_if, static_integer
+from asyncopt.optim._shared import is_none, known_delay, number, only_if, static_integer
 
 
 class BufferUpdatesState(NamedTuple):
@@ -20,7 +19,7 @@ class BufferUpdatesState(NamedTuple):
 
 
 def buffer_updates(
-    inner: optax.GradientTransformation, size: int, exponent: float = 0.5
+    inner: optax.GradientTransformation, size: int, exponent: float | Array = 0.5
 ) -> optax.GradientTransformationExtraArgs:
     r"""Collects gradients, and steps with the weighted mean of every ``size`` of them (FedBuff).
 
@@ -44,7 +43,7 @@ def buffer_updates(
       <https://arxiv.org/abs/2106.06639>`_, 2022.
     """
     size = static_integer("size", size, at_least=1)
-    exponent = check_number("exponent", exponent, at_least=0)
+    exponent = number("exponent", exponent, at_least=0)
     inner = optax.with_extra_args_support(inner)
 
     def init(params):

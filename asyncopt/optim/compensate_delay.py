@@ -5,10 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
-from asyncopt.checks import check_number
-from asyncopt.optim._shared import is_none
+from asyncopt.optim._shared import is_none, number
 
 
 class CompensateDelayState(NamedTuple):
@@ -19,7 +18,9 @@ class CompensateDelayState(NamedTuple):
 
 
 def compensate_delay(
-    inner: optax.GradientTransformation, strength: float = 0.04, decay: float | None = None
+    inner: optax.GradientTransformation,
+    strength: float | Array = 0.04,
+    decay: float | Array | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Corrects a gradient for how far the parameters have moved since it was taken, to first order (DC-ASGD).
 
@@ -42,9 +43,9 @@ def compensate_delay(
       Zheng et al., `Asynchronous stochastic gradient descent with delay compensation
       <https://arxiv.org/abs/1609.08326>`_, 2017.
     """
-    strength = check_number("strength", strength, at_least=0)
+    strength = number("strength", strength, at_least=0)
     if decay is not None:
-        decay = check_number("decay", decay, at_least=0, below=1)
+        decay = number("decay", decay, at_least=0, below=1)
     inner = optax.with_extra_args_support(inner)
 
     def init(params):

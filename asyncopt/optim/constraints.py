@@ -105,12 +105,14 @@ class L2Ball(eqx.Module):
         monotonically to the root (Moré and Sorensen's secular equation). It runs until it stops moving.
         Where scales are zero, the projection is the limit of small positive scales.
         """
+        if not jax.tree.leaves(point):
+            return point
         center = _broadcast("center", self.center, point)
         offset = jax.tree.map(lambda w, c: _wide(w) - c, point, center)
         wide_scale = jax.tree.map(_wide, scale)
         inside = _norm(offset) <= self.radius
         # Scales and offsets of order one: neither squares nor the multiplier leave the range of the dtype.
-        largest = jax.tree.reduce(jnp.maximum, jax.tree.map(jnp.max, wide_scale))
+        largest = jax.tree.reduce(jnp.maximum, jax.tree.map(lambda s: jnp.max(s, initial=0.0), wide_scale))
         smallest_allowed = jnp.finfo(largest.dtype).tiny ** 0.5
         unit_scale = jax.tree.map(
             lambda s: jnp.maximum(s / jnp.where(largest > 0, largest, 1.0), smallest_allowed), wide_scale
@@ -126,6 +128,8 @@ class L2Ball(eqx.Module):
 
     def contains(self, point: PyTree) -> bool:
         """Whether ``point`` is within the ball, to rounding."""
+        if not jax.tree.leaves(point):
+            return True
         offset = jax.tree.map(lambda w, c: _wide(w) - c, point, _broadcast("center", self.center, point))
         eps = max((float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(point)), default=0.0)
         return bool(_norm(offset) <= self.radius * (1 + 8 * eps))
@@ -151,7 +155,7 @@ def _ball_multiplier(offset: PyTree, scale: PyTree) -> Float[Array, ""]:
         multiplier, previous, steps = carry
         return (multiplier > previous) & (steps < _MAX_NEWTON_STEPS)
 
-    zero = jnp.zeros((), jax.tree.leaves(offset)[0].dtype)
+    zero = jnp.zeros((), jnp.result_type(*jax.tree.leaves(offset)))
     first, _, _ = newton_step((zero, zero, 0))
     return jax.lax.while_loop(rising, newton_step, (first, zero, 1))[0]
 
@@ -178,6 +182,8 @@ def _broadcast(name: str, bound: PyTree, point: PyTree) -> PyTree:
 
 def _as_bound(bound: ArrayLike, leaf: Array) -> Array:
     """Returns the bound in the leaf's dtype, or float32 if that is wider."""
+    if jnp.iscomplexobj(leaf):
+        raise ValueError(f"a leaf of dtype {leaf.dtype}, expected real numbers")
     array = jnp.asarray(bound, dtype=jnp.promote_types(leaf.dtype, jnp.float32))
     if jnp.broadcast_shapes(array.shape, leaf.shape) != leaf.shape:
         raise ValueError(f"shape {array.shape} against {leaf.shape}")
@@ -193,11 +199,17 @@ def _sum(tree: PyTree) -> Float[Array, ""]:
     """Returns the sum of all entries of all leaves, taken in blocks, so that rounding errors do not pile up."""
 
     def leaf_sum(leaf: Array) -> Array:
-        flat = leaf.ravel()
+        flat = _in_one_piece(leaf).ravel()
         blocks = jnp.pad(flat, (0, -flat.size % _SUM_BLOCK)).reshape(-1, _SUM_BLOCK)
         return jnp.sum(jnp.sum(blocks, axis=1))
 
     return jax.tree.reduce(jnp.add, jax.tree.map(leaf_sum, tree))
+
+
+def _in_one_piece(array: Array) -> Array:
+    """Returns an array that no axis of an explicit mesh is split over: JAX refuses to reshape a split one."""
+    is_split = any(axis is not None for axis in jax.typeof(array).sharding.spec)
+    return jax.sharding.reshard(array, jax.sharding.PartitionSpec()) if is_split else array
 
 
 def _norm(tree: PyTree) -> Float[Array, ""]:

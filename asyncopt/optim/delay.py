@@ -44,7 +44,8 @@ def delay_gradients(delay: int) -> optax.GradientTransformationExtraArgs:
     delay = static_integer("delay", delay, at_least=0)
 
     def init(params):
-        waiting = jax.tree.map(lambda p: jnp.zeros((delay, *p.shape), p.dtype), params)
+        # Broadcast, and not made anew, so that the buffer is sharded as the parameters are.
+        waiting = jax.tree.map(lambda p: jnp.broadcast_to(jnp.zeros_like(p), (delay, *p.shape)), params)
         return DelayGradientsState(jnp.zeros((), jnp.int32), waiting)
 
     def update(updates, state, params=None, **extra_args):
@@ -62,7 +63,8 @@ def delay_gradients(delay: int) -> optax.GradientTransformationExtraArgs:
 
         leaves, structure = jax.tree.flatten(updates, is_leaf=is_none)
         swapped = [swap(g, b) for g, b in zip(leaves, structure.flatten_up_to(state.waiting), strict=True)]
-        late, waiting = (structure.unflatten(part) for part in zip(*swapped, strict=True))
+        late = structure.unflatten([gradient for gradient, _ in swapped])
+        waiting = structure.unflatten([buffer for _, buffer in swapped])
         return late, DelayGradientsState(optax.safe_increment(state.steps), waiting)
 
     return optax.GradientTransformationExtraArgs(init, update)

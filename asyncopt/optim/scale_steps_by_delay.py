@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 
-from asyncopt.checks import InputError, check_number
-from asyncopt.optim._shared import known_delay
+from asyncopt.checks import InputError
+from asyncopt.optim._shared import known_delay, number
 
-_RULES: dict[str, Callable[[Array, float], Array]] = {
+_RULES: dict[str, Callable[[Array, float | Array], Array]] = {
     "inverse": lambda delay, parameter: 1 / jnp.maximum(delay, 1.0),
     "power": lambda delay, parameter: (1 + delay) ** -parameter,
     "threshold": lambda delay, parameter: jnp.minimum(1.0, parameter / jnp.maximum(delay, 1.0)),
@@ -25,7 +25,7 @@ class ScaleStepsByDelayState(NamedTuple):
 
 
 def scale_steps_by_delay(
-    inner: optax.GradientTransformation, rule: str = "inverse", parameter: float = 1.0
+    inner: optax.GradientTransformation, rule: str = "inverse", parameter: float | Array = 1.0
 ) -> optax.GradientTransformationExtraArgs:
     r"""Multiplies each step by a function of its gradient's delay τ.
 
@@ -64,7 +64,7 @@ def scale_steps_by_delay(
     if rule not in _RULES:
         raise InputError(f"rule is {rule!r}, expected one of {sorted(_RULES)}")
     limits = {"above": 0.0} if rule == "power" else {"at_least": 1.0}
-    parameter = check_number("parameter", parameter, **limits)
+    parameter = number("parameter", parameter, **limits)
     inner = optax.with_extra_args_support(inner)
 
     def update(updates, state, params=None, *, delay=None, **extra_args):

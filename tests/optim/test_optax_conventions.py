@@ -220,3 +220,148 @@ def test_masked_with_bounds_for_every_leaf():
     updates, _ = transform.update(jax.tree.map(jnp.ones_like, params), transform.init(params), params)
     np.testing.assert_allclose(updates["w"], [-0.05, -0.05])
     np.testing.assert_array_equal(updates["b"], jnp.ones(3))
+
+
+@every
+def test_tree_map_params_sees_what_is_shaped_as_the_parameters(make):
+    """Optax asks for the state of a tree without leaves, and looks where it comes back."""
+    transform, params = make(), {"w": jnp.ones(3), "b": jnp.zeros((2, 2))}
+    state = transform.init(params)
+    marked = optax.tree.map_params(transform, lambda leaf: jnp.full_like(leaf, 7.0), state)
+    kept = optax.tree.map_params(
+        transform, lambda leaf: None, state, transform_non_params=lambda leaf: leaf, is_leaf=None
+    )
+    assert jax.tree.structure(marked) == jax.tree.structure(state)
+    changed = [np.shape(b) for a, b in zip(*map(jax.tree.leaves, (state, marked)), strict=True) if np.all(b == 7.0)]
+    of_params = {(3,), (2, 2)}
+    assert {shape[-len(want) :] for shape in changed for want in of_params if shape[-len(want) :] == want} in (
+        of_params,
+        set(),  # a state that has nothing of the parameters' shape
+    )
+    assert all(leaf.ndim < 2 for leaf in jax.tree.leaves(kept) if hasattr(leaf, "ndim"))
+
+
+def test_tree_map_params_with_bounds_for_every_leaf():
+    params = {"w": jnp.ones(2), "b": jnp.zeros(3)}
+    for constraint in (
+        asyncopt.Box({"w": 0.5, "b": -1.0}, {"w": jnp.array([1.05, 1.2]), "b": 1.0}),
+        asyncopt.L2Ball(3.0, {"w": jnp.ones(2), "b": 0.0}),
+    ):
+        transform = asyncopt.apam(0.1, constraint=constraint)
+        moved = optax.tree.map_params(transform, lambda leaf: leaf + 1, transform.init(params))
+        np.testing.assert_array_equal(moved.amsgrad.mu["b"], jnp.ones(3))
+
+
+@every
+@pytest.mark.parametrize("params", [{}, {"w": jnp.zeros((0, 3))}, {"w": jnp.ones(2), "b": jnp.zeros(0)}])
+def test_empty_trees_and_leaves(make, params):
+    transform = make()
+    updates, _ = transform.update(params, transform.init(params), params)
+    assert jax.tree.structure(updates) == jax.tree.structure(params)
+    assert [leaf.shape for leaf in jax.tree.leaves(updates)] == [leaf.shape for leaf in jax.tree.leaves(params)]
+
+
+SETTINGS = {
+    "strength": lambda value: asyncopt.optim.compensate_delay(optax.sgd(0.1), value),
+    "decay": lambda value: asyncopt.optim.compensate_delay(optax.sgd(0.1), 0.04, value),
+    "parameter": lambda value: asyncopt.optim.scale_steps_by_delay(optax.sgd(0.1), "power", value),
+    "exponent": lambda value: asyncopt.optim.buffer_updates(optax.sgd(0.1), 2, value),
+}
+
+
+@pytest.mark.parametrize("make", SETTINGS.values(), ids=SETTINGS)
+def test_a_setting_of_a_wrapper_may_be_traced(make):
+    """As under `optax.inject_hyperparams` and `parametric`: the same steps as with the number itself."""
+    params = {"w": jnp.ones((2, 3)), "b": jnp.zeros(2)}
+
+    def last(value):
+        return steps(make(value), params, tell=True)[0]
+
+    assert_close(jax.jit(last)(jnp.float64(0.5)), last(0.5))
+    injected = optax.inject_hyperparams(lambda setting: make(setting))(setting=0.5)
+    assert_close(steps(injected, params, tell=True)[0], last(0.5))
+    assert_close(
+        steps(asyncopt.optim.parametric(lambda setting: make(setting), setting=0.5), params, tell=True)[0], last(0.5)
+    )
+    with pytest.raises(asyncopt.InputError, match="expected a finite number"):
+        make(-1.0)
+
+
+@pytest.mark.parametrize(
+    "dtypes", [(jnp.float32, jnp.float64), (jnp.float64, jnp.float32), (jnp.bfloat16, jnp.float64)]
+)
+def test_a_ball_around_leaves_of_several_dtypes(dtypes):
+    point = [jnp.full(2, 3.0, dtype) for dtype in dtypes]
+    scale = [jnp.ones(2, jnp.promote_types(dtype, jnp.float32)) for dtype in dtypes]
+    projected = asyncopt.L2Ball(2.0).project(point, scale)
+    assert [leaf.dtype for leaf in projected] == list(dtypes)
+    np.testing.assert_allclose(np.concatenate([leaf.astype(float) for leaf in projected]), np.ones(4), rtol=1e-6)
+
+
+@pytest.mark.parametrize("constraint", [asyncopt.Box(-1.0, 1.0), asyncopt.L2Ball(1.0)])
+def test_complex_parameters_are_refused_where_there_is_a_constraint(constraint):
+    with pytest.raises(asyncopt.InputError, match="a leaf of dtype complex128, expected real numbers"):
+        asyncopt.apam(0.1, constraint=constraint).init({"w": jnp.ones(2, complex)})
+
+
+@every
+def test_on_an_explicit_mesh_as_on_one_device(make):
+    """Of `AxisType.Explicit`, where every array's type says how it is split."""
+    mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Explicit,))
+    params = {"w": jnp.arange(1.0, 5.0).reshape(4, 1) / 4, "b": jnp.ones(2) / 2}
+    expected = steps(make(), params)[0]
+    with jax.set_mesh(mesh):
+        split = {
+            name: jax.device_put(leaf, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x")))
+            for name, leaf in params.items()
+        }
+        result, state = steps(make(), split)[:2]
+        for name, leaf in result.items():
+            assert jax.typeof(leaf).sharding.spec[0] == "x"
+            np.testing.assert_allclose(leaf, expected[name], rtol=1e-12)
+    for leaf in jax.tree.leaves(state):
+        if np.shape(leaf)[-2:] == (4, 1):
+            assert "x" in jax.typeof(leaf).sharding.spec
+
+
+# Optax's own tests of its optimizers: from a start far away to the minimum of two functions of two parameters.
+FUNCTIONS = {
+    "parabola": (
+        jnp.array([-1.0, 10.0, 1.0]),
+        jnp.array([1.0, -1.0, 1.0]),
+        lambda x: jnp.sum((x - jnp.array([1.0, -1.0, 1.0])) ** 2),
+    ),
+    "rosenbrock": (
+        jnp.array([0.0, 0.0]),
+        jnp.array([1.0, 1.0]),
+        lambda x: (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2,
+    ),
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rate: asyncopt.apam(rate),
+        lambda rate: asyncopt.apam(rate, bias_correction=True),
+        lambda rate: asyncopt.apam(rate, constraint=asyncopt.Box(-20.0, 20.0)),
+        lambda rate: asyncopt.apam(rate, constraint=asyncopt.L2Ball(20.0)),
+        lambda rate: optax.chain(asyncopt.delay_gradients(2), asyncopt.apam(rate)),
+        lambda rate: asyncopt.optim.restart(asyncopt.apam(rate), 3000),
+    ],
+)
+def test_finds_a_minimum(make, function):
+    start, minimum, objective = FUNCTIONS[function]
+    transform = make(0.05)
+
+    @jax.jit
+    def run(params):
+        def step(carry, _):
+            params, state = carry
+            updates, state = transform.update(jax.grad(objective)(params), state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        return jax.lax.scan(step, (params, transform.init(params)), length=20_000)[0][0]
+
+    np.testing.assert_allclose(run(start), minimum, rtol=0.03)
