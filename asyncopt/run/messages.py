@@ -13,15 +13,21 @@ from asyncopt.checks import InputError
 
 # Hydra prints whole tracebacks, and lets errors pass, if this variable is 1.
 FULL = "HYDRA_FULL_ERROR"
+_LONGEST = 600  # characters; a value in a message may be a whole array
 
 
 def explain(error: BaseException, keys: Callable[[], Iterable[str]]) -> str:
-    """Returns what went wrong, in one line.
+    """Returns what went wrong, in one line of at most about 600 characters.
 
     Args:
       error: what was raised.
       keys: returns the dotted keys of the configuration, among which a misspelt one is looked for.
     """
+    line = _explain(error, keys)
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
+
+
+def _explain(error: BaseException, keys: Callable[[], Iterable[str]]) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")

@@ -26,6 +26,12 @@ def checked(config: DictConfig) -> dict[str, Any]:
     settings = _plain(config, resolve=True)
     for name, check in _CHECKS.items():
         check(name, settings[name])
+    for group in ("problem", "optimizer"):
+        own = settings[group].get("constraint", settings["constraint"])
+        if own != settings["constraint"]:
+            raise InputError(
+                f"{group}.constraint is {own!r}, expected +constraint=NAME, which sets it for F* and steps"
+            )
     seeds, history_dtype = settings["seeds"], settings["history_dtype"]
     num_seeds = len(seeds) if isinstance(seeds, list) else seeds
     if settings["runtime"] is not None and (num_seeds != 1 or history_dtype is not None):

@@ -43,6 +43,7 @@ def said(*overrides):
         ("handling=3", "an option of a group is a name"),
         ("~handling", "Could not delete .handling."),
         ("+lr=3", "lr: no such key, and no other value refers to it"),
+        ("optimizer.constraint=3", r"optimizer.constraint is 3, expected \+constraint=NAME"),
         ("plot=3", "plot is 3, expected true or false"),
         ("seeds=???", "seeds has no value, expected seeds=..."),
     ],
@@ -69,6 +70,10 @@ def test_a_value_of_ones_own_is_for_others_to_refer_to():
 )
 def test_other_errors(error, expected):
     assert messages.explain(error, list).startswith(expected)
+
+
+def test_a_long_value_is_cut():
+    assert len(messages.explain(InputError("x" * 10_000), list)) < 700
 
 
 def test_a_command_line_that_is_wrong(command_lines, tmp_path):
