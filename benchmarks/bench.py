@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 
-from asyncopt.files import fingerprints
+from asyncopt.run import facts
 
 FOLDER = pathlib.Path(__file__).parent
 ONE_THREAD = {"PJRT_NPROC": "1"}
@@ -46,8 +46,7 @@ def machine() -> dict[str, object]:
     return {
         "processor": models[0] if models else platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        **fingerprints.package_versions(),
+        **facts.versions(),
     }
 
 

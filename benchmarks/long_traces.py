@@ -1,4 +1,6 @@
-"""Times the simulation and the planning of traces of 10⁷ updates, beside a sort of as many numbers; takes two minutes.
+"""Times traces of 10⁷ updates: simulation and plan beside a sort of as many numbers, a replay beside a plain loop.
+
+It takes five minutes.
 
 The most memory that the process took is printed at the end.
 """
@@ -7,7 +9,9 @@ import resource
 
 import numpy as np
 import timing
+from loops import plain_loop
 
+import asyncopt
 from asyncopt import traces
 from asyncopt.engine import plan
 
@@ -32,8 +36,19 @@ def main():
         },
         rounds=5,
     )
+    rows += _replayed(asyncopt.problems.quadratic(10), asyncopt.apam(1e-3), drawn)
     print(f"  at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB of memory")
     return rows
+
+
+def _replayed(problem, optimizer, trace):
+    """Returns the rows of a replay."""
+    calls = {
+        "plain": plain_loop(problem, optimizer, NUM_UPDATES),
+        "replay": lambda: asyncopt.replay(problem, optimizer, trace).params,
+    }
+    title = f"a quadratic of 10 parameters, {NUM_UPDATES:,} updates, an update"
+    return timing.compare(title, calls, number=NUM_UPDATES, rounds=3)
 
 
 def _fresh(trace):

@@ -23,6 +23,7 @@ from asyncopt.run.devices import prepare_jax
 from asyncopt.run.task import Task, check_rounds, constructor, errors_of, prepare
 from asyncopt.traces import Trace
 
+CHECKPOINT = "checkpoint.npz"
 FINISHED = "finished before, and not run again (force=true runs it)"
 
 
@@ -71,8 +72,18 @@ def conclude(task: Task, folder: pathlib.Path, record: Record) -> pathlib.Path:
     print(f"{table(record)}\n\n{folder}")
     if task.settings["plot"]:
         figure = curve(record)
-        style.save(figure, folder / "curve.png")
+        with _lost("only the picture is missing: the results are written, and the same command draws it"):
+            style.save(figure, folder / "curve.png")
     return folder
+
+
+@contextlib.contextmanager
+def _lost(what: str) -> Iterator[None]:
+    """Adds to an error of the file system what is lost by it, and what is safe."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{error}; {what}") from error
 
 
 @contextlib.contextmanager
@@ -87,7 +98,7 @@ def hydra_errors() -> Iterator[None]:
 def checkpoint_of(task: Task, folder: pathlib.Path, tag: str) -> Checkpoint | None:
     """Returns the checkpoint of a run, or None if the task asks for none."""
     every = task.settings["checkpoint_seconds"]
-    return None if every is None else Checkpoint(folder / "checkpoint.npz", tag, float(every))
+    return None if every is None else Checkpoint(folder / CHECKPOINT, tag, float(every))
 
 
 def save(
@@ -117,7 +128,9 @@ def save(
     minimum.check(run.problem, result)
     summary = facts.summary(task, run, trace or task.trace, result)
     record = Record(task.settings, facts.metrics(result), {**summary, **(more or {})})
-    records.save(folder, record, also)
+    kept = "its last checkpoint stays" if (folder / CHECKPOINT).is_file() else "it has no checkpoint"
+    with _lost(f"the results of this run are not written, and {kept}; the same command runs it again, or resumes it"):
+        records.save(folder, record, also)
     return record
 
 
