@@ -12,6 +12,7 @@ import numpy as np
 from asyncopt.checks import InputError
 from asyncopt.files import atomic
 
+_ZIP64 = b"\x01\x00"  # marks sizes of more than 4 GiB
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -63,6 +64,9 @@ def read_any(path: pathlib.Path) -> dict[str, np.ndarray]:
             names = file.namelist()
             if len(set(names)) != len(names):
                 raise ValueError("it has two fields of one name")
+            # NumPy writes neither; a comment of a wrong length hides the fields after it.
+            if any(info.comment or info.extra[:2] not in (b"", _ZIP64) for info in file.infolist()):
+                raise ValueError("its list of fields has a comment or an extension")
             return {name.removesuffix(".npy"): _array(file.read(name)) for name in names}
     except Exception as error:  # a damaged file makes zipfile, its decompressors and NumPy raise a dozen kinds
         said = " ".join(f"{type(error).__name__}: {error}".split())
