@@ -64,13 +64,19 @@ def check_number(
     return number
 
 
-def warn_of_idle_workers(num_workers: int, num_updates: int) -> None:
-    """Warns if there are more workers than updates: the two numbers are side by side, and may have been swapped."""
+def warn_of_idle_workers(num_workers: int, num_updates: int, level: int) -> None:
+    """Warns if there are more workers than updates: the two numbers are side by side, and may have been swapped.
+
+    Args:
+      num_workers: p.
+      num_updates: K.
+      level: calls from here to the user's, for the warning.
+    """
     if num_workers > num_updates:
         warnings.warn(
             f"num_workers is {num_workers}, more than num_updates, {num_updates}: some workers make no update; "
             "are the two numbers swapped?",
-            stacklevel=4,
+            stacklevel=level,
         )
 
 

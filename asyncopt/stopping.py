@@ -17,7 +17,7 @@ _Handler = Callable[[int, FrameType | None], None]
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal has come. Whoever keeps a run after Ctrl-C keeps it after SIGTERM, too."""
+    """A signal has come. It is a `KeyboardInterrupt`, so code that handles Ctrl-C handles SIGTERM."""
 
 
 class _State:
@@ -26,8 +26,8 @@ class _State:
     hint = "nothing was computed yet"
     deferring = False
     something_to_keep = False
-    noted: int | None = None  # waits to be raised
-    came: int = signal.SIGINT  # the last signal
+    pending: int | None = None  # a signal that waits to be raised
+    last_signal: int = signal.SIGINT
 
 
 def install() -> None:
@@ -50,7 +50,7 @@ def resumable(hint: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:  # perhaps not `Stopped`: Ray raises its own
         print(f"asyncopt: stopped; {hint}", file=sys.stderr, flush=True)
-        raise SystemExit(128 + _State.came) from None
+        raise SystemExit(128 + _State.last_signal) from None
 
 
 @contextlib.contextmanager
@@ -68,9 +68,12 @@ def deferred() -> Iterator[None]:
     _State.deferring, _State.something_to_keep = True, False
     try:
         yield
+    except BaseException:
+        _State.pending = None  # the error ends what the signal would have ended
+        raise
     finally:
         _State.deferring = False
-    _raise_noted()
+    _raise_pending()
 
 
 def check() -> None:
@@ -80,7 +83,7 @@ def check() -> None:
       Stopped: if a signal has come.
     """
     _State.something_to_keep = True
-    _raise_noted()
+    _raise_pending()
 
 
 @contextlib.contextmanager
@@ -119,17 +122,17 @@ def kept_from_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _raise_noted() -> None:
-    if _State.noted is not None:
-        number, _State.noted = _State.noted, None
+def _raise_pending() -> None:
+    if _State.pending is not None:
+        number, _State.pending = _State.pending, None
         raise Stopped(signal.Signals(number).name)
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:
     del frame
-    _State.came = number
-    if _State.deferring and _State.something_to_keep and _State.noted is None:
-        _State.noted = number
+    _State.last_signal = number
+    if _State.deferring and _State.something_to_keep and _State.pending is None:
+        _State.pending = number
         return
     os.write(2, f"\nasyncopt: stopped; {_State.hint}\n".encode())
     os._exit(128 + number)
@@ -137,11 +140,12 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
 
 def _raise(number: int, frame: FrameType | None) -> None:
     del frame
-    _State.came = number
+    _State.last_signal = number
     _set(_end_at_once)
     raise Stopped(signal.Signals(number).name)
 
 
 def _set(handler: _Handler) -> None:
     for number in _SIGNALS:
-        signal.signal(number, handler)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell has it for a job in the background
+            signal.signal(number, handler)

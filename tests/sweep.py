@@ -7,6 +7,7 @@ import optax
 
 import asyncopt
 from asyncopt.engine import ApamProbe, Run, Settings, replay_batch
+from asyncopt.files import manifest
 from asyncopt.optim import step_size
 from asyncopt.run import execute, staleness
 from asyncopt.run.task import Task
@@ -14,6 +15,12 @@ from asyncopt.run.task import Task
 LENGTHS = (30, 100, 600, 3000)
 # Not about the minimiser: an iterate thrown from side to side would still be right on average.
 BOX = asyncopt.Box(-1.0, 0.25)
+
+
+def list_anew(folder):
+    """Writes the checksums of all runs below a folder anew, as whoever changes a file on purpose would."""
+    for path in folder.rglob(manifest.NAME):
+        manifest.write(path.parent, [name for name in manifest.read(path.parent) if (path.parent / name).exists()])
 
 
 def quadratic(num_updates):

@@ -84,7 +84,9 @@ def replay_batch(
         report,
         checkpoint,
         # Of several runs, one that is wrong is not to end the others.
-        functools.partial(minimum.check, first.problem) if len(prepared) == 1 else lambda evaluations: None,
+        functools.partial(minimum.check, first.problem, first.starts[0])
+        if len(prepared) == 1
+        else lambda evaluations: None,
     )
     (evaluations,) = snapshot.evaluations
     final = snapshot.state._replace(history=None)

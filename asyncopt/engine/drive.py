@@ -24,7 +24,7 @@ Advance = Callable[[LoopState, Stops], tuple[LoopState, Evaluation]]
 # Called with the updates made since the last call, and the share of the time so far that went into evaluations.
 Report = Callable[[int, float], object]
 # Called with new evaluations, as NumPy arrays whose last axis counts them; it may raise to end the run.
-Look = Callable[[Evaluation], object]
+OnEvaluation = Callable[[Evaluation], object]
 
 
 def drive(
@@ -33,7 +33,7 @@ def drive(
     steps: Int[np.ndarray, " E"],
     report: Report,
     checkpoint: Checkpoint | None = None,
-    look: Look = lambda evaluations: None,
+    on_evaluation: OnEvaluation = lambda evaluations: None,
 ) -> tuple[Snapshot, float]:
     """Runs to the last of ``steps`` and evaluates at each.
 
@@ -45,7 +45,7 @@ def drive(
       steps: updates made at each evaluation, from 0 on, increasing.
       report: see `Report`.
       checkpoint: where to keep the run, also when it is interrupted; it is resumed from there if possible.
-      look: see `Look`.
+      on_evaluation: see `OnEvaluation`.
 
     Returns:
       The run after its last update, with its evaluations in one part; and the share of its seconds that went into
@@ -74,7 +74,7 @@ def drive(
             before = now
             now = _call(advance, now, stops, wanted, per_call)
             for evaluation in now.evaluations[len(before.evaluations) :]:
-                look(evaluation)
+                on_evaluation(evaluation)
             report(now.made - before.made, share())
             took = max(now.seconds - before.seconds, 1e-6)
             budget = max(1, int((now.made - before.made) * min(_CALL_SECONDS / took, _GROWTH)))

@@ -1,7 +1,9 @@
 """Refuses values of F below its minimum: the run has left the constraint, or the minimum is a wrong one."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from asyncopt.checks import InputError
 from asyncopt.engine.result import Result
@@ -9,15 +11,17 @@ from asyncopt.engine.state import Evaluation
 from asyncopt.problems import Problem
 
 _TOLERANCE = 1e-9
-# Rounding errors of F, in units of the last place; sums over thousands of rows have stayed below a tenth of it.
+# Rounding errors of F, in units of the last place of F or of the parameters, whichever are rounded more: a bound of a
+# constraint is rounded to the parameters' dtype. Sums over thousands of rows have stayed below a tenth of it.
 _ROUNDINGS = 64
 
 
-def check(problem: Problem, evaluation: Evaluation | Result) -> None:
+def check(problem: Problem, params: PyTree, evaluation: Evaluation | Result) -> None:
     """Compares F with F*.
 
     Args:
       problem: what is minimised.
+      params: any iterate; its dtypes count.
       evaluation: one evaluation or several, of one run or of several seeds.
 
     Raises:
@@ -30,7 +34,7 @@ def check(problem: Problem, evaluation: Evaluation | Result) -> None:
     for point, values in measured.items():
         if values is None:
             continue
-        eps = float(jnp.finfo(values.dtype).eps)
+        eps = max(float(jnp.finfo(leaf.dtype).eps) for leaf in (values, *jax.tree.leaves(params)))
         slack = max(_TOLERANCE, _ROUNDINGS * eps * max(1.0, abs(optimum)))
         lowest = float(np.min(values, initial=np.inf, where=~np.isnan(values)))
         if lowest < optimum - slack:

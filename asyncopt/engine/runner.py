@@ -122,7 +122,7 @@ def _replay_one(prepared: Prepared, settings: Settings, report: Report, checkpoi
         prepared.steps,
         report,
         checkpoint,
-        functools.partial(minimum.check, prepared.problem),
+        functools.partial(minimum.check, prepared.problem, start),
     )
     return result_of(prepared, snapshot.state, snapshot.evaluations[0], snapshot.seconds, share * snapshot.seconds)
 

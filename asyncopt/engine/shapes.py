@@ -37,5 +37,5 @@ def by_shapes(function: Callable[..., Returned]) -> Callable[..., Returned]:
 def _shape(leaf: Any) -> Any:
     if not eqx.is_array(leaf):
         return leaf
-    kind = jax.typeof(leaf)  # as JAX takes it: a NumPy array in double precision is in single precision here, maybe
+    kind = jax.typeof(leaf)  # JAX converts float64 of NumPy to float32 unless x64 is on
     return jax.ShapeDtypeStruct(kind.shape, kind.dtype, weak_type=getattr(kind, "weak_type", False))

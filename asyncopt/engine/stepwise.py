@@ -144,7 +144,7 @@ class Stepwise:
         now, before = (jnp.asarray(step, jnp.int32) for step in (self.made, self._evaluated))
         marks, evaluation = _evaluate(self.prepared.problem, self.prepared.probes, self.state, now, before)
         state, evaluation = self.state._replace(**marks._asdict()), jax.tree.map(np.asarray, evaluation)
-        minimum.check(self.prepared.problem, evaluation)
+        minimum.check(self.prepared.problem, state.params, evaluation)
         self._evaluating += time.perf_counter() - began
         self.state, self._evaluations = state, [*self._evaluations, evaluation]  # together, as in `update`
 

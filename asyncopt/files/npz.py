@@ -1,6 +1,5 @@
 """Arrays in an ``.npz`` file: written whole or not at all, read without unpickling."""
 
-import io
 import math
 import os
 import pathlib
@@ -13,6 +12,8 @@ from asyncopt.checks import InputError
 from asyncopt.files import atomic
 
 _ZIP64 = b"\x01\x00"  # marks sizes of more than 4 GiB
+_CHUNK = 2**20
+_MOST_COMPRESSED = 1100  # bytes that zip can make of one, and a little more
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -54,38 +55,46 @@ def read(path: pathlib.Path, kind: str) -> dict[str, np.ndarray]:
 def read_any(path: pathlib.Path) -> dict[str, np.ndarray]:
     """Returns the fields of any ``.npz`` file.
 
-    Memory is taken for what the file holds, not for what a header in it promises.
+    An array takes memory only if the file is large enough to hold it, compressed as far as zip can.
 
     Raises:
       InputError: if the file is damaged, or holds pickled objects.
     """
     try:
         with zipfile.ZipFile(path) as file:
-            names = file.namelist()
-            if len(set(names)) != len(names):
+            members = {info.filename.removesuffix(".npy"): info for info in file.infolist()}
+            if len(members) != len(file.infolist()):
                 raise ValueError("it has two fields of one name")
             # NumPy writes neither; a comment of a wrong length hides the fields after it.
-            if any(info.comment or info.extra[:2] not in (b"", _ZIP64) for info in file.infolist()):
+            if any(info.comment or info.extra[:2] not in (b"", _ZIP64) for info in members.values()):
                 raise ValueError("its list of fields has a comment or an extension")
-            return {name.removesuffix(".npy"): _array(file.read(name)) for name in names}
+            if sum(info.compress_size for info in members.values()) > path.stat().st_size:
+                raise ValueError("its fields are larger than the file")
+            return {name: _array(file, info) for name, info in members.items()}
     except Exception as error:  # a damaged file makes zipfile, its decompressors and NumPy raise a dozen kinds
         said = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{path}: not a readable .npz without pickled objects ({said})") from error
 
 
-def _array(content: bytes) -> np.ndarray:
-    """Returns the array of a ``.npy`` file. NumPy's own reader would first take the memory that the header promises."""
-    file = io.BytesIO(content)
-    version = np.lib.format.read_magic(file)
-    if version not in _HEADERS:
-        raise ValueError(f"version {version} of the array format, expected one of {sorted(_HEADERS)}")
-    shape, by_columns, dtype = _HEADERS[version](file)
-    if dtype.hasobject:
-        raise ValueError("it holds pickled objects")
-    promised, found = math.prod(shape) * dtype.itemsize, len(content) - file.tell()
-    if promised != found:
-        raise ValueError(f"an array of {promised} bytes is promised, {found} are there")
-    if 0 in shape:
-        return np.empty(shape, dtype)
-    array = np.frombuffer(content, dtype, math.prod(shape), file.tell())
-    return array.reshape(shape, order="F" if by_columns else "C").copy(order="K")
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    """Reads a ``.npy`` file. NumPy's own reader would first take the memory that the header promises."""
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in _HEADERS:
+            raise ValueError(f"version {version} of the array format, expected one of {sorted(_HEADERS)}")
+        shape, by_columns, dtype = _HEADERS[version](file)
+        if dtype.hasobject:
+            raise ValueError("it holds pickled objects")
+        promised, found = math.prod(shape) * dtype.itemsize, info.file_size - file.tell()
+        if promised != found or info.file_size > _MOST_COMPRESSED * info.compress_size:
+            raise ValueError(f"an array of {promised} bytes is promised, {found} are there, compressed")
+        if dtype.itemsize == 0 and 0 not in shape:
+            raise ValueError(f"{math.prod(shape)} numbers of no bytes")
+        array = np.empty(shape, dtype, order="F" if by_columns else "C")
+        content, read = array.reshape(-1, order="A").view(np.uint8), 0
+        while chunk := file.read(_CHUNK):  # to the end, where the checksum is compared
+            content[read : read + len(chunk)] = np.frombuffer(chunk, np.uint8)
+            read += len(chunk)
+        if read != promised:
+            raise ValueError(f"an array of {promised} bytes is promised, {read} are there")
+        return array

@@ -19,7 +19,7 @@ from asyncopt.files import atomic, manifest
 CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.parquet", "summary.json"
 # Parts of the summary that `load_runs` puts into its table.
 _SECTIONS = ("trace", "problem", "labels", "staleness")
-_CHECKSUMS = "checksums"  # in the summary: the name of the list of checksums, without which the run is not read
+CHECKSUMS = "checksums"  # key of the summary: the name of the list of checksums, which must exist if the key does
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ def save(
         config = OmegaConf.create(dict(record.config))
         atomic.write(folder / CONFIG, lambda path: OmegaConf.save(config, path))
         atomic.write(folder / METRICS, lambda path: record.metrics.to_parquet(path, index=False))
-        summary = json.dumps({**record.summary, _CHECKSUMS: manifest.NAME}, indent=2) + "\n"
+        summary = json.dumps({**record.summary, CHECKSUMS: manifest.NAME}, indent=2) + "\n"
         manifest.write(folder, [CONFIG, METRICS, *others], {SUMMARY: summary.encode()})
         atomic.write(folder / SUMMARY, lambda path: path.write_text(summary))
 
@@ -114,7 +114,7 @@ def load_run(folder: str | os.PathLike[str], checked: bool = True) -> Record:
         or not {"seed", "step"} <= set(metrics)
     ):
         raise InputError(f"{folder}: not a run of asyncopt")
-    if summary.pop(_CHECKSUMS, None) is not None and checked and sums is None:
+    if checked and sums is None and CHECKSUMS in summary:
         raise InputError(f"{folder}: it has no {manifest.NAME}, with which it was written")
     return Record(sections, metrics, summary)
 
@@ -165,7 +165,7 @@ def load_records(folder: str | os.PathLike[str]) -> Iterator[tuple[str, Record]]
     for run_folder in _run_folders(folder):
         try:
             record = load_run(run_folder)
-        except InputError as error:
+        except (InputError, OSError) as error:
             warnings.warn(f"left out: {error}", stacklevel=2)
             continue
         any_run = True

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Int, PyTree
 
 from asyncopt.checks import InputError, check_integer, check_number
@@ -22,8 +23,17 @@ def static_integer(name: str, value: int, *, at_least: int) -> int:
 
 
 def number(name: str, value: float | Array, **limits: float) -> float | Array:
-    """Returns a number that the user wrote, checked; an array may be traced, and is returned as it is."""
-    return value if isinstance(value, jax.Array) else check_number(name, value, **limits)
+    """Returns a number, checked unless it is traced.
+
+    Raises:
+      InputError: if it is not a finite real number, or out of range; starting with ``name``.
+    """
+    if isinstance(value, Tracer):
+        return value
+    if isinstance(value, jax.Array) and value.ndim == 0:
+        check_number(name, value.item(), **limits)
+        return value
+    return check_number(name, value, **limits)
 
 
 def known_delay(delay: jax.typing.ArrayLike | None, transform: str) -> Int[Array, ""]:

@@ -36,9 +36,11 @@ def run() -> None:
     os.environ[messages.FULL] = "1"  # Hydra hands errors on, and does not look for a debugger
     try:
         application()
-    except Exception as error:
+    except Exception as error:  # for an error of a job, Hydra has already printed the job's overrides
         print(f"asyncopt: {messages.explain(error, _keys)}", file=sys.stderr)
         raise SystemExit(1) from None
+    finally:
+        del os.environ[messages.FULL]
 
 
 def _job(config: DictConfig) -> None:

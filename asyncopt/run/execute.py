@@ -23,7 +23,6 @@ from asyncopt.run.devices import prepare_jax
 from asyncopt.run.task import Task, check_rounds, constructor, errors_of, prepare
 from asyncopt.traces import Trace
 
-CHECKPOINT = "checkpoint.npz"
 FINISHED = "finished before, and not run again (force=true runs it)"
 
 
@@ -62,23 +61,25 @@ def finished(task: Task, folder: pathlib.Path) -> Record | None:
         return None
     try:
         record = records.load_run(folder)
-    except InputError:
+    except (InputError, OSError):
         return None
     return record if record.summary.get("fingerprint") == task.fingerprint else None
 
 
 def conclude(task: Task, folder: pathlib.Path, record: Record) -> pathlib.Path:
     """Prints the table of a finished run, and draws its curve if the task asks for it."""
-    print(f"{table(record)}\n\n{folder}")
+    print(f"{table(record)}\n\n{folder}", flush=True)
     if task.settings["plot"]:
         figure = curve(record)
-        with _lost("only the picture is missing: the results are written, and the same command draws it"):
+        with _saying_what_is_lost(
+            "only the picture is missing: the results are written, and the same command draws it"
+        ):
             style.save(figure, folder / "curve.png")
     return folder
 
 
 @contextlib.contextmanager
-def _lost(what: str) -> Iterator[None]:
+def _saying_what_is_lost(what: str) -> Iterator[None]:
     """Adds to an error of the file system what is lost by it, and what is safe."""
     try:
         yield
@@ -98,7 +99,7 @@ def hydra_errors() -> Iterator[None]:
 def checkpoint_of(task: Task, folder: pathlib.Path, tag: str) -> Checkpoint | None:
     """Returns the checkpoint of a run, or None if the task asks for none."""
     every = task.settings["checkpoint_seconds"]
-    return None if every is None else Checkpoint(folder / CHECKPOINT, tag, float(every))
+    return None if every is None else Checkpoint(folder / "checkpoint.npz", tag, float(every))
 
 
 def save(
@@ -125,11 +126,10 @@ def save(
       InputError: if F is less than its minimum somewhere.
       OSError: if a file cannot be written.
     """
-    minimum.check(run.problem, result)
+    minimum.check(run.problem, result.params, result)
     summary = facts.summary(task, run, trace or task.trace, result)
     record = Record(task.settings, facts.metrics(result), {**summary, **(more or {})})
-    kept = "its last checkpoint stays" if (folder / CHECKPOINT).is_file() else "it has no checkpoint"
-    with _lost(f"the results of this run are not written, and {kept}; the same command runs it again, or resumes it"):
+    with _saying_what_is_lost("the results are not written; the same command runs it again, from its last checkpoint"):
         records.save(folder, record, also)
     return record
 

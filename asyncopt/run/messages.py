@@ -1,4 +1,4 @@
-"""Errors of the command line, in one line each: ours, Hydra's, and those of the system."""
+"""Errors of the command line, ours, Hydra's and the system's, each in one line."""
 
 import difflib
 import os
@@ -24,7 +24,8 @@ def explain(error: BaseException, keys: Callable[[], Iterable[str]]) -> str:
       keys: returns the dotted keys of the configuration, among which a misspelt one is looked for.
     """
     line = _explain(error, keys)
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
+    # The end of a message says what was expected.
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
 
 
 def _explain(error: BaseException, keys: Callable[[], Iterable[str]]) -> str:
@@ -32,6 +33,8 @@ def _explain(error: BaseException, keys: Callable[[], Iterable[str]]) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         known = list(error.options or ())
+        if not group:
+            return f"{option}: no such configuration"
         return f"{group}={option}: no such option, expected {_one_of(known)}{_did_you_mean(option, known)}"
     if isinstance(error, ConfigCompositionException) and (match := re.match(r"Could not override '([^']*)'", text)):
         key = match[1]

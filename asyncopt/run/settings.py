@@ -1,6 +1,7 @@
 """Checks the values of a configuration, before anything is made from them."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -127,7 +128,7 @@ _OPTIONAL_GROUPS: Mapping[str, Sequence[str]] = {
 
 
 def _check_keys(unresolved: Mapping[str, Any]) -> None:
-    """Refuses a configuration that lacks a key, and one with a key that has no effect: it is misspelt, maybe."""
+    """Refuses a configuration that lacks a key, and one with a key that has no effect, which may be misspelt."""
     for name in (*_CHECKS, *_GROUPS, *_OPTIONAL_GROUPS):
         if name not in unresolved:
             raise InputError(f"{name} is missing, expected {name}=... on the command line")
@@ -143,7 +144,8 @@ def _check_keys(unresolved: Mapping[str, Any]) -> None:
     known = {*_CHECKS, *_GROUPS, *_OPTIONAL_GROUPS}
     text = json.dumps(unresolved, default=str)
     for name in unresolved:
-        if name not in known and f"${{{name}" not in text:
+        referred = rf"\$\{{[^}}]*(?<!\w){re.escape(name)}(?!\w)"
+        if name not in known and not re.search(referred, text):
             raise InputError(f"{name}: no such key, and no other value refers to it; expected one of {sorted(known)}")
 
 

@@ -69,6 +69,10 @@ def verify(folder: str | os.PathLike[str], show: bool = False, trusted: Collecti
     trust.check(str(folder / records.CONFIG), record.config, trusted)
     recorded = recording.load(folder)
     differences = [f"{name} is not the file that was written" for name in manifest.changed(folder)]
+    listed = manifest.read(folder)
+    if records.CHECKSUMS in record.summary:
+        files = (records.CONFIG, records.METRICS, records.SUMMARY, recording.TRACE, recording.RECORDING)
+        differences += [f"{manifest.NAME} does not list {name}" for name in files if name not in (listed or ())]
     task = dataclasses.replace(prepare(OmegaConf.create(dict(record.config))), trace=recorded.trace)
     prepare_jax(task.settings, task.num_side_by_side)
     built = build(task)
@@ -133,7 +137,7 @@ def _of_measurements(found: pd.DataFrame, recorded: pd.DataFrame) -> list[str]:
             f"{records.METRICS} has {len(recorded)} rows of {', '.join(recorded)}, "
             f"expected {len(found)} of {', '.join(found)}"
         ]
-    names = [name for name in found if not np.array_equal(found[name], recorded[name], equal_nan=True)]
+    names = [name for name in found if not found[name].equals(recorded[name])]
     return [f"{records.METRICS} is not what the replay measures: {', '.join(names)}"] if names else []
 
 
@@ -145,7 +149,9 @@ def _of_summary(found: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[s
 
 def _other_versions(record: records.Record) -> str:
     """Returns the versions that have changed since the run was recorded, in words."""
-    old = record.summary.get("versions", {})
+    old = record.summary.get("versions")
+    if not isinstance(old, dict):
+        return ""
     changed = [
         f"{name} was {old.get(name)}, is {new}" for name, new in facts.versions().items() if old.get(name) != new
     ]

@@ -136,7 +136,6 @@ class _Server:
         for worker in range(self.pool.num_workers):
             self._dispatch(worker)
         while self.run.made < num_updates:
-            stopping.check()
             before = self.run.made
             messages = self._receive()
             for worker in sorted(messages):
@@ -158,6 +157,7 @@ class _Server:
         """Waits for the gradients to apply next, one or those of a round; returns them with their times of arrival."""
         messages: dict[int, tuple[GradientMessage, float]] = {}
         while len(messages) < (self.pool.num_workers if self.synchronous else 1):
+            stopping.check()
             message, received = self.pool.receive()
             if isinstance(message, WorkerFailure):
                 self._handle_failure(message, message.reason)

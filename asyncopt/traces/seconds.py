@@ -38,7 +38,7 @@ class Seconds:
         updates_per_service: int = 1,
     ) -> None:
         num_updates = check_integer("num_updates", num_updates, at_least=1)
-        warn_of_idle_workers(times.num_workers, num_updates)
+        warn_of_idle_workers(times.num_workers, num_updates, 4)
         generator = np.random.default_rng(check_integer("seed", seed, at_least=0))
         transfers, services = as_duration(*transfer), as_duration(*service)
         self.num_workers = times.num_workers

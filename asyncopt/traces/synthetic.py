@@ -96,7 +96,7 @@ def cyclic(num_updates: int, num_workers: int) -> Trace:
     """
     num_workers = check_integer("num_workers", num_workers, at_least=1)
     read_version = constant(num_updates, num_workers - 1).read_version
-    warn_of_idle_workers(num_workers, num_updates)
+    warn_of_idle_workers(num_workers, num_updates, 3)
     return Trace(read_version, worker=np.arange(num_updates) % num_workers, num_workers=num_workers)
 
 

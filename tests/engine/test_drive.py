@@ -43,8 +43,10 @@ def test_whoever_looks_at_evaluations_may_end_the_run(loop):
             raise ValueError("enough")
 
     with pytest.raises(ValueError, match="enough"):
-        drive.drive(lambda: (), loop, np.arange(0, 301, 30), lambda made, share: reported.append(made), look=look)
+        drive.drive(
+            lambda: (), loop, np.arange(0, 301, 30), lambda made, share: reported.append(made), on_evaluation=look
+        )
     assert sum(reported) < 300
     seen.clear()
-    drive.drive(lambda: (), loop, np.arange(0, 3), lambda made, share: None, look=look)
+    drive.drive(lambda: (), loop, np.arange(0, 3), lambda made, share: None, on_evaluation=look)
     assert sum(seen) == 2

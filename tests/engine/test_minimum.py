@@ -32,6 +32,15 @@ def test_an_optimizer_that_keeps_to_it_is_not(boxed):
     assert np.all(run.gap > 0)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_bounds_rounded_to_the_parameters_dtype_are_not_left(dtype):
+    box = Box(-SIDE, SIDE)
+    problem = asyncopt.problems.logistic("breast_cancer", constraint=box)
+    optimizer, trace = asyncopt.apam(1e-2, constraint=box), traces.synchronous(2000)
+    run = asyncopt.replay(problem, optimizer, trace, param_dtype=dtype, average=False, eval_every=500)
+    assert np.min(run.gap) < 1e-3  # close to F*, where rounding shows
+
+
 def test_a_wrong_minimum_is_named():
     problem = asyncopt.problems.quadratic(10)
     wrong = dataclasses.replace(problem, optimum=2.0)

@@ -283,8 +283,9 @@ def test_a_setting_of_a_wrapper_may_be_traced(make):
     assert_close(
         steps(asyncopt.optim.parametric(lambda setting: make(setting), setting=0.5), params, tell=True)[0], last(0.5)
     )
-    with pytest.raises(asyncopt.InputError, match="expected a finite number"):
-        make(-1.0)
+    for bad in (-1.0, jnp.float64(-1.0), jnp.float32(jnp.nan), jnp.ones(3)):
+        with pytest.raises(asyncopt.InputError, match="expected a finite number"):
+            make(bad)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +307,7 @@ def test_complex_parameters_are_refused_where_there_is_a_constraint(constraint):
 
 @every
 def test_on_an_explicit_mesh_as_on_one_device(make):
-    """Of `AxisType.Explicit`, where every array's type says how it is split."""
+    """The mesh has `AxisType.Explicit`: every array's type says how it is split."""
     mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Explicit,))
     params = {"w": jnp.arange(1.0, 5.0).reshape(4, 1) / 4, "b": jnp.ones(2) / 2}
     expected = steps(make(), params)[0]

@@ -12,6 +12,7 @@ from asyncopt import InputError
 from asyncopt.analysis.curves import interval
 from asyncopt.files import records
 from asyncopt.report import comparing, curves, theorems
+from tests.sweep import list_anew
 
 STEPS = np.arange(0, 101, 10)
 
@@ -100,6 +101,7 @@ def without_labels(folder):
     facts = json.loads(path.read_text())
     del facts["labels"]
     path.write_text(json.dumps(facts))
+    list_anew(folder)
 
 
 def test_a_run_of_an_earlier_version_is_left_out(sweep, capsys):

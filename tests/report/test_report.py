@@ -114,6 +114,7 @@ def test_too_few_seeds_or_one_decade_settle_nothing(honest, tmp_path):
         shutil.copytree(path.parent, few / path.parent.name)
         frame = pd.read_parquet(path)
         frame[frame["seed"] < 8].to_parquet(few / path.parent.name / "metrics.parquet")
+    sweep.list_anew(few)
     assert outcomes(verdicts(few, tmp_path / "report"), "") == {INCONCLUSIVE}
     assert outcomes(verdicts(honest, tmp_path, min_updates=100), "") == {INCONCLUSIVE}
 
@@ -199,6 +200,7 @@ def test_damaged_and_unfinished_runs_are_named_and_left_out(damaged, command_lin
     (damaged / "10" / "summary.json").write_text("{}")
     path = damaged / "11" / "summary.json"
     path.write_text(path.read_text().replace('"staleness"', '"delays"'))
+    sweep.list_anew(damaged)
     process = command_line(damaged)
     assert process.returncode == 0, process.stderr
     assert "Traceback" not in process.stderr
@@ -232,12 +234,14 @@ def test_the_same_cell_twice(damaged, command_line):
     assert process.stderr == ""  # equal: nothing to choose
     frame = pd.read_parquet(damaged / "copy" / "metrics.parquet")
     frame.assign(average_gap=frame["average_gap"] * 1.1).to_parquet(damaged / "copy" / "metrics.parquet")
+    sweep.list_anew(damaged)
     assert "another run of τ = 0 at K = 30 than" in command_line(damaged).stderr
 
 
 def test_seeds_that_not_all_cells_have(damaged, command_line):
     frame = pd.read_parquet(damaged / "3" / "metrics.parquet")
     frame[frame["seed"] != 5].to_parquet(damaged / "3" / "metrics.parquet")
+    sweep.list_anew(damaged)
     process = command_line(damaged)
     assert "11 runs left out, of seeds that not all cells have" in process.stderr
     assert "12 cells of 15 seeds" in process.stdout

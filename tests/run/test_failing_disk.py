@@ -1,8 +1,9 @@
 """A file system that fails at any write: a message says what is lost, and the same command makes up for it."""
 
-import contextlib
 import errno
+import itertools
 import os
+import types
 
 import pytest
 
@@ -21,49 +22,45 @@ def same_environment(monkeypatch):
 
 
 @pytest.fixture
-def writes(monkeypatch):
-    """The names of the files that were written; ``fail_at`` counts the ones to come."""
+def disk(monkeypatch):
+    """A disk on which files of some names cannot be written; `names` are those that were asked for."""
+    disk, write = types.SimpleNamespace(names=[], fails=(), error=errno.ENOSPC), atomic.write
 
-    class Writes(list):
-        fail_at, error = None, errno.ENOSPC
-
-    writes, write = Writes(), atomic.write
+    def half(partial):
+        partial.write_bytes(b"half")
+        raise OSError(disk.error, os.strerror(disk.error), str(partial))
 
     def failing(path, writer):
-        writes.append(path.name)
-        if writes.fail_at is not None and len(writes) > writes.fail_at:
-            write(path, lambda partial: partial.write_bytes(b"half"))
-            path.unlink()
-            raise OSError(writes.error, os.strerror(writes.error), str(path))
-        write(path, writer)
+        disk.names.append(path.name)
+        write(path, half if path.name in disk.fails else writer)
 
     monkeypatch.setattr(atomic, "write", failing)
-    return writes
+    return disk
 
 
-def test_each_write_in_turn(writes, tmp_path):
+def test_each_file_in_turn(disk, tmp_path):
+    """It makes eight runs, which takes ten seconds."""
     execute.run(configured(*OVERRIDES), tmp_path / "whole")
     expected = (tmp_path / "whole" / records.METRICS).read_bytes()
-    names = list(writes)
-    assert {"checkpoint.npz", "config.yaml", "metrics.parquet", "SHA256SUMS", "summary.json", "curve.png"} == set(names)
-    last = names.index("config.yaml")
-    for number in [0, *range(last - 1, len(names))]:
-        folder, writes.error = tmp_path / str(number), ERRORS[number % len(ERRORS)]
-        writes.clear()
-        writes.fail_at = number
-        whole = names[number] == "curve.png"
-        no_checkpoint = pytest.warns(UserWarning, match="no checkpoint was written")
-        warned = no_checkpoint if number < last else contextlib.nullcontext()
-        with warned, pytest.raises(OSError, match=os.strerror(writes.error)) as failed:
+    results = ["config.yaml", "metrics.parquet", "SHA256SUMS", "summary.json"]
+    assert list(dict.fromkeys(disk.names)) == ["checkpoint.npz", *results, "curve.png"]
+    for name, error in zip([*results, "curve.png"], itertools.cycle(ERRORS)):
+        folder, disk.error, disk.fails = tmp_path / name, error, (name,)
+        with pytest.raises(OSError, match=os.strerror(error)) as failed:
             execute.run(configured(*OVERRIDES), folder)
         said = str(failed.value)
         assert len(said.splitlines()) == 1
-        assert ("only the picture is missing" if whole else "the results of this run are not written") in said
-        if not whole:
-            kept = (folder / "checkpoint.npz").exists()
-            assert ("its last checkpoint stays" if kept else "it has no checkpoint") in said
-        assert (folder / records.SUMMARY).exists() == whole
-        writes.fail_at = None
+        lost = "only the picture is missing" if name == "curve.png" else "the results are not written"
+        assert lost in said
+        assert (folder / records.SUMMARY).exists() == (name == "curve.png")
+        assert not list(folder.glob("*.partial*"))
+        disk.fails = ()
         execute.run(configured(*OVERRIDES), folder)
         assert (folder / records.METRICS).read_bytes() == expected
-        assert not list(folder.glob("*.partial*"))
+
+
+def test_without_a_checkpoint_the_run_goes_on(disk, tmp_path):
+    disk.fails = ("checkpoint.npz",)
+    with pytest.warns(UserWarning, match=r"checkpoint\.npz: no checkpoint was written"):
+        execute.run(configured(*OVERRIDES), tmp_path)
+    assert len(records.load_run(tmp_path).metrics) == 10

@@ -44,6 +44,7 @@ def said(*overrides):
         ("~handling", "Could not delete .handling."),
         ("+lr=3", "lr: no such key, and no other value refers to it"),
         ("optimizer.constraint=3", r"optimizer.constraint is 3, expected \+constraint=NAME"),
+        ("+c=3", "c: no such key, and no other value"),
         ("plot=3", "plot is 3, expected true or false"),
         ("seeds=???", "seeds has no value, expected seeds=..."),
     ],
@@ -57,6 +58,7 @@ def test_what_is_wrong_is_said_in_one_line(override, expected):
 
 def test_a_value_of_ones_own_is_for_others_to_refer_to():
     assert said("+budget=500", "trace.num_updates=${budget}") is None
+    assert said("+budget=500", "trace.num_updates=${..budget}") is None
 
 
 @pytest.mark.parametrize(

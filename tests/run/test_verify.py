@@ -142,7 +142,7 @@ def test_measurements_are_compared(recorded, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["compute_seconds", "digests"])
-def test_the_recording_is_compared(recorded, name, tmp_path):
+def test_a_changed_recording_is_named(recorded, name, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(recorded, folder)
     fields = npz.read(folder / "recording.npz", recording._KIND)
@@ -152,6 +152,26 @@ def test_the_recording_is_compared(recorded, name, tmp_path):
     found = verification.verify(folder)
     assert found.differs_at == (40 if name == "digests" else 80)
     assert "recording.npz is not the file that was written" in found.text
+
+
+@pytest.mark.parametrize("left", [[], ["config.yaml", "metrics.parquet", "summary.json", "trace.npz"]])
+def test_a_shorter_list_of_checksums_is_noticed(recorded, left, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(recorded, folder)
+    manifest.write(folder, left)
+    assert "SHA256SUMS does not list recording.npz" in verification.verify(folder).text
+    (folder / "SHA256SUMS").unlink()
+    assert "SHA256SUMS does not list recording.npz" in verification.verify(folder).text
+
+
+def test_tables_of_other_types_are_no_traceback(recorded, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(recorded, folder)
+    metrics = records.load_run(folder).metrics
+    metrics.assign(gap="x").to_parquet(folder / records.METRICS, index=False)
+    facts = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(facts | {"versions": [1]}))
+    assert "metrics.parquet is not what the replay measures: gap" in verification.verify(folder).text
 
 
 def test_a_fingerprint_that_was_changed_is_noticed(recorded, tmp_path):

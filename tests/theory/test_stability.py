@@ -57,6 +57,7 @@ def descent_with_averaged_momentum(learning_rate):
     return optax.chain(optax.ema(0.9, debias=False), optax.scale(-1.0 * learning_rate))
 
 
+@pytest.mark.filterwarnings("ignore:F is up to")
 @pytest.mark.parametrize(
     ("delay", "make", "b1"),
     [*((delay, descent, 0.0) for delay in (0, 3, 50)), (10, descent_with_averaged_momentum, 0.9)],

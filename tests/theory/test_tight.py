@@ -99,6 +99,7 @@ def test_shipped_instance_whose_gradients_are_all_read_at_the_start(num_updates,
     np.testing.assert_allclose(recorded_bound(run, smoothness=1.0), leading + delay, rtol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:F is up to")
 @pytest.mark.parametrize("delay", [0, 50])
 def test_shipped_step_sizes_are_on_both_sides_of_the_stability_limit(delay):
     settings = grid("stability")
