@@ -1,0 +1,23 @@
+"""Runs the suite with the newest and the oldest versions of what the package needs: ``nox``, or ``nox -s oldest``.
+
+uv chooses the versions. Arguments after ``--`` go to pytest: ``nox -s newest-3.13 -- tests/optim``.
+"""
+
+import nox
+
+nox.options.default_venv_backend = "uv"
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+
+@nox.session(python=PYTHONS)
+def newest(session: nox.Session) -> None:
+    """With the newest versions, for each Python."""
+    session.install(".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def oldest(session: nox.Session) -> None:
+    """With the oldest versions that pyproject.toml allows."""
+    session.install("--resolution", "lowest-direct", ".[test]")
+    session.run("pytest", *session.posargs)
