@@ -89,8 +89,7 @@ def check() -> None:
 @contextlib.contextmanager
 def raising() -> Iterator[None]:
     """Inside, the first signal raises `Stopped` wherever it comes: for waiting on other processes, which end then."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is not _end_at_once:
+    if signal.getsignal(signal.SIGINT) is not _end_at_once:
         yield
         return
     _set(_raise)

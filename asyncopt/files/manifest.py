@@ -61,14 +61,12 @@ def contents(folder: pathlib.Path, name: str, sums: dict[str, str] | None) -> by
     return content
 
 
-def changed(folder: pathlib.Path) -> list[str]:
+def changed(folder: pathlib.Path, sums: Mapping[str, str]) -> list[str]:
     """Returns the names of the listed files that are missing, or have been changed since the list was written.
 
     Raises:
-      InputError: if the list is damaged.
       OSError: if a file cannot be read.
     """
-    sums = read(folder) or {}
     paths = {name: folder / name for name in sums}
     return [name for name, path in paths.items() if not path.is_file() or _sum(path.read_bytes()) != sums[name]]
 

@@ -13,7 +13,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from asyncopt import stopping
 from asyncopt.checks import InputError
-from asyncopt.files import records
 from asyncopt.run import messages, resolvers
 
 resolvers.register()
@@ -61,6 +60,8 @@ def _job(config: DictConfig) -> None:
 
 def _keys() -> Iterable[str]:
     """Returns the keys of the default configuration, dotted."""
+    from asyncopt.files import records  # which imports pandas
+
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
         config = OmegaConf.to_container(hydra.compose(_CONFIG), resolve=False)

@@ -68,11 +68,11 @@ def verify(folder: str | os.PathLike[str], show: bool = False, trusted: Collecti
     record = records.load_run(folder, checked=False)
     trust.check(str(folder / records.CONFIG), record.config, trusted)
     recorded = recording.load(folder)
-    differences = [f"{name} is not the file that was written" for name in manifest.changed(folder)]
-    listed = manifest.read(folder)
+    listed = manifest.read(folder) or {}
+    differences = [f"{name} is not the file that was written" for name in manifest.changed(folder, listed)]
     if records.CHECKSUMS in record.summary:
         files = (records.CONFIG, records.METRICS, records.SUMMARY, recording.TRACE, recording.RECORDING)
-        differences += [f"{manifest.NAME} does not list {name}" for name in files if name not in (listed or ())]
+        differences += [f"{manifest.NAME} does not list {name}" for name in files if name not in listed]
     task = dataclasses.replace(prepare(OmegaConf.create(dict(record.config))), trace=recorded.trace)
     prepare_jax(task.settings, task.num_side_by_side)
     built = build(task)
