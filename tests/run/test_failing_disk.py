@@ -15,10 +15,7 @@ OVERRIDES = ["trace.num_updates=400", "plot=true", "eval_every=100", "checkpoint
 ERRORS = [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO]
 
 
-@pytest.fixture(autouse=True)
-def same_environment(monkeypatch):
-    """A run chooses threads for its process; the tests' own stays as it is."""
-    monkeypatch.setenv("PJRT_NPROC", os.environ.get("PJRT_NPROC", "1"))
+pytestmark = pytest.mark.usefixtures("same_environment")
 
 
 @pytest.fixture

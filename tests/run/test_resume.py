@@ -21,10 +21,7 @@ def configured(*overrides):
         return hydra.compose("config", [*small, *(overrides or ["trace.num_updates=60"])])
 
 
-@pytest.fixture(autouse=True)
-def same_environment(monkeypatch):
-    """A run chooses threads for its process; the tests' own stays as it is."""
-    monkeypatch.setenv("PJRT_NPROC", os.environ.get("PJRT_NPROC", "1"))
+pytestmark = pytest.mark.usefixtures("same_environment")
 
 
 @pytest.fixture

@@ -13,11 +13,7 @@ from asyncopt.files import manifest, records
 from asyncopt.run import execute, trust, verification
 from tests.run.test_verify import configured
 
-
-@pytest.fixture(autouse=True)
-def same_environment(monkeypatch):
-    """A run chooses threads for its process; the tests' own stays as it is."""
-    monkeypatch.setenv("PJRT_NPROC", "1")
+pytestmark = pytest.mark.usefixtures("same_environment")
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,7 @@ from asyncopt.run.command_line import CONFIG_FOLDER
 from asyncopt.runtime import recording
 from asyncopt.traces.trace import FILE_KIND
 
-
-@pytest.fixture(autouse=True)
-def same_environment(monkeypatch):
-    """A run chooses threads for its process; the tests' own stays as it is."""
-    monkeypatch.setenv("PJRT_NPROC", "1")
+pytestmark = pytest.mark.usefixtures("same_environment")
 
 
 def composed(*overrides):
