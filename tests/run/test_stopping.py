@@ -71,6 +71,9 @@ def test_the_workers_of_a_sweep_end_with_it(tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == "asyncopt: stopped; the same command with hydra.sweep.dir=out resumes the sweep\n"
+    within = time.monotonic() + 10  # each has the signal, but ends on its own
+    while _running(process.pid) and time.monotonic() < within:
+        time.sleep(0.05)
     assert not _running(process.pid)
 
 
