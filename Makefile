@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint figures notebooks docs bench clean
+.PHONY: help demo test lint figures notebooks docs fuzz bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 8
@@ -36,6 +36,10 @@ notebooks: $(VENV)/installed  ## execute the notebooks, and save their outputs
 
 docs: $(VENV)/installed  ## build the site in docs/_build/html; every warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+INPUTS ?= 1000
+fuzz: $(VENV)/installed  ## give every reader, the command line and the engine INPUTS random inputs each (1,000 by default)
+	$(BIN)/python -m pytest tests/fuzz --fuzz $(INPUTS)
 
 bench: $(VENV)/installed  ## time the replay, sparse rows and long traces side by side; writes benchmarks/results
 	$(BIN)/python benchmarks/bench.py

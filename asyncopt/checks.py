@@ -5,9 +5,11 @@ import math
 import numbers
 import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+_Number = TypeVar("_Number", int, float)
 
 
 class InputError(ValueError):
@@ -89,3 +91,16 @@ def check_distinct(name: str, values: Iterable[Any]) -> None:
     ((value, times),) = collections.Counter(values).most_common(1) or [(None, 1)]
     if times > 1:
         raise InputError(f"{name} has {value!r} {times} times, expected each once")
+
+
+def parsed(cell: str, kind: type[_Number]) -> _Number:
+    """Returns the number in a cell of a text file, as other readers of such files have it.
+
+    Python alone also takes ``1_000`` and digits of other scripts.
+
+    Raises:
+      ValueError: if it is no number.
+    """
+    if "_" in cell or not cell.isascii():
+        raise ValueError(f"{cell!r} is not a number")
+    return kind(cell)

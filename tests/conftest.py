@@ -96,8 +96,19 @@ def pytest_runtest_setup(item):
 
 
 def pytest_addoption(parser):
-    """Adds what the tests of resuming take."""
+    """Adds what can be had more of than the suite has time for."""
     parser.addoption("--kills", type=int, default=1, help="how often each command is killed on its way")
+    parser.addoption(
+        "--fuzz", type=int, default=None, help="random inputs for each test of tests/fuzz, other ones each time"
+    )
+
+
+def pytest_configure(config):
+    """Lets tests/fuzz look at as many inputs as asked, which no run before has seen."""
+    number = config.getoption("--fuzz")
+    if number is not None:
+        hypothesis.settings.register_profile("fuzz", max_examples=number, derandomize=False, database=None)
+        hypothesis.settings.load_profile("fuzz")
 
 
 @pytest.fixture(scope="session")

@@ -184,6 +184,9 @@ def _check_seed(seed: int) -> int:
 
 
 def _check_starts(problem: Problem, starts: list[PyTree]) -> None:
+    for path, leaf in jax.tree.leaves_with_path(starts):
+        if not np.isfinite(leaf).all():
+            raise InputError(f"the start{jax.tree_util.keystr(path[1:])} is not finite: {leaf}")
     constraint = getattr(problem, "constraint", None)
     if constraint is not None:
         for start in starts:

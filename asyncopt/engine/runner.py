@@ -131,7 +131,7 @@ def _warn_of_growth(result: Result) -> None:
     """Warns of seeds at whose end F is finite, but so large that the run has learnt nothing."""
     first, last = np.atleast_1d(result.objective[..., 0]), np.atleast_1d(result.objective[..., -1])
     # Not relative to a start near a minimum, where F may be near 0.
-    grown = np.isfinite(last) & (last > _PLAUSIBLE_GROWTH * np.maximum(first, 1.0))
+    grown = np.isfinite(last) & (last / _PLAUSIBLE_GROWTH > np.maximum(first, 1.0))
     if grown.any():
         seeds = ", ".join(map(str, np.asarray(result.seeds)[grown]))
         warnings.warn(

@@ -6,7 +6,7 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-from asyncopt.checks import InputError
+from asyncopt.checks import InputError, parsed
 from asyncopt.files import npz
 from asyncopt.traces.trace import FILE_KIND, Trace
 
@@ -95,7 +95,7 @@ def _is_numeric(cells: list[str]) -> bool:
     """Whether a first row holds numbers; a row with any number in it is data, if perhaps bad data."""
     for cell in cells:
         try:
-            float(cell)
+            parsed(cell, float)
         except ValueError:
             continue
         return True
@@ -123,7 +123,7 @@ def _column_number(
 
 def _delay(path: pathlib.Path, row: int, cell: str, update: int) -> int:
     try:
-        value = float(cell)
+        value = parsed(cell, float)
     except ValueError:
         raise InputError(f"{path}, row {row}: {cell!r} is not a number") from None
     if not value.is_integer() or not 0 <= value <= update:

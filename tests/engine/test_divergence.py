@@ -1,10 +1,13 @@
 """A run that diverges says at which update, and reads infinity from there on."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 import asyncopt
 from asyncopt import traces
@@ -61,3 +64,51 @@ def test_the_last_update_may_be_the_one_that_diverges():
     problem = asyncopt.problems.quadratic(2, noise=0.0)
     result = asyncopt.replay(problem, optax.sgd(1.7e308), traces.synchronous(2))
     assert result.diverged_at == 1
+
+
+@pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan])
+def test_a_start_that_is_not_finite_is_refused(number):
+    problem = asyncopt.problems.quadratic(3)
+    start = lambda key: {"a": jnp.ones(2), "b": jnp.array([1.0, number])}  # noqa: E731
+    with pytest.raises(asyncopt.InputError, match=r"the start\['b'\] is not finite: "):
+        asyncopt.replay(NamedStart(problem, start), optax.sgd(0.1), traces.synchronous(3))
+
+
+class NamedStart(eqx.Module):
+    """A problem with another start."""
+
+    problem: asyncopt.problems.Problem
+    init: Callable
+    optimum: None = None
+    constants: None = None
+
+    def sample(self, key):
+        return self.problem.sample(key)
+
+    def loss(self, params, batch):
+        return jnp.sum(params["a"]) + jnp.sum(params["b"])
+
+    def objective(self, params):
+        return self.loss(params, None)
+
+
+def test_a_value_near_the_largest_number_is_no_overflow():
+    """What warns of growth must not overflow itself: warnings are errors here."""
+
+    class Steep(eqx.Module):
+        optimum: None = None
+        constants: None = None
+
+        def init(self, key):
+            return jnp.ones(1)
+
+        def sample(self, key):
+            return jnp.zeros(())
+
+        def loss(self, params, batch):
+            return 1.7e308 * jnp.sum(params)
+
+        def objective(self, params):
+            return 1.7e308 * jnp.sum(params)
+
+    assert asyncopt.replay(Steep(), asyncopt.apam(0.1), traces.synchronous(3)).objective[0] == 1.7e308

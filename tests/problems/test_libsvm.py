@@ -36,9 +36,11 @@ def test_reads_compressed_files_and_says_when_they_are_cut(suffix, compress, tmp
     path = tmp_path / f"a.txt{suffix}"
     path.write_bytes(compress(TEXT.encode()))
     assert libsvm(path, test_fraction=0.0).features.shape == (4, 4)
-    path.write_bytes(path.read_bytes()[:-12])
-    with pytest.raises(InputError, match="cannot be read further"):
-        libsvm(path)
+    whole = path.read_bytes()
+    for damaged in (whole[:-12], whole[: len(whole) // 2] + b":" + whole[len(whole) // 2 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="cannot be read further"):
+            libsvm(path)
 
 
 @pytest.mark.parametrize("dense", [False, True])
@@ -74,6 +76,9 @@ def test_a_problem_is_made_of_it(tmp_path):
         ("+1 3:1 2:1\n", "line 1: index 2 after 3, expected indices from 1 that rise"),
         ("+1 2:1 2:1\n", "line 1: index 2 after 2"),
         ("+1 1:nan\n", "line 1: value 'nan' of index 1, expected a finite number"),
+        ("+1 1_0:1\n", "line 1: '1_0:1' is not of the form"),
+        ("+1 1:1_0\n", "line 1: '1:1_0' is not of the form"),
+        ("+1 ٣:1\n", "line 1: '٣:1' is not of the form"),
         ("yes 1:1\n", "line 1: label 'yes' is not a number"),
         ("0.5 1:1\n", "line 1: label '0.5', expected a whole number"),
         ("nan 1:1\n", "line 1: label 'nan', expected a whole number"),

@@ -54,6 +54,7 @@ def test_csv_with_a_column_of_delays(header, tmp_path):
         ("\n \n", None, "empty, expected one delay in each row"),
         ("delay\n", None, "a header and no rows"),
         ("worker,staleness\n0,0\n", None, r"column 'worker' holds no delays, expected column=\.\.\. with one of"),
+        ("0\n1\n1_0\n", None, "row 3: '1_0' is not a number"),
         ("0\n1\nabc\n", None, "row 3: 'abc' is not a number"),
         ("0\n1.0000000e+\n", None, "row 2: '1.0000000e[+]' is not a number"),
         ("0,0\n1,0\n1\n", None, "row 3: 1 columns, expected 2"),

@@ -4,11 +4,12 @@ import bz2
 import gzip
 import os
 import pathlib
+import zlib
 
 import numpy as np
 import scipy.sparse
 
-from asyncopt.checks import InputError, check_integer
+from asyncopt.checks import InputError, check_integer, parsed
 from asyncopt.problems.data.dataset import Dataset, split
 
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
@@ -81,14 +82,14 @@ def _read_rows(path: pathlib.Path) -> tuple[list[int], list[int], list[float], l
         raise InputError(f"{path}: not a text file: {error}") from error
     except InputError as error:
         raise InputError(f"{path}, line {number}: {error}") from error
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise InputError(f"{path}, after line {number}: cannot be read further: {error}") from error
     return labels, indices, values, row_ends
 
 
 def _label(cell: str) -> int:
     try:
-        value = float(cell)
+        value = parsed(cell, float)
     except ValueError:
         raise InputError(f"label {cell!r} is not a number") from None
     if not value.is_integer() or abs(value) > _MAX_INDEX:
@@ -101,7 +102,7 @@ def _append_pairs(cells: list[str], indices: list[int], values: list[float]) -> 
     for cell in cells:
         index_text, _, value_text = cell.partition(":")
         try:
-            index, value = int(index_text), float(value_text)
+            index, value = parsed(index_text, int), parsed(value_text, float)
         except ValueError:
             raise InputError(f"{cell!r} is not of the form index:value") from None
         if not previous < index <= _MAX_INDEX:
