@@ -1,5 +1,6 @@
 """Strict settings for every test: float64, two devices, shapes checked in the rooms that are all arrays."""
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -22,13 +23,18 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 # Compiling takes most of the time of a test, and half of that are XLA's optimisations. Only tests marked `optimised`,
 # which are about the bits of two different programs, have them; with JAX_DISABLE_MOST_OPTIMIZATIONS=0, all tests.
 FEW_OPTIMISATIONS = os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1"
-FUSION_EMITTERS = "xla_cpu_use_fusion_emitters"  # without them, XLA compiles fused operations in half the time
+# Without fusion emitters, XLA compiles fused operations in half the time. Since JAX 0.11 it has no other way.
+CHOOSES_EMITTERS = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 11)
+FUSION_EMITTERS = "xla_cpu_use_fusion_emitters"
 
 
 def _set_environment(few):
     """Chooses how much the processes that are started from now on optimise their programs."""
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(few))
-    os.environ["XLA_FLAGS"] = f"--{FUSION_EMITTERS}={str(not few).lower()}"
+    flags = ["--xla_gpu_deterministic_ops=true"]  # which a command line would add, and compile its programs anew
+    if CHOOSES_EMITTERS:
+        flags.append(f"--{FUSION_EMITTERS}={str(not few).lower()}")
+    os.environ["XLA_FLAGS"] = " ".join(flags)
 
 
 _set_environment(FEW_OPTIMISATIONS)
@@ -47,7 +53,7 @@ _get_compile_options = jax._src.compiler.get_compile_options
 def _options_of_the_test(*arguments, env_options_overrides=None, **more):
     """JAX's options of the compiler, with fusion emitters if this test has them: XLA reads its flags only once."""
     few = jax.config.values["jax_disable_most_optimizations"]
-    overrides = {FUSION_EMITTERS: not few} | dict(env_options_overrides or {})
+    overrides = ({FUSION_EMITTERS: not few} if CHOOSES_EMITTERS else {}) | dict(env_options_overrides or {})
     return _get_compile_options(*arguments, env_options_overrides=overrides, **more)
 
 
