@@ -1,4 +1,4 @@
-"""Runs the suite with the newest and the oldest versions of what the package needs: ``nox``, or ``nox -s oldest``.
+"""Runs the suite with the newest and the oldest versions of what the package needs: ``nox -s newest oldest``.
 
 uv chooses the versions. Arguments after ``--`` go to pytest: ``nox -s newest-3.13 -- tests/optim``.
 """
@@ -6,6 +6,7 @@ uv chooses the versions. Arguments after ``--`` go to pytest: ``nox -s newest-3.
 import nox
 
 nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["newest", "oldest"]
 PYTHONS = ["3.11", "3.12", "3.13"]
 
 
@@ -21,3 +22,11 @@ def oldest(session: nox.Session) -> None:
     """With the oldest versions that pyproject.toml allows."""
     session.install("--resolution", "lowest-direct", ".[test]")
     session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+@nox.parametrize("room", ["traces", "plan", "theory", "analysis"])
+def mutants(session: nox.Session, room: str) -> None:
+    """Says which small mistakes in a room the tests would not notice."""
+    session.install(".[test]", "cosmic-ray>=8.4")
+    session.run("python", "-m", "tests.mutants", room, *session.posargs)
