@@ -95,10 +95,7 @@ def main():
                 lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), name, n=1, lineterm="")
                 print("\n".join(lines), flush=True)
     low, high = scipy.stats.binomtest(noticed, len(chosen)).proportion_ci(method="wilson")
-    share = noticed / len(chosen)
-    print(
-        f"{options.room}: {noticed} of {len(chosen)} noticed, {share:.0%} [{low:.0%}, {high:.0%}]; {len(mistakes)} in all"
-    )
+    print(f"{options.room}: {noticed} of {len(chosen)} noticed, {low:.0%} to {high:.0%}; {len(mistakes)} can be made")
 
 
 if __name__ == "__main__":

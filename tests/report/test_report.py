@@ -2,9 +2,11 @@
 
 import functools
 import json
+import random
 import shutil
 import subprocess
 import sys
+import time
 import types
 
 import numpy as np
@@ -151,6 +153,27 @@ def test_everything_is_written_and_twice_the_same(honest, found, tmp_path):
     assert (cells["a_posteriori"] <= cells["a_priori"]).all()
     parts = [f"a_priori_{part}" for part in ("leading", "lower_order", "delay")]
     np.testing.assert_allclose(cells[parts].sum(axis=1), cells["a_priori"])
+
+
+@pytest.mark.draws
+def test_killed_at_random_moments(honest, found, tmp_path, request):
+    """The same command then makes the same report. Slow: two processes that draw all pictures."""
+    command = [sys.executable, "-m", "asyncopt.report", str(honest), "--output", "report"]
+    generator = random.Random("report")
+    written = tmp_path / "report"
+    for _ in range(request.config.getoption("kills")):
+        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as begun:
+            while not written.exists() or not list(written.iterdir()):
+                assert begun.poll() is None
+                time.sleep(0.005)
+            time.sleep(generator.uniform(0.0, 2.0))
+            begun.kill()
+    subprocess.run(command, cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
+    whole = {path.name: path for path in written.iterdir() if ".partial" not in path.name}  # goes within an hour
+    assert whole.keys() == {path.name for path in (honest / "report").iterdir()}
+    for name, path in whole.items():
+        if path.suffix in (".csv", ".json", ".md"):  # the pictures of ``found`` are empty
+            assert path.read_bytes() == (honest / "report" / name).read_bytes(), name
 
 
 def test_command_line(honest, tmp_path):

@@ -11,7 +11,7 @@ import hydra
 import pytest
 
 from asyncopt.files import atomic, fingerprints, records
-from asyncopt.run import execute
+from asyncopt.run import execute, verification
 from asyncopt.run.command_line import CONFIG_FOLDER
 
 
@@ -114,6 +114,7 @@ COMMANDS = {
     "vectorized": [
         *SWEEP, *VECTORIZED, "trace.num_updates=15000", "hydra.sweep.dir=out", "checkpoint_seconds=0.01",
     ],
+    "joblib": [*SWEEP, "hydra/launcher=asyncopt_joblib", "trace.num_updates=2000", "hydra.sweep.dir=out"],
     # One evaluation after so many updates: it is on its way for seconds, between checkpoints.
     "one long run": [
         "problem=quadratic", "trace.num_updates=300000", "eval_every=100000", "seeds=2", "hydra.run.dir=out/0",
@@ -171,6 +172,31 @@ def test_killed_at_random_moments(name, tmp_path, started, request):
         for file in ("metrics.parquet", "config.yaml"):
             assert (killed / run / file).read_bytes() == (tmp_path / "whole" / run / file).read_bytes()
         assert not (killed / run / "checkpoint.npz").exists()
+
+
+def test_threads_killed_at_random_moments(tmp_path, started, request):
+    """A real run cannot be made twice; what is resumed is replayed to the same bits as what was not stopped."""
+    command = [
+        "runtime=threads", "runtime.workers=2", "problem=quadratic", "trace.num_updates=400", "runtime.compute=0.003",
+        "checkpoint_seconds=0.05", "hydra.run.dir=out",
+    ]  # fmt: skip
+    generator = random.Random("threads")
+    checkpoint, summary = (tmp_path / "out" / name for name in ("checkpoint.npz", "summary.json"))
+    for _ in range(request.config.getoption("kills")):
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        begun = started(command, tmp_path)
+        while not checkpoint.exists():
+            assert begun.runs_for(0.01)
+        assert begun.runs_for(generator.uniform(0.0, 0.3))
+        begun.kill()
+        begun.end()
+        assert not summary.exists()
+        status, _, errors = started(command, tmp_path).end()
+        assert status == 0, errors
+        assert "the run resumes from its checkpoint" in (tmp_path / "out" / "asyncopt.log").read_text()
+        verified = verification.verify(tmp_path / "out")
+        assert verified.differs_at is None, verified.text
+        assert "400 updates of 2 workers: every iterate is bit-identical" in verified.text
 
 
 def test_two_sweeps_at_once_in_one_folder(tmp_path, command_lines, start_command_line):
