@@ -66,6 +66,17 @@ def check_number(
     return number
 
 
+def check_flag(name: str, value: Any) -> None:
+    """Raises an InputError unless ``value`` is True or False: a number in its place is a mistake.
+
+    Args:
+      name: how the value is called in the message.
+      value: the value.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} is {value!r}, expected true or false")
+
+
 def warn_of_idle_workers(num_workers: int, num_updates: int, level: int) -> None:
     """Warns if there are more workers than updates: the two numbers are side by side, and may have been swapped.
 

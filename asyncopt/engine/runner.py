@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import DTypeLike
 
-from asyncopt.checks import InputError
+from asyncopt.checks import InputError, check_flag
 from asyncopt.engine import loop, memory, minimum
 from asyncopt.engine import probes as probing
 from asyncopt.engine import progress as progress_bar
@@ -88,6 +88,7 @@ def replay(
         optimizer or its columns are not scalars of their own, or memory is too small for the history.
       TypeError: if ``problem``, ``optimizer`` or ``trace`` has another type.
     """
+    check_flag("exact", exact)
     settings = Settings(eval_every, average, param_dtype, history_dtype)
     chosen = probing.chosen(optimizer, problem, record_bounds, probes)
     run = Run(problem, optimizer, trace, [seed] if seeds is None else list(seeds), chosen)

@@ -10,7 +10,7 @@ import optax
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
-from asyncopt.checks import InputError, check_number
+from asyncopt.checks import InputError, check_flag, check_number
 from asyncopt.optim._shared import is_none
 from asyncopt.optim.constraints import Constraint
 
@@ -79,6 +79,7 @@ def scale_by_apam(
       <https://arxiv.org/abs/2002.09095>`_, 2020;
       Reddi et al., `On the convergence of Adam and beyond <https://openreview.net/forum?id=ryQu7f-RZ>`_, 2018.
     """
+    check_flag("bias_correction", bias_correction)
     for name, value, below in (("b1", b1, 1.0), ("b2", b2, 1.0), ("eps", eps, None)):
         if _is_plain_number(value):
             check_number(name, value, at_least=0, below=below)

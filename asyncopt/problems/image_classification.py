@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from asyncopt.checks import InputError, check_integer, check_number
+from asyncopt.checks import InputError, check_flag, check_integer, check_number
 from asyncopt.problems import networks
 from asyncopt.problems.data import ImageData
 from asyncopt.problems.problem import Constants
@@ -164,8 +164,7 @@ def _constructor(
         batch_size = check_integer("batch_size", batch_size, at_least=1)
         width = check_number("width", width, above=0)
         num_measured = min(check_integer("objective_images", objective_images, at_least=1), len(data.images))
-        if not isinstance(augment, bool):
-            raise InputError(f"augment is {augment!r}, expected true or false")
+        check_flag("augment", augment)
         rows, columns, channels = data.images.shape[1:]
         architecture = Architecture(network, (channels, rows, columns), data.num_classes, width)
         shapes = jax.eval_shape(lambda: network(*architecture[1:], key=jax.random.key(0)))

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key
 
-from asyncopt.checks import InputError, check_integer, check_number
+from asyncopt.checks import InputError, check_flag, check_integer, check_number
 from asyncopt.optim.constraints import Box, Constraint
 from asyncopt.problems.data import Dataset, by_name, with_intercept
 from asyncopt.problems.logistic_optimum import LogisticLoss, minimise
@@ -119,6 +119,7 @@ def logistic(
         raise InputError(
             f"data is {type(data).__name__}, expected a Dataset, which has classes, or the name of a bundled one"
         )
+    check_flag("intercept", intercept)
     l2 = check_number("l2", l2, at_least=0)
     batch_size = check_integer("batch_size", batch_size, at_least=1)
     init_scale = check_number("init_scale", init_scale, at_least=0)

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from asyncopt.checks import check_number
+from asyncopt.checks import check_flag, check_number
 from asyncopt.problems.data import Dataset
 from asyncopt.problems.logistic import Logistic, logistic
 from asyncopt.problems.problem import Constants
@@ -90,6 +90,7 @@ def nonconvex_logistic(
       Antoniadis, Gijbels and Nikolova, `Penalized likelihood regression for generalized linear models with
       non-quadratic penalties <https://doi.org/10.1007/s10463-009-0242-4>`_, 2011.
     """
+    check_flag("intercept", intercept)
     penalty = check_number("penalty", penalty, at_least=0)
     base = logistic(data, 0.0, batch_size, intercept=intercept, init_scale=init_scale)
     smoothness, gradient_bound = base.constants.smoothness, base.constants.gradient_bound

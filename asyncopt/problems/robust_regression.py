@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from asyncopt.checks import InputError, check_integer, check_number
+from asyncopt.checks import InputError, check_flag, check_integer, check_number
 from asyncopt.problems.data import RegressionData, regression_by_name, with_intercept
 from asyncopt.problems.problem import Constants
 
@@ -88,6 +88,7 @@ def robust_regression(
         raise InputError(
             f"data is {type(rows).__name__}, expected RegressionData (real targets) or the name of a bundled set"
         )
+    check_flag("intercept", intercept)
     scale = check_number("scale", scale, above=0)
     batch_size = check_integer("batch_size", batch_size, at_least=1)
     init_scale = check_number("init_scale", init_scale, at_least=0)

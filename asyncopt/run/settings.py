@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from asyncopt.checks import InputError, check_distinct, check_integer, check_number
+from asyncopt.checks import InputError, check_distinct, check_flag, check_integer, check_number
 from asyncopt.run import resolvers, staleness
 
 
@@ -67,11 +67,6 @@ def _check_precision(name: str, precision: Any) -> None:
         raise InputError(f"{name} is {precision!r}, expected float32 or float64")
 
 
-def _check_boolean(name: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise InputError(f"{name} is {value!r}, expected true or false")
-
-
 def _check_cache(name: str, cache: Any) -> None:
     if not isinstance(cache, bool | str):
         raise InputError(f"{name} is {cache!r}, expected true, false or a folder")
@@ -88,21 +83,21 @@ def _unless_null(check: Callable[..., object], **limits: float) -> Callable[[str
 def _check_runtime(name: str, runtime: Any) -> None:
     if runtime is not None:
         check_integer(f"{name}.workers", runtime["workers"], at_least=1)
-        _check_boolean(f"{name}.synchronous", runtime["synchronous"])
+        check_flag(f"{name}.synchronous", runtime["synchronous"])
 
 
 # Checks of the top-level values. The objects that the groups describe check their own settings.
 _CHECKS: Mapping[str, Callable[[str, Any], object]] = {
     "seeds": seeds_of,
     "runtime": _check_runtime,
-    "average": _check_boolean,
+    "average": check_flag,
     "precision": _check_precision,
     "compilation_cache": _check_cache,
     "threads": _unless_null(check_integer, at_least=1),
     "checkpoint_seconds": _unless_null(check_number, above=0),
-    "force": _check_boolean,
-    "plot": _check_boolean,
-    "progress": _check_boolean,
+    "force": check_flag,
+    "plot": check_flag,
+    "progress": check_flag,
     # The engine checks these.
     "eval_every": _checked_later,
     "history_dtype": _checked_later,

@@ -14,7 +14,7 @@ import optax
 from jaxtyping import DTypeLike, PyTree
 
 from asyncopt import stopping, traces
-from asyncopt.checks import InputError
+from asyncopt.checks import InputError, check_flag
 from asyncopt.engine import Checkpoint, Probe, Run, Settings, plan
 from asyncopt.engine import probes as probing
 from asyncopt.engine import progress as progress_bar
@@ -81,6 +81,7 @@ def record(
     """
     chosen = probing.chosen(optimizer, problem, record_bounds, probes)
     # Only the length of the trace is known before the run.
+    check_flag("synchronous", synchronous)
     run = Run(problem, optimizer, traces.synchronous(num_updates), [seed], chosen)
     prepared = prepare(run, Settings(eval_every, average, param_dtype))
     if synchronous and num_updates % pool.num_workers:

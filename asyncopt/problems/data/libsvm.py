@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import scipy.sparse
 
-from asyncopt.checks import InputError, check_integer, parsed
+from asyncopt.checks import InputError, check_flag, check_integer, parsed
 from asyncopt.problems.data.dataset import Dataset, split
 
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
@@ -39,6 +39,7 @@ def libsvm(
       FileNotFoundError: if there is no such file.
       InputError: if a line is not of this form; the message names file and line.
     """
+    check_flag("dense", dense)
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such LIBSVM file")
