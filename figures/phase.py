@@ -6,7 +6,7 @@ import asyncopt
 from asyncopt.analysis import Measures, studies
 from asyncopt.analysis.fits import AT_LEAST
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
-from asyncopt.report import study_figures, style
+from asyncopt.report import study_figures, words
 from figures.drawn import WIDTH, Drawn
 
 _CAPTION = """\
@@ -27,6 +27,6 @@ def draw(folder: pathlib.Path) -> Drawn:
     assert figure is not None, "the sweep has cells with delay"
     value, side = (part[0] for part in measures.inflation)
     data = study.cells[["num_updates", "delay"]].assign(inflation=value, is_lower_limit=side == AT_LEAST)
-    exponent = style.with_interval(measures.estimate(measures.threshold_fit[:, 1]))
+    exponent = words.with_interval(measures.estimate(measures.threshold_fit[:, 1]))
     facts = {"name": study.name, "seeds": len(study.seeds), "accepted": f"{ACCEPTED_INFLATION:g}", "exponent": exponent}
     return Drawn(figure, _CAPTION, data[data["delay"] > 0].reset_index(drop=True), facts)

@@ -7,7 +7,7 @@ import pandas as pd
 import asyncopt
 from asyncopt.analysis import Measures, studies
 from asyncopt.analysis.rates import last_decade
-from asyncopt.report import study_figures, style
+from asyncopt.report import study_figures, words
 from figures.drawn import WIDTH, Drawn
 
 _CAPTION = """\
@@ -42,6 +42,6 @@ def draw(folder: pathlib.Path) -> Drawn:
     theorem, k = study.theorem.name.replace("nonconvex", "non-convex"), data["num_updates"]
     texts = {"theorem": theorem, "name": study.name, "seeds": len(study.seeds), "tight": f"{tight:.2g}"}
     texts |= {"loose": f"{loose:.1e}", "shortest": f"{k.min():,}", "longest": f"{k.max():,}"}
-    words = (f"{style.with_interval(slope, '.3f')} at τ = {rule}" for rule, slope in slopes.items())
-    texts |= {"slopes": "; ".join(words)}
+    stated = (f"{words.with_interval(slope, '.3f')} at τ = {rule}" for rule, slope in slopes.items())
+    texts |= {"slopes": "; ".join(stated)}
     return Drawn(figure, _CAPTION, data, texts)

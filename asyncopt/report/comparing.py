@@ -14,7 +14,7 @@ from asyncopt.analysis.comparison_grid import override
 from asyncopt.analysis.comparison_reading import comparisons
 from asyncopt.analysis.verdict import NOT_COMPARABLE, Verdict
 from asyncopt.files import records
-from asyncopt.report import commands, comparison_figures, style
+from asyncopt.report import commands, comparison_figures, words
 from asyncopt.report.commands import Arguments, Printed
 from asyncopt.report.page import Table
 
@@ -116,7 +116,7 @@ def _table(comparison: Comparison, faster: Mapping[Setting, Verdict], quantity: 
 def _interval(estimate: Estimate) -> str:
     if math.isnan(estimate.value):
         return "-"
-    return "never" if math.isinf(estimate.value) else style.with_interval(estimate, ".3g")
+    return "never" if math.isinf(estimate.value) else words.with_interval(estimate, ".3g")
 
 
 def _marked(verdict: Verdict | None) -> str:

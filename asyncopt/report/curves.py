@@ -17,7 +17,7 @@ from asyncopt.analysis import Estimate
 from asyncopt.analysis.curves import Curves, interval, less_first
 from asyncopt.checks import InputError
 from asyncopt.files import records
-from asyncopt.report import commands, style
+from asyncopt.report import commands, style, words
 from asyncopt.report.commands import Arguments, Printed
 from asyncopt.report.page import Table
 
@@ -103,7 +103,7 @@ def _section(curves: Curves) -> commands.Section:
 @style.drawing
 def figure(curves: Curves) -> Figure:
     """Returns the curves with intervals, dark to light in the order of the setting; and the end, enlarged."""
-    title = f"{curves.name}\n{style.seeds(curves.num_seeds, style.INTERVALS)}"
+    title = f"{curves.name}\n{words.seeds(curves.num_seeds, style.INTERVALS)}"
     drawn, (left, right) = style.subplots((11.0, 4.8), title, 1, 2, width_ratios=[1.7, 1])
     label, by = (_LABELS.get(name, name) for name in (curves.quantity, curves.by))
     lines(left, curves)
@@ -143,7 +143,7 @@ def table(curves: Curves) -> Table:
     means, ends = curves.means_over_run, curves.ends
     columns = [[interval(values) for values in column] for column in (means, less_first(means), ends, less_first(ends))]
     same = ["-" if np.isnan(d.low) else "yes" if d.low <= 0 <= d.high else "no" for d in columns[-1]]
-    cells = zip(*([style.with_interval(d, ".4f") for d in column] for column in columns), strict=True)
+    cells = zip(*([words.with_interval(d, ".4f") for d in column] for column in columns), strict=True)
     rows = [(f"{by:g}", *row, end) for by, row, end in zip(curves.settings, cells, same, strict=True)]
     return Table("", header, rows)
 

@@ -18,7 +18,7 @@ from asyncopt.analysis.fits import AT_LEAST, EXACT
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
 from asyncopt.analysis.rates import last_decade
 from asyncopt.analysis.studies import QUANTITIES, at
-from asyncopt.report import style
+from asyncopt.report import style, words
 from asyncopt.theory import claims
 
 ClaimType = TypeVar("ClaimType", bound=claims.Claim)
@@ -55,7 +55,7 @@ def rate(measures: Measures, rules: Sequence[str] | None = None, size: tuple[flo
         k = measures.num_updates(cells)
         last = last_decade(k)  # a fast start says nothing of the rate
         slope = measures.estimate(measures.slopes(rule, cells[last]))
-        label = tau(rule) + ("" if np.isnan(slope.value) else f": slope {style.with_interval(slope)}")
+        label = tau(rule) + ("" if np.isnan(slope.value) else f": slope {words.with_interval(slope)}")
         style.bars(left, shift * k, _means(measures, cells), fmt=marker, color=colour, label=label)
         style.mark_limits(left, shift * k, measures.means[0, cells], study.censored[cells], colour)
         if len(k) > 1 and np.isfinite(slope.value):
@@ -160,7 +160,7 @@ def delay_term(measures: Measures) -> Figure | None:
             span = np.array([delay[fitted].min(), delay[fitted].max()])
             style.power_law(axes, span, p, (1.0, np.exp(c) * k**q), "-", color=shade, linewidth=1)
     if exponents is not None:
-        p, q = (style.with_interval(measures.estimate(exponents[:, column])) for column in (1, 2))
+        p, q = (words.with_interval(measures.estimate(exponents[:, column])) for column in (1, 2))
         axes.plot([], [], color="black", linewidth=1, label=f"fit $\\tau^p K^q$: p = {p},\nq = {q}")
     limit = _claim(study, claims.DelayTerm)
     if limit is not None:
@@ -246,7 +246,7 @@ _FIGURES: dict[str, tuple[Callable[[Measures], Figure | None], str]] = {
 
 
 def _subplots(study: Study, size: tuple[float, float] = _NARROW, columns: int = 1) -> tuple[Figure, Any]:
-    seeds = style.seeds(len(study.seeds), style.INTERVALS)
+    seeds = words.seeds(len(study.seeds), style.INTERVALS)
     return style.subplots(size, f"{study.name}\n{seeds}", columns=columns)
 
 
@@ -284,7 +284,7 @@ def _draw_thresholds(axes: Axes, measures: Measures, span: np.ndarray) -> None:
     style.bars(axes, num_updates[known], estimates, **look, fmt="o", markeredgecolor="white", markersize=6, capsize=3)
     c, p = measures.threshold_fit[0]
     if np.isfinite(p):
-        exponent = style.with_interval(measures.estimate(measures.threshold_fit[:, 1]))
+        exponent = words.with_interval(measures.estimate(measures.threshold_fit[:, 1]))
         look = {"color": style.THRESHOLD_COLOUR, "label": f"its fit, exponent {exponent}", "path_effects": _OUTLINE}
         style.power_law(axes, span, p, (1.0, np.exp(c)), "-", **look)
 

@@ -9,7 +9,7 @@ import pandas as pd
 from asyncopt.analysis import Measures, Study, judge, studies
 from asyncopt.analysis.studies import QUANTITIES
 from asyncopt.files import records
-from asyncopt.report import commands, proof_figures, study_figures, style
+from asyncopt.report import commands, proof_figures, study_figures, words
 from asyncopt.report.commands import Arguments, Printed
 
 _TITLE = "What theory says of staleness, and what was measured"
@@ -34,7 +34,7 @@ def report(folder: pathlib.Path, output: pathlib.Path, quantity: str | None = No
 def _section(study: Study) -> commands.Section:
     measures = Measures(study)
     lengths, diverged = sorted(map(int, study.cells["num_updates"].unique())), int(study.cells["diverged"].sum())
-    line = f"{_plain(QUANTITIES[study.quantity])}; {len(study.cells)} cells of {style.seeds(len(study.seeds))}; "
+    line = f"{_plain(QUANTITIES[study.quantity])}; {len(study.cells)} cells of {words.seeds(len(study.seeds))}; "
     line += f"K from {lengths[0]:,} to {lengths[-1]:,}; staleness {', '.join(study.rules)}"
     line += f"; {diverged} runs diverged." if diverged else "."
     judged = judge(measures)

@@ -15,8 +15,7 @@ from asyncopt.checks import InputError
 from asyncopt.engine import Checkpoint, Result, Run, minimum, replay
 from asyncopt.files import records
 from asyncopt.files.records import Record
-from asyncopt.report import style
-from asyncopt.report.run_summary import curve, table
+from asyncopt.report.run_table import table
 from asyncopt.run import facts
 from asyncopt.run.build import build
 from asyncopt.run.devices import prepare_jax
@@ -70,7 +69,9 @@ def conclude(task: Task, folder: pathlib.Path, record: Record) -> pathlib.Path:
     """Prints the table of a finished run, and draws its curve if the task asks for it."""
     print(f"{table(record)}\n\n{folder}", flush=True)
     if task.settings["plot"]:
-        figure = curve(record)
+        from asyncopt.report import run_curve, style  # matplotlib takes half a second to import
+
+        figure = run_curve.curve(record)
         with _saying_what_is_lost(
             "only the picture is missing: the results are written, and the same command draws it"
         ):

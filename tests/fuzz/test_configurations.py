@@ -103,7 +103,7 @@ def check_run(folder, overrides):
         key, _, text = override.partition("=")
         if key.split(".")[0].lstrip("+~") in {name.lstrip("+") for name in GROUPS} | {"data"} and "." not in key:
             continue  # an option of a group: the name of a file
-        if key.startswith("~"):
+        if key.startswith("~") or f"~{key}" in overrides:
             continue
         value = yaml.safe_load(text) if text != "???" else text
         node = config

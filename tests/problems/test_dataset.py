@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import scipy.sparse
+import sklearn.datasets
 
 import asyncopt
 from asyncopt import InputError
-from asyncopt.problems.data import Dataset, RegressionData
+from asyncopt.problems.data import Dataset, RegressionData, by_name
 
 ROWS, LABELS = np.eye(4, 3), np.array([0, 1, 1, 0])
 
@@ -62,3 +63,15 @@ def test_refuses(changed, message):
 def test_refuses_targets(features, targets, message):
     with pytest.raises(InputError, match=message):
         RegressionData("mine", features, targets)
+
+
+@pytest.mark.parametrize(("name", "load"), [("digits", "load_digits"), ("breast_cancer", "load_breast_cancer")])
+def test_bundled_rows_are_those_that_scikit_learn_reads(name, load):
+    """The files are read without it, since its import takes longer than a short run."""
+    rows, labels = getattr(sklearn.datasets, load)(return_X_y=True)
+    scaled = rows / 16.0 if name == "digits" else (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    ours = by_name(name)
+    together = np.vstack([ours.features, ours.test_features])
+    order, their_order = np.lexsort(together.T), np.lexsort(scaled.T)
+    np.testing.assert_array_equal(together[order], scaled[their_order])
+    np.testing.assert_array_equal(np.r_[ours.labels, ours.test_labels][order], labels[their_order])

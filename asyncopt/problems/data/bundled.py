@@ -1,8 +1,11 @@
 """Real data sets that come with scikit-learn, without a download."""
 
-import numpy as np
-import sklearn.datasets
+import importlib.util
+import pathlib
 
+import numpy as np
+
+from asyncopt.checks import InputError
 from asyncopt.problems.data.dataset import Dataset, RegressionData, split
 from asyncopt.problems.data.images import ImageData
 
@@ -17,8 +20,8 @@ def digits(test_fraction: float = 0.2, split_seed: int = 0) -> Dataset:
     References:
       Alpaydin and Kaynak, `Optical recognition of handwritten digits <https://doi.org/10.24432/C50P49>`_, 1998.
     """
-    pixels, labels = sklearn.datasets.load_digits(return_X_y=True)
-    return split("digits", pixels / 16.0, labels.astype(int), 10, test_fraction, split_seed)
+    rows = np.loadtxt(_file("digits.csv.gz"), delimiter=",")
+    return split("digits", rows[:, :-1] / 16.0, rows[:, -1].astype(int), 10, test_fraction, split_seed)
 
 
 def digits_images(test_fraction: float = 0.2, split_seed: int = 0) -> ImageData:
@@ -55,8 +58,8 @@ def breast_cancer(test_fraction: float = 0.2, split_seed: int = 0) -> Dataset:
     References:
       Wolberg et al., `Breast cancer Wisconsin (diagnostic) <https://doi.org/10.24432/C5DW2B>`_, 1995.
     """
-    measurements, labels = sklearn.datasets.load_breast_cancer(return_X_y=True)
-    return split("breast_cancer", _standardised(measurements), labels.astype(int), 2, test_fraction, split_seed)
+    rows = np.loadtxt(_file("breast_cancer.csv"), delimiter=",", skiprows=1)
+    return split("breast_cancer", _standardised(rows[:, :-1]), rows[:, -1].astype(int), 2, test_fraction, split_seed)
 
 
 def diabetes() -> RegressionData:
@@ -66,9 +69,19 @@ def diabetes() -> RegressionData:
       Efron, Hastie, Johnstone and Tibshirani, `Least angle regression
       <https://doi.org/10.1214/009053604000000067>`_, 2004.
     """
+    import sklearn.datasets  # it scales these rows, which takes more than to read a file
+
     measurements, progression = sklearn.datasets.load_diabetes(return_X_y=True)
     return RegressionData("diabetes", _standardised(measurements), _standardised(progression))
 
 
 def _standardised(columns: np.ndarray) -> np.ndarray:
     return (columns - columns.mean(axis=0)) / columns.std(axis=0)
+
+
+def _file(name: str) -> pathlib.Path:
+    """Returns one of scikit-learn's data files. To import scikit-learn for it would take longer than a short run."""
+    spec = importlib.util.find_spec("sklearn")
+    if spec is None or spec.origin is None:
+        raise InputError(f"{name} comes with scikit-learn, which is not installed: pip install scikit-learn")
+    return pathlib.Path(spec.origin).parent / "datasets" / "data" / name

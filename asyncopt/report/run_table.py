@@ -1,0 +1,49 @@
+"""The short table that is printed at the end of a run."""
+
+from collections.abc import Mapping
+
+from asyncopt.files.records import Record
+from asyncopt.report import words
+
+_ROWS = {
+    "gap": "gap F - F* at the end", "average_gap": "gap F - F* of the average",
+    "train_accuracy": "accuracy on the training rows", "test_accuracy": "accuracy on held-out rows",
+    "objective": "F at the end", "average_objective": "F of the average",
+}  # fmt: skip
+_INCIDENTS = {"workers replaced": "workers_replaced", "gradients refused": "gradients_refused"}
+
+
+def table(record: Record) -> str:
+    """Returns the short table printed at the end of a run: means over seeds, and their range."""
+    trace, timing = record.summary["trace"], record.summary["timing"]
+    last = record.metrics[record.metrics["step"] == trace["num_updates"]]
+    title = f"{trace['num_updates']:,} updates, {words.seeds(len(last))}"
+    lines = [f"{title:34}{'mean':>12}{'smallest':>12}{'largest':>12}"]
+    for column, name in _ROWS.items():
+        if column in last and not ("gap" in last and column.endswith("objective")):
+            values = last[column]
+            lines.append(f"{name:34}{values.mean():12.5g}{values.min():12.5g}{values.max():12.5g}")
+    lines.append(f"{'delay, in updates':34}{trace['mean_delay']:12.5g}{'':12}{trace['max_delay']:12d}")
+    lines.append(f"{'updates a second, all seeds':34}{timing['updates_per_second']:12,.0f}")
+    if "evaluation_seconds" in timing:
+        share = 100 * timing["evaluation_seconds"] / timing["seconds"]
+        lines.append(f"{'evaluations, % of the time':34}{share:12.1f}")
+    real = record.summary.get("runtime")
+    if real is not None:
+        lines.append(f"{'updates a second on the real clock':34}{real['updates_per_second']:12,.1f}")
+        lines += [f"{name:34}{real[key]:12d}" for name, key in _INCIDENTS.items() if real[key]]
+    lines += [_certificate(name, seeds) for name, seeds in record.summary.get("certificates", {}).items()]
+    diverged = {seed: k for seed, k in record.summary["diverged_at"].items() if k >= 0}
+    if diverged:
+        lines.append("diverged: " + ", ".join(f"seed {seed} at update {k:,}" for seed, k in diverged.items()))
+    return "\n".join(lines)
+
+
+def _certificate(name: str, broken_at: Mapping[str, int | None]) -> str:
+    """Returns whether a certificate held after every update, or where it was first broken."""
+    broken = {seed: update for seed, update in broken_at.items() if update is not None and update >= 0}
+    if broken:
+        places = ", ".join(f"seed {seed} first at update {update:,}" for seed, update in broken.items())
+        return f"certificate broken ({name}): {places}"
+    held = sum(update == -1 for update in broken_at.values())
+    return f"{f'certificate ({name}) holds for':34}{f'{held} of {len(broken_at)} seeds':>12}"
