@@ -7,7 +7,9 @@ from . import runtime as runtime
 from . import theory as theory
 from . import traces as traces
 from .checks import InputError as InputError
+from .drawing.runs import plot_runs as plot_runs
 from .engine import replay as replay
+from .engine.grid import sweep as sweep
 from .files.records import load_runs as load_runs
 from .optim import Box as Box
 from .optim import L2Ball as L2Ball

@@ -19,10 +19,10 @@ import matplotlib
 from omegaconf import OmegaConf, open_dict
 
 from asyncopt import InputError
+from asyncopt.drawing import style
 from asyncopt.files import atomic, fingerprints
 from asyncopt.problems.data.reuters import FILES as RCV1_FILES
 from asyncopt.problems.data.source import find
-from asyncopt.report import style
 from figures import artificial_delay, convex, delays, networks, phase, rates, speedup
 from figures.drawn import RC, Drawn
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from asyncopt.analysis.curves import interval, less_first
-from asyncopt.report import curves, style
+from asyncopt.drawing import style
+from asyncopt.report import curves
 from figures import reported
 from figures.drawn import WIDTH, Drawn
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from asyncopt.drawing import style
 from asyncopt.files import records
-from asyncopt.report import curves, style
+from asyncopt.report import curves
 from figures import reported
 from figures.drawn import WIDTH, Drawn, by_workers
 

@@ -8,8 +8,9 @@ from matplotlib.ticker import MaxNLocator
 
 from asyncopt import traces
 from asyncopt.analysis import cluster_fit
+from asyncopt.drawing import style
 from asyncopt.files import records
-from asyncopt.report import fitting, style
+from asyncopt.report import fitting
 from figures.drawn import WIDTH, Drawn
 
 _CAPTION = """\

@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from asyncopt.analysis.curves import Curves
+from asyncopt.drawing import style
 from asyncopt.files.records import Record
-from asyncopt.report import style
 from asyncopt.report.curves import collect
 from figures.reported import SOURCE
 

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 import asyncopt
 from asyncopt.analysis import Estimate
 from asyncopt.analysis.curves import Curves, interval, less_first
+from asyncopt.drawing import style
 from asyncopt.files import records
-from asyncopt.report import curves, style
+from asyncopt.report import curves
 from figures import reported
 from figures.drawn import WIDTH, Drawn, Runs, by_workers
 

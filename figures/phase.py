@@ -6,7 +6,8 @@ import asyncopt
 from asyncopt.analysis import Measures, studies
 from asyncopt.analysis.fits import AT_LEAST
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
-from asyncopt.report import study_figures, words
+from asyncopt.drawing import words
+from asyncopt.report import study_figures
 from figures.drawn import WIDTH, Drawn
 
 _CAPTION = """\

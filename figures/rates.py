@@ -7,7 +7,8 @@ import pandas as pd
 import asyncopt
 from asyncopt.analysis import Measures, studies
 from asyncopt.analysis.rates import last_decade
-from asyncopt.report import study_figures, words
+from asyncopt.drawing import words
+from asyncopt.report import study_figures
 from figures.drawn import WIDTH, Drawn
 
 _CAPTION = """\

@@ -12,8 +12,8 @@ from asyncopt.analysis import Estimate
 from asyncopt.analysis.cluster_fit import fit_cluster
 from asyncopt.analysis.curves import speedups_to_loss
 from asyncopt.analysis.speedup_fit import SpeedupFit, fit_speedup
+from asyncopt.drawing import style
 from asyncopt.files import records
-from asyncopt.report import style
 from asyncopt.theory import asynchronous_throughput
 from figures import convex, reported
 from figures.drawn import WIDTH, Drawn, by_workers

@@ -9,7 +9,7 @@ import numpy as np
 
 from asyncopt.checks import InputError
 
-# Columns that `asyncopt.run.facts.metrics` writes for every run.
+# Columns that `asyncopt.engine.Result.to_frame` writes for every run.
 _OWN = (
     "seed", "step", "time", "objective", "gap", "grad_norm_sq", "average_objective", "average_gap", "drift",
 )  # fmt: skip

@@ -2,12 +2,17 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int, PyTree
 
 from asyncopt.engine.prepare import Prepared
 from asyncopt.engine.state import Evaluation, LoopState
+
+if TYPE_CHECKING:  # neither is needed for a replay, and both take long to import
+    import pandas as pd
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +65,51 @@ class Result:
     seconds: float
     evaluation_seconds: float
     updates_per_second: float
+
+    def __repr__(self) -> str:
+        name = "objective" if self.gap is None else "gap"
+        values = np.atleast_2d(getattr(self, name))
+        number = f"{len(self.seeds)} seeds, mean " if len(self.seeds) > 1 else ""
+        diverged = int(np.sum(self.diverged_at >= 0))
+        lost = f", {diverged} diverged" if diverged else ""
+        # The mean of infinities is infinity; of a run that overflowed it may be NaN, which says less.
+        first, last = (np.mean(values[:, at]) for at in (0, -1))
+        return f"Result({self.step[-1]:,} updates, {number}{name} {first:.4g} → {last:.4g}{lost}, {self.seconds:.3g} s)"
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Returns the measurements as a table: a row for each seed and evaluation, as `asyncopt.load_runs` has them."""
+        import pandas as pd
+
+        columns = {
+            "objective": self.objective,
+            "gap": self.gap,
+            "grad_norm_sq": self.grad_norm_sq,
+            "average_objective": self.average_objective,
+            "average_gap": self.average_gap,
+            "drift": self.drift,
+            **self.metrics,
+            **(self.bound_terms or {}),
+        }
+        num_seeds, num_steps = len(self.seeds), len(self.step)
+        frame = {"seed": np.repeat(self.seeds, num_steps), "step": np.tile(self.step, num_seeds)}
+        if self.time is not None:
+            frame["time"] = np.tile(self.time, num_seeds)
+        frame |= {name: np.ravel(values) for name, values in columns.items() if values is not None}
+        return pd.DataFrame(frame)
+
+    def plot(self, title: str = "") -> "Figure":
+        """Draws the gap (or F, where F* is unknown) against updates, for the iterate and for the average.
+
+        Args:
+          title: what was run, for the first line of the title.
+
+        Returns:
+          A matplotlib figure, which a notebook shows. ``.savefig(path)`` writes it.
+        """
+        from asyncopt.drawing import training
+
+        diverged = int(np.sum(self.diverged_at >= 0))
+        return training.curve(self.to_frame(), title or f"{self.step[-1]:,} updates", num_diverged=diverged)
 
 
 def result_of(

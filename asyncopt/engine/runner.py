@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import DTypeLike
 
-from asyncopt.checks import InputError, check_flag
+from asyncopt.checks import InputError, check_flag, check_integer
 from asyncopt.engine import loop, memory, minimum
 from asyncopt.engine import probes as probing
 from asyncopt.engine import progress as progress_bar
@@ -33,7 +33,7 @@ def replay(
     trace: Trace,
     *,
     seed: int = 0,
-    seeds: Iterable[int] | None = None,
+    seeds: int | Iterable[int] | None = None,
     eval_every: int | str | None = None,
     average: bool = True,
     record_bounds: bool | str = False,
@@ -59,7 +59,8 @@ def replay(
       optimizer: any Optax transform. It is given ``delay`` (int32) and ``stale_params`` as extra arguments.
       trace: when each gradient came, and from which iterate; its reads may be inconsistent.
       seed: seed of the start and the mini-batches, 0 to 2³² - 1.
-      seeds: several seeds, run as one program and spread over all local devices; in place of ``seed``.
+      seeds: several seeds, run as one program and spread over all local devices; in place of ``seed``. A number: so
+        many, from 0.
       eval_every: evaluate F every so many updates, and at the end; "percent" for every hundredth of the run, and more
         often at the start. Default: so often that evaluations take about a fortieth of the run's operations, and at
         most a fifth. Operations are counted, not timed: the choice is the same on every machine. With probes, default
@@ -91,7 +92,7 @@ def replay(
     check_flag("exact", exact)
     settings = Settings(eval_every, average, param_dtype, history_dtype)
     chosen = probing.chosen(optimizer, problem, record_bounds, probes)
-    run = Run(problem, optimizer, trace, [seed] if seeds is None else list(seeds), chosen)
+    run = Run(problem, optimizer, trace, [seed] if seeds is None else seeds_of(seeds), chosen)
     prepared = prepare(run, settings)
     if exact:
         if seeds is not None or history_dtype is not None or checkpoint is not None:
@@ -126,6 +127,13 @@ def _replay_one(prepared: Prepared, settings: Settings, report: Report, checkpoi
         functools.partial(minimum.check, prepared.problem, start),
     )
     return result_of(prepared, snapshot.state, snapshot.evaluations[0], snapshot.seconds, share * snapshot.seconds)
+
+
+def seeds_of(seeds: int | Iterable[int]) -> list[int]:
+    """Returns the seeds that are meant: those listed, or so many, from 0."""
+    if isinstance(seeds, Iterable):
+        return list(seeds)
+    return list(range(check_integer("seeds", seeds, at_least=1)))
 
 
 def _warn_of_growth(result: Result) -> None:

@@ -1,6 +1,7 @@
 """Problems: what is minimised, how mini-batches are drawn, and what is known about the minimum."""
 
 from asyncopt.problems import data
+from asyncopt.problems.from_loss import FromLoss, from_loss
 from asyncopt.problems.hard_instance import HardInstance, hard_instance
 from asyncopt.problems.image_classification import (
     ImageClassification,
@@ -17,7 +18,8 @@ from asyncopt.problems.quadratic import Quadratic, quadratic
 from asyncopt.problems.robust_regression import RobustRegression, robust_regression
 
 __all__ = [
-    "Constants", "HardInstance", "ImageClassification", "Logistic", "NonconvexLogistic", "Problem", "Quadratic",
-    "RobustRegression", "all_cnn", "data", "hard_instance", "lenet5", "logistic", "nonconvex_logistic",
+    "Constants", "FromLoss", "HardInstance", "ImageClassification", "Logistic", "NonconvexLogistic", "Problem",
+    "Quadratic",
+    "RobustRegression", "all_cnn", "data", "from_loss", "hard_instance", "lenet5", "logistic", "nonconvex_logistic",
     "perceptron", "quadratic", "resnet18", "robust_regression", "wrn_28_5",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.optim.constraints import Box
-from asyncopt.problems.problem import Constants
+from asyncopt.problems.problem import Constants, described
 
 
 class HardInstance(eqx.Module):
@@ -25,6 +25,8 @@ class HardInstance(eqx.Module):
     optimum: float
     minimiser: np.ndarray  # float64[1], an end of the interval
     constraint: Box
+
+    __repr__ = described
 
     @property
     def title(self) -> str:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from asyncopt.checks import InputError, check_flag, check_integer, check_number
 from asyncopt.problems import networks
 from asyncopt.problems.data import ImageData
-from asyncopt.problems.problem import Constants
+from asyncopt.problems.problem import Constants, described
 
 # Images evaluated at once: few enough for the memory of any machine. Batch statistics are over these images, too.
 _EVALUATED_AT_ONCE = 500
@@ -50,6 +50,8 @@ class ImageClassification(eqx.Module):
     architecture: Architecture = eqx.field(static=True)
     batch_size: int = eqx.field(static=True)
     augment: bool = eqx.field(static=True)
+
+    __repr__ = described
 
     @property
     def title(self) -> str:

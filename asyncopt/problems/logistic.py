@@ -13,7 +13,7 @@ from asyncopt.checks import InputError, check_flag, check_integer, check_number
 from asyncopt.optim.constraints import Box, Constraint
 from asyncopt.problems.data import Dataset, by_name, with_intercept
 from asyncopt.problems.logistic_optimum import LogisticLoss, minimise
-from asyncopt.problems.problem import Constants
+from asyncopt.problems.problem import Constants, described
 from asyncopt.problems.rows import DenseRows, SparseRows, rows_of
 
 
@@ -37,6 +37,8 @@ class Logistic(eqx.Module):
     num_features: int = eqx.field(static=True)
     num_classes: int = eqx.field(static=True)
     batch_size: int = eqx.field(static=True)
+
+    __repr__ = described
 
     @property
     def num_rows(self) -> int:

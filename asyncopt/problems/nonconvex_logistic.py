@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key
 from asyncopt.checks import check_flag, check_number
 from asyncopt.problems.data import Dataset
 from asyncopt.problems.logistic import Logistic, logistic
-from asyncopt.problems.problem import Constants
+from asyncopt.problems.problem import Constants, described
 
 # Of h(w) = w²/(1 + w²): h' = 2w/(1 + w²)² is largest at w = 1/√3, |h''| = |2 - 6w²|/(1 + w²)³ at w = 0.
 _LARGEST_SLOPE = 3 * math.sqrt(3) / 8
@@ -27,6 +27,8 @@ class NonconvexLogistic(eqx.Module):
     optimum: None
     minimiser: None
     constraint: None
+
+    __repr__ = described
 
     @property
     def num_rows(self) -> int:

@@ -26,6 +26,14 @@ def _float64(value: float | None) -> np.float64 | None:
     return None if value is None else np.float64(value)
 
 
+def described(self: Any) -> str:
+    """Returns a problem's ``repr``: what it is called, its size and its minimum, in place of its arrays."""
+    optimum = self.optimum
+    # Inside a compiled function it may be no number.
+    minimum = f", F* = {optimum:.6g}" if isinstance(optimum, float | np.floating) else ""
+    return f"{type(self).__name__}({self.title}, {self.constants.dimension:,} parameters{minimum})"
+
+
 @runtime_checkable
 class Problem(Protocol):
     """Minimise F(x) = E f(x; ξ) over x in X, x a pytree of arrays.

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.optim.constraints import Box, Constraint
-from asyncopt.problems.problem import Constants
+from asyncopt.problems.problem import Constants, described
 
 
 class Quadratic(eqx.Module):
@@ -25,6 +25,8 @@ class Quadratic(eqx.Module):
     optimum: float
     minimiser: np.ndarray  # float64[n], the origin
     constraint: Constraint | None
+
+    __repr__ = described
 
     def init(self, key: Key[Array, ""]) -> Float[Array, " n"]:
         """Returns normal draws of standard deviation ``init_scale``, projected onto X if there is a constraint."""

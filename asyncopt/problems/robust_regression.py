@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from asyncopt.checks import InputError, check_flag, check_integer, check_number
 from asyncopt.problems.data import RegressionData, regression_by_name, with_intercept
-from asyncopt.problems.problem import Constants
+from asyncopt.problems.problem import Constants, described
 
 # Of ρ(r) = ½ r²/(1 + r²): ρ' = r/(1 + r²)² is largest at r = 1/√3, |ρ''| = |1 - 3r²|/(1 + r²)³ at r = 0.
 _LARGEST_SLOPE = 3 * math.sqrt(3) / 16
@@ -31,6 +31,8 @@ class RobustRegression(eqx.Module):
     minimiser: None
     constraint: None
     batch_size: int = eqx.field(static=True)
+
+    __repr__ = described
 
     @property
     def num_rows(self) -> int:

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 
 from asyncopt.analysis import Verdict
 from asyncopt.checks import InputError
+from asyncopt.drawing import style
 from asyncopt.files import atomic
-from asyncopt.report import page, style
+from asyncopt.report import page
 from asyncopt.report.page import Table
 
 Item = TypeVar("Item")

@@ -13,8 +13,9 @@ from asyncopt.analysis.comparison_draws import NUM_SPLITS
 from asyncopt.analysis.comparison_grid import override
 from asyncopt.analysis.comparison_reading import comparisons
 from asyncopt.analysis.verdict import NOT_COMPARABLE, Verdict
+from asyncopt.drawing import words
 from asyncopt.files import records
-from asyncopt.report import commands, comparison_figures, words
+from asyncopt.report import commands, comparison_figures
 from asyncopt.report.commands import Arguments, Printed
 from asyncopt.report.page import Table
 

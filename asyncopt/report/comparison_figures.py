@@ -10,7 +10,7 @@ from asyncopt.analysis.comparison import CLOCKS, QUANTITIES, RANDOM, Comparison
 from asyncopt.analysis.comparison_draws import NUM_SPLITS
 from asyncopt.analysis.comparison_grid import faults
 from asyncopt.analysis.curves import linear_speedup
-from asyncopt.report import style
+from asyncopt.drawing import style
 
 # Equal points would hide each other. The first method is drawn at p divided by this, the last one at p times this.
 _APART = 1.08

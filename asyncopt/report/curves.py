@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from asyncopt.analysis import Estimate
 from asyncopt.analysis.curves import Curves, interval, less_first
 from asyncopt.checks import InputError
+from asyncopt.drawing import style, words
 from asyncopt.files import records
-from asyncopt.report import commands, style, words
+from asyncopt.report import commands
 from asyncopt.report.commands import Arguments, Printed
 from asyncopt.report.page import Table
 

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from asyncopt import traces
 from asyncopt.analysis import cluster_fit
+from asyncopt.drawing import style
 from asyncopt.files import atomic
-from asyncopt.report import commands, style
+from asyncopt.report import commands
 from asyncopt.traces import Trace
 
 _MOST_BARS = 60

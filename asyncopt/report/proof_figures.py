@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from asyncopt.analysis import Measures
-from asyncopt.report import style
+from asyncopt.drawing import style
 from asyncopt.report.study_figures import rule_styles, tau
 from asyncopt.theory import Step
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from asyncopt.drawing import words
 from asyncopt.files.records import Record
-from asyncopt.report import words
 
 _ROWS = {
     "gap": "gap F - F* at the end", "average_gap": "gap F - F* of the average",

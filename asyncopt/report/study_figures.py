@@ -18,7 +18,7 @@ from asyncopt.analysis.fits import AT_LEAST, EXACT
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
 from asyncopt.analysis.rates import last_decade
 from asyncopt.analysis.studies import QUANTITIES, at
-from asyncopt.report import style, words
+from asyncopt.drawing import style, words
 from asyncopt.theory import claims
 
 ClaimType = TypeVar("ClaimType", bound=claims.Claim)

@@ -8,8 +8,9 @@ import pandas as pd
 
 from asyncopt.analysis import Measures, Study, judge, studies
 from asyncopt.analysis.studies import QUANTITIES
+from asyncopt.drawing import words
 from asyncopt.files import records
-from asyncopt.report import commands, proof_figures, study_figures, words
+from asyncopt.report import commands, proof_figures, study_figures
 from asyncopt.report.commands import Arguments, Printed
 
 _TITLE = "What theory says of staleness, and what was measured"

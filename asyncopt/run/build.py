@@ -35,7 +35,7 @@ def build(task: Task) -> Run:
     elif settings["constraint"] is not None:
         raise InputError(f"optimizer: {optimizer_settings['_target_']} keeps no constraint, expected optimizer=apam")
     with errors_of("optimizer"):
-        alpha, schedule = optimizer_settings.pop("learning_rate"), optimizer_settings.pop("schedule")
+        alpha, schedule = optimizer_settings.pop("learning_rate"), optimizer_settings.pop("schedule", "constant")
         objects["learning_rate"] = step_size(schedule, alpha, task.trace.num_updates)
         make = constructor("optimizer", optimizer_settings)
         optimizer = parametric(make.func, **make.keywords, **objects)

@@ -69,7 +69,8 @@ def conclude(task: Task, folder: pathlib.Path, record: Record) -> pathlib.Path:
     """Prints the table of a finished run, and draws its curve if the task asks for it."""
     print(f"{table(record)}\n\n{folder}", flush=True)
     if task.settings["plot"]:
-        from asyncopt.report import run_curve, style  # matplotlib takes half a second to import
+        from asyncopt.drawing import style
+        from asyncopt.report import run_curve  # matplotlib takes half a second to import
 
         figure = run_curve.curve(record)
         with _saying_what_is_lost(
@@ -129,7 +130,7 @@ def save(
     """
     minimum.check(run.problem, result.params, result)
     summary = facts.summary(task, run, trace or task.trace, result)
-    record = Record(task.settings, facts.metrics(result), {**summary, **(more or {})})
+    record = Record(task.settings, result.to_frame(), {**summary, **(more or {})})
     with _saying_what_is_lost("the results are not written; the same command runs it again, from its last checkpoint"):
         records.save(folder, record, also)
     return record

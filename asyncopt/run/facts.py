@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import pandas as pd
 from hydra.utils import get_object
 
 from asyncopt import traces
@@ -21,26 +20,6 @@ from asyncopt.files import fingerprints
 from asyncopt.run import staleness
 from asyncopt.run.task import Task
 from asyncopt.traces import Trace
-
-
-def metrics(result: Result) -> pd.DataFrame:
-    """Returns the measurements of a run, one row for each seed and evaluation."""
-    columns = {
-        "objective": result.objective,
-        "gap": result.gap,
-        "grad_norm_sq": result.grad_norm_sq,
-        "average_objective": result.average_objective,
-        "average_gap": result.average_gap,
-        "drift": result.drift,
-        **result.metrics,
-        **(result.bound_terms or {}),
-    }
-    num_seeds, num_steps = len(result.seeds), len(result.step)
-    frame = {"seed": np.repeat(result.seeds, num_steps), "step": np.tile(result.step, num_seeds)}
-    if result.time is not None:
-        frame["time"] = np.tile(result.time, num_seeds)
-    frame |= {name: np.ravel(values) for name, values in columns.items() if values is not None}
-    return pd.DataFrame(frame)
 
 
 def summary(task: Task, run: Run, trace: Trace, result: Result) -> dict[str, Any]:

@@ -111,7 +111,7 @@ _CHECKS: Mapping[str, Callable[[str, Any], object]] = {
 # here. What else a group needs, its constructor says.
 _GROUPS: Mapping[str, Sequence[str]] = {
     "problem": ["_target_"],
-    "optimizer": ["_target_", "learning_rate", "schedule"],
+    "optimizer": ["_target_", "learning_rate"],
     "trace": ["_target_"],
 }
 _OPTIONAL_GROUPS: Mapping[str, Sequence[str]] = {

@@ -78,11 +78,13 @@ def _of_asyncopt() -> Iterator[str]:
 
 def _of_optax() -> Iterator[str]:
     import optax
+    import optax.contrib
 
-    for name, function in inspect.getmembers(optax, inspect.isfunction):
-        returned = str(inspect.signature(function).return_annotation).rpartition(".")[2]
-        if returned.startswith("GradientTransformation") and not name.startswith("_"):
-            yield f"optax.{name}"
+    for module in (optax, optax.contrib):
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            returned = str(inspect.signature(function).return_annotation).rpartition(".")[2]
+            if returned.startswith("GradientTransformation") and not name.startswith("_"):
+                yield f"{module.__name__}.{name}"
 
 
 def _of_packages() -> Iterator[str]:

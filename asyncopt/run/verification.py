@@ -83,7 +83,7 @@ def verify(folder: str | os.PathLike[str], show: bool = False, trusted: Collecti
     else:
         differences[:0] = [
             *_of_leaves(recording.final_leaves(result), recorded.leaves),
-            *_of_measurements(facts.metrics(result), record.metrics),
+            *_of_measurements(result.to_frame(), record.metrics),
             *_of_summary(facts.replayed(built, recorded.trace, result), record.summary),
         ]
     if differences:

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import os
 from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike
 
 from asyncopt.checks import InputError, check_integer
 from asyncopt.files import npz
+
+if TYPE_CHECKING:  # reading a trace needs no matplotlib
+    from matplotlib.figure import Figure
 
 # The kind that a trace file carries.
 FILE_KIND = "asyncopt.trace/1"
@@ -231,6 +234,17 @@ class Trace:
         names = (field.name for field in dataclasses.fields(self))
         fields = {name: getattr(self, name) for name in names}
         npz.write(path, FILE_KIND, {name: value for name, value in fields.items() if value is not None})
+
+    def plot(self) -> "Figure":
+        """Draws the delay of each update, and how often each delay comes.
+
+        Returns:
+          A matplotlib figure, which a notebook shows. ``.savefig(path)`` writes it.
+        """
+        from asyncopt.drawing import delays
+
+        workers = "1 worker" if self.num_workers == 1 else f"{self.num_workers:,} workers"
+        return delays.delays(self.delay, f"{self.num_updates:,} updates of {workers}")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Trace):

@@ -195,8 +195,14 @@ def test_one_compilation_serves_all_traces_of_one_length(digits):
             traced["loss"] += 1
             return self.inner.loss(params, batch)
 
-        def __getattr__(self, name):
-            return getattr(self.inner, name)
+        def init(self, key):
+            return self.inner.init(key)
+
+        def sample(self, key):
+            return self.inner.sample(key)
+
+        def objective(self, params):
+            return self.inner.objective(params)
 
     problem, optimizer = Counting(digits), asyncopt.apam(0.02)
     # Live versions from 9 to 11: with one scratch slot, all fit into 12.

@@ -192,7 +192,7 @@ def sweep_in_process(hydra_restore_singletons, hydra_sweep_runner, tmp_path):
             task_function=command_line._job,
             config_path=os.path.relpath(CONFIG_FOLDER, pathlib.Path(command_line.__file__).parent),
             config_name="config",
-            overrides=[VECTORIZED, *SMALL, *overrides],
+            overrides=["hydra.job.chdir=false", VECTORIZED, *SMALL, *overrides],
             temp_dir=tmp_path,
         )
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asyncopt.report import style
+from asyncopt.drawing import style
 
 
 @pytest.fixture(autouse=True)

@@ -202,7 +202,7 @@ def test_a_stopped_run_resumes(tmp_path, caplog):
     assert recording.trace.read_version[25:].min() >= 25  # new workers read the checkpoint's iterate, or later
     check_replays(recording)
     other = runtime.record(QUADRATIC, APAM, Threads(3), num_updates=60, checkpoint=checkpoint("another"))
-    assert other.trace.read_version[25] < 25
+    assert other.trace.read_version[25:].min() < 25  # what was on its way then was read before
 
 
 @pytest.mark.parametrize("number", [2, 3, 5])

@@ -1,5 +1,7 @@
 """Data sets: `digits`, `breast_cancer` and `diabetes` come with scikit-learn, and `libsvm` reads a file.
 
+Rows of one's own: `from_arrays` and `from_csv`.
+
 Sparse rows: `rcv1` reads the paper's file, and `rcv1_like` generates rows like it.
 
 Images: `digits_images` comes with scikit-learn, too; `fashion_mnist`, `mnist`, `cifar10`, `cinic10` and `imagenet32`
@@ -19,6 +21,7 @@ from asyncopt.problems.data.imagenet import imagenet32
 from asyncopt.problems.data.images import ImageData
 from asyncopt.problems.data.libsvm import libsvm
 from asyncopt.problems.data.reuters import rcv1, rcv1_like
+from asyncopt.problems.data.tables import from_arrays, from_csv
 
 _T = TypeVar("_T")
 _CLASSIFICATION = {"breast_cancer": breast_cancer, "digits": digits}
@@ -50,7 +53,7 @@ def _bundled(known: Mapping[str, Callable[[], _T]], name: str, otherwise: str) -
 
 
 __all__ = [
-    "Dataset", "ImageData", "Matrix", "RegressionData", "breast_cancer", "by_name", "cifar10", "cinic10",
-    "diabetes", "digits", "digits_images", "fashion_mnist", "imagenet32", "libsvm", "mnist", "rcv1", "rcv1_like",
-    "regression_by_name", "split", "with_intercept",
+    "Dataset", "ImageData", "Matrix", "RegressionData", "breast_cancer", "by_name", "cifar10", "cinic10", "diabetes",
+    "digits", "digits_images", "fashion_mnist", "from_arrays", "from_csv", "imagenet32", "libsvm", "mnist", "rcv1",
+    "rcv1_like", "regression_by_name", "split", "with_intercept",
 ]  # fmt: skip

@@ -33,6 +33,11 @@ class Dataset:
     test_features: Matrix
     test_labels: np.ndarray
 
+    def __repr__(self) -> str:
+        rows, columns = self.features.shape
+        held_out = f", {len(self.test_labels):,} held out" if len(self.test_labels) else ""
+        return f"Dataset({self.name!r}, {rows:,} rows of {columns:,} features, {self.num_classes} classes{held_out})"
+
     def __post_init__(self):
         check_integer(f"{self.name}: num_classes", self.num_classes, at_least=2)
         for part in ("", "test_"):
@@ -60,6 +65,10 @@ class RegressionData:
     name: str
     features: np.ndarray
     targets: np.ndarray
+
+    def __repr__(self) -> str:
+        rows, columns = self.features.shape
+        return f"RegressionData({self.name!r}, {rows:,} rows of {columns:,} features)"
 
     def __post_init__(self):
         _check_rows(self.name, "features", self.features, len(self.targets))

@@ -36,6 +36,11 @@ class ImageData:
     mean: Float[np.ndarray, " C"]
     deviation: Float[np.ndarray, " C"]
 
+    def __repr__(self) -> str:
+        shape = " × ".join(map(str, self.images.shape[1:]))
+        held_out = f", {len(self.test_labels):,} held out" if len(self.test_labels) else ""
+        return f"ImageData({self.name!r}, {len(self.images):,} images of {shape}, {self.num_classes} classes{held_out})"
+
     def __post_init__(self):
         parts = (("", self.images, self.labels), ("test_", self.test_images, self.test_labels))
         for part, images, labels in parts:

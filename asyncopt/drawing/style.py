@@ -22,7 +22,9 @@ drawing = matplotlib.rc_context(RC)
 # A method has the same colour in every figure. The colour-blind can tell the colours of Okabe and Ito's palette apart.
 COLOURS = {
     "APAM": "#0072B2", "SGD": "#D55E00", "SGD with momentum": "#E69F00", "synchronous AMSGrad": "#56B4E9",
-    "synchronous AMSGrad, first m of p": "#882255",  # from Paul Tol's palette
+    # From Paul Tol's palette.
+    "synchronous AMSGrad, first m of p": "#882255", "ADAM": "#332288", "ADAMW": "#AA4499", "LION": "#999933",
+    "MUON": "#44AA99",
 }  # fmt: skip
 # From the same palette; no method has these.
 THRESHOLD_COLOUR = "#CC79A7"
@@ -50,8 +52,8 @@ def save(figure: Figure, path: pathlib.Path) -> None:
 
 
 def colour(method: str) -> str:
-    """Returns a method's colour."""
-    return COLOURS.get(method, "#009E73")
+    """Returns a method's colour; dark grey for no method in particular."""
+    return COLOURS.get(method, "#009E73") if method else "#333333"
 
 
 def shades(number: int) -> list[Colour]:
@@ -62,6 +64,11 @@ def shades(number: int) -> list[Colour]:
 def line(index: int) -> str:
     """Returns a line style, different for neighbours."""
     return ("-", "--", "-.", ":")[index % 4]
+
+
+def dots(number: int) -> str:
+    """Returns the marker of a curve's points: a dot where there are so few that the line between them says little."""
+    return "." if number < 12 else ""
 
 
 def marker(index: int) -> str:
