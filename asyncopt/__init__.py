@@ -7,6 +7,16 @@ The public names are listed in ``__init__.pyi``. Each is imported at first use: 
 using an optimizer needs neither Hydra nor pandas.
 """
 
+from typing import Any
+
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_lazy, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib import metadata
+
+        return metadata.version(__name__)
+    return _lazy(name)

@@ -16,3 +16,5 @@ from .optim import L2Ball as L2Ball
 from .optim import apam as apam
 from .optim import delay_gradients as delay_gradients
 from .optim import scale_by_apam as scale_by_apam
+
+__version__: str

@@ -90,7 +90,7 @@ def _made(
     """Returns each value with what is made of it; None with what was given, if nothing is swept."""
     if values is None:
         if not isinstance(given, made):
-            raise InputError(f"{name} is {given!r}, expected an {made.__name__}, or {swept}=[...] to call it with")
+            raise InputError(f"{name} is {given!r}, expected a {made.__name__}, or {swept}=[...] to call it with")
         return [(None, given)]
     if isinstance(given, made) or not callable(given):
         raise InputError(f"{name} is {given!r}, expected a function of {swept}, since {swept} is swept")

@@ -35,6 +35,9 @@ def run() -> None:
     os.environ[messages.FULL] = "1"  # Hydra hands errors on, and does not look for a debugger
     try:
         application()
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except Exception as error:  # for an error of a job, Hydra has already printed the job's overrides
         print(f"asyncopt: {messages.explain(error, _keys)}", file=sys.stderr)
         raise SystemExit(1) from None

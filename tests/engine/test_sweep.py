@@ -1,0 +1,113 @@
+"""A sweep in one call: each row is that of a replay alone, and what cannot be swept is refused."""
+
+import numpy as np
+import optax
+import pytest
+
+import asyncopt
+from asyncopt import InputError, traces
+
+QUADRATIC = asyncopt.problems.quadratic(6, 4.0, noise=0.5)
+STEPS, DELAYS = [0.05, 0.2], [0, 3, 9]
+
+
+def uniform(delay):
+    return traces.uniform(80, delay)
+
+
+@pytest.mark.parametrize(
+    "make", [asyncopt.apam, optax.adam, lambda learning_rate: optax.sgd(learning_rate, momentum=0.5)]
+)
+def test_each_cell_is_a_replay(make):
+    table = asyncopt.sweep(QUADRATIC, make, uniform, learning_rate=STEPS, delay=DELAYS, seeds=2)
+    assert table.groupby(["optimizer.learning_rate", "trace.delay"]).ngroups == 6
+    assert table["run"].nunique() == 6
+    for (step, delay), rows in table.groupby(["optimizer.learning_rate", "trace.delay"]):
+        alone = asyncopt.replay(QUADRATIC, make(step), uniform(delay), seeds=2, eval_every="percent").to_frame()
+        assert rows[["seed", "step"]].to_numpy().tolist() == alone[["seed", "step"]].to_numpy().tolist()
+        for name in ("gap", "grad_norm_sq", "average_gap", "drift"):
+            np.testing.assert_allclose(rows[name], alone[name], rtol=1e-9, atol=1e-12)
+        assert rows["summary.trace.mean_delay"].unique().tolist() == [uniform(delay).mean_delay]
+        assert (rows["summary.diverged_at"] == -1).all()
+
+
+def test_one_axis_alone():
+    steps = asyncopt.sweep(QUADRATIC, asyncopt.apam, uniform(3), learning_rate=STEPS)
+    assert "trace.delay" not in steps
+    delays = asyncopt.sweep(QUADRATIC, asyncopt.apam(0.1), uniform, delay=DELAYS, seeds=[3, 5])
+    assert "optimizer.learning_rate" not in delays
+    assert sorted(delays["seed"].unique()) == [3, 5]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"learning_rate": None, "delay": None, "optimizer": asyncopt.apam(0.1), "trace": uniform(3)},
+            "nothing is swept",
+        ),
+        ({"learning_rate": None}, r"optimizer is .*, expected a GradientTransformation, or learning_rate=\[...\]"),
+        ({"optimizer": asyncopt.apam(0.1)}, "expected a function of learning_rate"),
+        ({"trace": uniform(3)}, "trace is .*, expected a function of delay"),
+        ({"learning_rate": []}, "learning_rate is empty"),
+        ({"learning_rate": [0.1, -1.0]}, "learning_rate is -1.0"),
+        ({"delay": [1, -2]}, "max_delay is -2"),
+        ({"trace": lambda delay: traces.uniform(10 + delay, 2)}, "runs of a batch must have one program"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"seeds": [1, 1]}, "seeds"),
+    ],
+)
+def test_what_cannot_be_swept(changed, message):
+    arguments = {"optimizer": asyncopt.apam, "trace": uniform, "learning_rate": STEPS, "delay": DELAYS} | changed
+    with pytest.raises(InputError, match=message):
+        asyncopt.sweep(QUADRATIC, arguments.pop("optimizer"), arguments.pop("trace"), **arguments)
+
+
+def test_a_number_of_seeds_is_those_from_0():
+    several = asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), uniform(3), seeds=3)
+    listed = asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), uniform(3), seeds=range(3))
+    np.testing.assert_array_equal(several.gap, listed.gap)
+
+
+def test_a_result_is_told_in_a_line():
+    result = asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), uniform(3), seeds=3)
+    first, last = result.gap[:, 0].mean(), result.gap[:, -1].mean()
+    assert repr(result).startswith(f"Result(80 updates, 3 seeds, mean gap {first:.4g} → {last:.4g}, ")
+    for shown in (result, QUADRATIC, asyncopt.problems.data.digits(), asyncopt.problems.logistic("digits"), uniform(3)):
+        assert len(repr(shown)) < 300
+    diverging = asyncopt.replay(QUADRATIC, optax.sgd(1e30), uniform(60), seeds=3)
+    assert ", 3 diverged, " in repr(diverging)
+
+
+def test_figures_show_the_numbers():
+    result = asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), uniform(3), seeds=3, eval_every=10)
+    axes = result.plot("a quadratic").axes[0]
+    assert axes.get_title() == "a quadratic\n3 seeds, bands from smallest to largest"
+    x, y = axes.lines[0].get_data()
+    assert list(x) == list(range(10, 81, 10))
+    np.testing.assert_allclose(y, np.median(result.gap[:, 1:], axis=0))
+    table = asyncopt.sweep(QUADRATIC, asyncopt.apam, uniform, learning_rate=STEPS, delay=DELAYS, seeds=2)
+    axes = asyncopt.plot_runs(table, by=["optimizer.learning_rate", "trace.delay"], quantity="drift").axes[0]
+    assert len(axes.lines) == 6
+    assert [text.get_text() for text in axes.get_legend().get_texts()][:2] == ["0.05, 0", "0.05, 3"]
+    trace = uniform(9)
+    _, shares = trace.plot().axes
+    drawn = [bar.get_width() for bar in shares.patches]
+    np.testing.assert_allclose(drawn, np.bincount(trace.delay) / trace.num_updates)
+
+
+@pytest.mark.parametrize(
+    ("by", "quantity", "message"),
+    [
+        ("trace.max_dely", "gap", "no column 'trace.max_dely', expected one of"),
+        ("seed", "loss", "no column 'loss'"),
+        ([], "gap", "by is \\[\\]"),
+        ("step", "gap", "has 81 values|has .* values, expected at most"),
+    ],
+)
+def test_a_table_without_what_is_to_be_drawn(by, quantity, message):
+    table = asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), uniform(3), seeds=3, eval_every=1).to_frame()
+    with pytest.raises(InputError, match=message):
+        asyncopt.plot_runs(table, by, quantity)
+    with pytest.raises(InputError, match="the table has"):
+        asyncopt.plot_runs(table.iloc[:0], "seed")
