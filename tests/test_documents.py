@@ -18,6 +18,7 @@ from asyncopt.run import execute, settings
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "how_to").glob("*.md"))]
+_COMMANDS = ("report", "curves", "compare", "fit", "verify")
 # Where the public names are.
 PACKAGES = ["", ".analysis", ".optim", ".problems", ".engine", ".problems.data", ".runtime", ".theory", ".traces"]
 
@@ -50,8 +51,10 @@ def _command_lines():
 @pytest.mark.parametrize("line", _command_lines())
 def test_command_lines_on_a_page_are_accepted(line):
     words = shlex.split(line, comments=True)
+    if words[0] == "asyncopt":
+        words = ["python", "-m", *([f"asyncopt.{words[1]}", *words[2:]] if words[1] in _COMMANDS else words)]
     if words[:3] == ["python", "-m", "asyncopt"]:
-        _check_overrides([word for word in words[3:] if word not in ("-m", "--help")])
+        _check_overrides([word for word in words[3:] if word not in ("-m", "--help", "--version")])
     elif words[:2] == ["python", "-m"]:
         assert importlib.util.find_spec(words[2])
     elif words[0] == "make":
