@@ -1,5 +1,6 @@
 """Engines: they send batches to other processes or machines, by joblib, submitit (Slurm) or Ray."""
 
+import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -38,7 +39,11 @@ class Joblib:
 
         del folder
         missing = set(range(len(functions)))
-        parallel = joblib.Parallel(self.workers, backend="loky", batch_size=1, return_as="generator_unordered")
+        # Else its workers would do all that was sent to them, and then wait for minutes, if this process is killed.
+        ends_with_this = {"initializer": stopping.end_with, "initargs": (os.getpid(),)}
+        parallel = joblib.Parallel(
+            self.workers, backend="loky", batch_size=1, return_as="generator_unordered", **ends_with_this
+        )
         with stopping.kept_from_children():
             results = parallel(joblib.delayed(_call)(i, function) for i, function in enumerate(functions))
         try:

@@ -25,7 +25,7 @@ def said(*overrides):
         ("trace.max_dely=3", "trace.max_dely: no such key, .* did you mean trace.max_delay?"),
         ("max_delay=3", "max_delay: no such key, .* did you mean trace.max_delay?"),
         ("foo/bar=3", "foo/bar: no such key, "),
-        ("optimizer=apamm", "optimizer=apamm: no such option, expected one of apam, .*; did you mean apam?"),
+        ("optimizer=apamm", "optimizer=apamm: no such option, expected one of adam, .*; did you mean apam?"),
         ("+sweep=nowhere", "sweep=nowhere: no such option, expected one of .*staleness"),
         ("trace=1e3", "an option of a group is a name, expected no number"),
         ("trace=true", "an option of a group is a name, expected no number, boolean"),
