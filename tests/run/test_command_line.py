@@ -368,7 +368,8 @@ def test_configuration_says_the_same_as_the_functions_defaults():
 
     exceptions = {  # what the configuration shows a choice by
         ("optimizer/sgd.yaml", "learning_rate"),
-        ("optimizer/apam_deep.yaml", "bias_correction"),  # what this one is for
+        ("optimizer/apam_deep.yaml", "bias_correction"),  # what these two are for
+        ("optimizer/momentum.yaml", "momentum"),
         ("trace/cluster.yaml", "compute"),
         ("trace/cluster.yaml", "server"),
         ("trace/cluster.yaml", "network"),
