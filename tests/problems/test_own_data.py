@@ -119,7 +119,10 @@ def test_labels_of_any_kind_are_numbered(labels):
         (np.eye(3), [0, 1], r"labels has the shape \[2\], expected 3"),
         (np.eye(2), [0.5, 1.0], "label 0 is 0.5, expected a class"),
         (np.eye(2), [np.nan, 1.0], "label 0 is nan, expected a class"),
-        (np.eye(2), ["a", None], "label 1 is missing"),
+        (np.eye(2), ["a", None], "label 1 is None, which is missing"),
+        (np.eye(2), ["a", np.nan], "label 1 is nan, which is missing"),
+        (np.eye(3), np.array([0, 0.5, 2], object), "label 1 is 0.5, expected a class"),
+        (np.eye(2), [1, None], "label 1 is None, expected a whole number"),
         (np.eye(2), [1, 1], r"every label is \[1\], expected at least two classes"),
     ],
 )

@@ -35,14 +35,19 @@ def from_arrays(
       2
     """
     matrix = _matrix(name, features)
-    cells = np.asarray(labels)
+    # A list with texts and NaN would become texts, "nan" among them.
+    cells = np.array(labels, dtype=object) if isinstance(labels, list | tuple) else np.asarray(labels)
     if cells.ndim != 1 or len(cells) != matrix.shape[0]:
         raise InputError(f"{name}: labels has the shape {list(cells.shape)}, expected {matrix.shape[0]}, one a row")
     if cells.dtype.kind == "O":
+        texts = [isinstance(cell, str) for cell in cells]
+        if any(texts) and not all(texts):
+            row = texts.index(False)
+            raise InputError(f"{name}: label {row} is {cells[row]!r}, which is missing or no text as the others are")
         for row, cell in enumerate(cells):
-            if cell is None or cell != cell:
-                raise InputError(f"{name}: label {row} is missing")
-        cells = cells.astype(str) if any(isinstance(cell, str) for cell in cells) else cells.astype(type(cells[0]))
+            if not isinstance(cell, str | bool | int | float | np.generic):
+                raise InputError(f"{name}: label {row} is {cell!r}, expected a whole number or a text")
+        cells = np.array(cells.tolist())
     if cells.dtype.kind == "f" and not (np.isfinite(cells).all() and (cells == np.round(cells)).all()):
         row = int(np.argmin(np.isfinite(cells) & (cells == np.round(cells))))
         raise InputError(f"{name}: label {row} is {cells[row]}, expected a class: a whole number or a text")
