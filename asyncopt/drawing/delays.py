@@ -6,7 +6,6 @@ from matplotlib.figure import Figure
 from asyncopt.drawing import style
 
 _MOST_POINTS = 20_000  # of a scatter; more take long, and show no more
-_MOST_BARS = 60
 
 
 @style.drawing
@@ -23,8 +22,7 @@ def delays(delay: np.ndarray, title: str) -> Figure:
     left.axhline(delay.mean(), color=style.REFERENCE_COLOUR, linestyle=":", label=f"mean {delay.mean():.3g}")
     left.set(xlabel="update $k$", ylabel="delay $\\tau_k$, updates")
     left.legend(loc="upper right")
-    width = 1 + int(delay.max()) // _MOST_BARS  # whole delays, so that each bar has as many
-    edges = np.arange(0, int(delay.max()) + width + 1, width) - 0.5
+    _, edges = style.whole_bins(int(delay.max()))
     shares = np.full(len(delay), 1 / len(delay))
     right.hist(delay, edges, weights=shares, orientation="horizontal", color=style.COLOURS["APAM"])
     right.set(xlabel="share of the updates")

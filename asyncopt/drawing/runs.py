@@ -10,13 +10,6 @@ from asyncopt.checks import InputError
 from asyncopt.drawing import style, words
 
 _MOST_CURVES = 24  # more cannot be told apart
-_LABELS = {
-    "gap": "gap $F(x_k) - F^*$", "objective": "objective $F(x_k)$",
-    "average_gap": "gap of the average, $F(\\bar x_k) - F^*$",
-    "grad_norm_sq": "$\\|\\nabla F(x_k)\\|^2$", "drift": "drift $\\|x_k - y_k\\|^2$",
-    "train_accuracy": "accuracy on the training rows", "test_accuracy": "held-out accuracy",
-}  # fmt: skip
-_SHORT = {"optimizer.learning_rate": "step size α", "trace.delay": "delay", "trace.max_delay": "largest delay"}
 
 
 @style.drawing
@@ -56,8 +49,8 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str = "gap
         style.band(axes, drawn.median().index, estimates, marker=style.dots(len(estimates)), **look)
     if positive and not is_accuracy:
         axes.set(xscale="log", yscale="log")
-    axes.set(xlabel="updates $k$", ylabel=_LABELS.get(quantity, quantity))
-    names = ", ".join(_SHORT.get(column, column) for column in columns)
+    axes.set(xlabel="updates $k$", ylabel=words.label(quantity))
+    names = ", ".join(map(words.label, columns))
     axes.legend(title=names, fontsize="small", loc="center left", bbox_to_anchor=(1.01, 0.5))
     axes.set_title(words.seeds(frame["seed"].nunique(), "bands from smallest to largest"), fontsize="medium")
     return figure

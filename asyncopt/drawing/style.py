@@ -32,6 +32,7 @@ RECORDED_COLOUR, MODEL_COLOUR = "#BBBBBB", "#000000"
 REFERENCE_COLOUR = "#555555"
 # Only numbers that the paper reported have this colour and this marker.
 PAPER_COLOUR, PAPER_MARKER = "#009E73", "*"
+_MOST_BARS = 60
 INTERVALS = "means and 95 % intervals"
 
 
@@ -74,6 +75,12 @@ def dots(number: int) -> str:
 def marker(index: int) -> str:
     """Returns a marker; the first eleven differ."""
     return "os^DvPXh<>p"[index % 11]
+
+
+def whole_bins(largest: int) -> tuple[int, np.ndarray]:
+    """Returns the width of a histogram's bars, and their edges: at most 60 bars, each of as many whole numbers."""
+    width = largest // _MOST_BARS + 1
+    return width, np.arange(0, largest + width + 1, width) - 0.5
 
 
 def apart(number: int, reach: float) -> np.ndarray:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from asyncopt.checks import InputError, check_integer
+from asyncopt.problems.parts import sums_in_parts
 from asyncopt.problems.problem import Constants, described
 
 _ROWS_AT_ONCE = 1024  # of an evaluation of F, so that a large model's activations fit into memory
@@ -65,21 +66,12 @@ class FromLoss(eqx.Module):
 
     def objective(self, params: PyTree[Array]) -> Float[Array, ""]:
         """Returns F, the mean loss over all rows, taken in parts of 1,024."""
-        whole, at_once = self.num_rows, min(self.num_rows, _ROWS_AT_ONCE)
-        parts = whole // at_once
         model = self.model(params)
 
-        def of_part(rows: PyTree[Array]) -> Float[Array, ""]:
-            return self.mean_loss(model, rows) * at_once
+        def sum_of(rows: PyTree[Array]) -> Float[Array, ""]:
+            return self.mean_loss(model, rows) * len(jax.tree.leaves(rows)[0])
 
-        in_parts = jax.tree.map(
-            lambda rows: rows[: parts * at_once].reshape(parts, at_once, *rows.shape[1:]), self.data
-        )
-        total = jnp.sum(jax.lax.map(of_part, in_parts))
-        left = whole - parts * at_once
-        if left:
-            total += self.mean_loss(model, jax.tree.map(lambda rows: rows[-left:], self.data)) * left
-        return total / whole
+        return sums_in_parts(sum_of, self.data, _ROWS_AT_ONCE) / self.num_rows
 
 
 def from_loss(

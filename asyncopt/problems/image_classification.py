@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from asyncopt.checks import InputError, check_flag, check_integer, check_number
 from asyncopt.problems import networks
 from asyncopt.problems.data import ImageData
+from asyncopt.problems.parts import sums_in_parts
 from asyncopt.problems.problem import Constants, described
 
 # Images evaluated at once: few enough for the memory of any machine. Batch statistics are over these images, too.
@@ -106,22 +107,14 @@ class ImageClassification(eqx.Module):
     def _means(self, params: Any, images: UInt8[Array, "M H W C"], labels: Int[Array, " M"]) -> Float[Array, "2"]:
         """Returns mean cross-entropy and accuracy over all images, computed in parts."""
 
-        # For a gradient, a part is computed again: its activations would take too much memory.
-        @jax.checkpoint
-        def part_sums(images, labels):
+        def part_sums(part):
+            images, labels = part
             scores = _scores(params, self._normalised(images))
             losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
             correct = jnp.argmax(scores, axis=1) == labels
             return jnp.stack([jnp.sum(losses), jnp.sum(correct, dtype=losses.dtype)])
 
-        number = len(labels)
-        size = min(_EVALUATED_AT_ONCE, number)
-        whole = number // size * size
-        parts = tuple(x[:whole].reshape(-1, size, *x.shape[1:]) for x in (images, labels))
-        sums = jnp.sum(jax.lax.map(lambda part: part_sums(*part), parts), axis=0)
-        if whole < number:
-            sums += part_sums(images[whole:], labels[whole:])
-        return sums / number
+        return sums_in_parts(part_sums, (images, labels), _EVALUATED_AT_ONCE) / len(labels)
 
 
 def _scores(network: Any, images: Float[Array, "C H W B"]) -> Float[Array, "B classes"]:

@@ -24,7 +24,6 @@ from asyncopt.report.page import Table
 
 _BY, _QUANTITY = "trace.max_delay", "test_accuracy"
 _FILES = commands.Files(text="curves.md", data="curves.csv")
-_LABELS = {"trace.max_delay": "largest delay", "test_accuracy": "held-out accuracy", "objective": "objective $F(x_k)$"}
 # Settings that may differ between the runs of a curve.
 _SEEDS = ("seeds", "progress", "plot")
 
@@ -106,7 +105,7 @@ def figure(curves: Curves) -> Figure:
     """Returns the curves with intervals, dark to light in the order of the setting; and the end, enlarged."""
     title = f"{curves.name}\n{words.seeds(curves.num_seeds, style.INTERVALS)}"
     drawn, (left, right) = style.subplots((11.0, 4.8), title, 1, 2, width_ratios=[1.7, 1])
-    label, by = (_LABELS.get(name, name) for name in (curves.quantity, curves.by))
+    label, by = map(words.label, (curves.quantity, curves.by))
     lines(left, curves)
     left.set(xlabel="updates $k$", ylabel=label)
     if curves.quantity.endswith("accuracy"):

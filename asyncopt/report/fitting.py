@@ -15,8 +15,6 @@ from asyncopt.files import atomic
 from asyncopt.report import commands
 from asyncopt.traces import Trace
 
-_MOST_BARS = 60
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command, and returns its exit status."""
@@ -60,11 +58,10 @@ def _fit(path: pathlib.Path, column: str | None, seed: int, output: pathlib.Path
 def delays(recorded: Trace, synthetic: Trace, name: str) -> Figure:
     """Returns the histogram of a recorded trace's delays beside that of the cluster model's, under the trace's name."""
     figure, axes = style.subplots((7, 4.4))
-    largest = max(recorded.max_delay, synthetic.max_delay)
-    width = max(1, -(-(largest + 1) // _MOST_BARS))
+    width, edges = style.whole_bins(max(recorded.max_delay, synthetic.max_delay))
     pairs = {"recorded": recorded, "cluster model": synthetic}.items()
     labels = [f"{label}: mean {trace.mean_delay:.3g}, at most {trace.max_delay:,}" for label, trace in pairs]
-    histograms(axes, (recorded, synthetic), np.arange(0, largest + width + 1, width) - 0.5, labels)
+    histograms(axes, (recorded, synthetic), edges, labels)
     bars = f" (bars of {width})" if width > 1 else ""
     axes.set(xlabel=f"delay, in updates{bars}", ylabel="share of updates")
     style.legend_below(figure, 2, [axes])

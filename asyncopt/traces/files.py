@@ -1,13 +1,12 @@
 """Readers of trace files: ``.npz`` for whole traces, CSV for recorded delays."""
 
-import csv
 import itertools
 import os
 import pathlib
-from collections.abc import Iterator
 
 from asyncopt.checks import InputError, parsed
 from asyncopt.files import npz
+from asyncopt.files.csv_rows import numbered_rows
 from asyncopt.traces.trace import FILE_KIND, Trace
 
 _DELAY = "delay"
@@ -62,7 +61,7 @@ def _load_npz(path: pathlib.Path) -> Trace:
 
 
 def _load_csv(path: pathlib.Path, column: str | int | None) -> Trace:
-    rows = _numbered_rows(path)
+    rows = numbered_rows(path)
     first = next(rows, None)
     if first is None:
         raise InputError(f"{path}: empty, expected one delay in each row")
@@ -77,18 +76,6 @@ def _load_csv(path: pathlib.Path, column: str | int | None) -> Trace:
     if not delays:
         raise InputError(f"{path}: a header and no rows, expected one delay in each row")
     return Trace.from_delays(delays)
-
-
-def _numbered_rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
-    """Yields (line number from 1, cells) for each row that is not blank."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    yield reader.line_num, [cell.strip() for cell in cells]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV text file: {error}") from error
 
 
 def _is_numeric(cells: list[str]) -> bool:

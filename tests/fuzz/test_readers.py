@@ -23,6 +23,7 @@ from asyncopt.problems.data import cifar, cinic, idx, imagenet
 from asyncopt.runtime import recording
 from tests.fuzz import examples
 from tests.problems.test_color_images import png
+from tests.run.test_verify import record_into
 
 GENERATOR = np.random.default_rng(0)
 TRACE = traces.cluster(20, 3)
@@ -180,50 +181,42 @@ def test_a_damaged_file(kind, tmp_path, changes):
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory):
     """The folder of a recorded run, and its files."""
-    from asyncopt.run import execute
-    from tests.run.test_verify import configured
-
-    folder = tmp_path_factory.mktemp("recorded")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PJRT_NPROC", "1")
-        execute.run(configured(), folder)
+    folder = record_into(tmp_path_factory.mktemp("recorded"))
     return folder, {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def read_damaged(whole_run, name, changes, read):
+    """Returns what a reader of the folder finds with one of its files damaged, or None if it refuses and names it."""
+    folder, files = whole_run
+    path = folder / name
+    try:
+        path.write_bytes(damaged(files[name], changes))
+        return read(folder)
+    except InputError as error:
+        check_refused(error, path if name in (recording.TRACE, recording.RECORDING) else folder)
+    finally:
+        path.write_bytes(files[name])
+    return None
 
 
 @pytest.mark.parametrize("name", [records.CONFIG, records.METRICS, records.SUMMARY, "SHA256SUMS"])
 @settings(max_examples=examples(40), deadline=None)
 @given(changes=edits)
 def test_a_damaged_run(name, whole_run, changes):
-    folder, files = whole_run
-    whole = records.load_run(folder)
-    path = folder / name
-    try:
-        path.write_bytes(damaged(files[name], changes))
-        found = records.load_run(folder)
-    except InputError as error:
-        check_refused(error, folder)
-    else:
+    found = read_damaged(whole_run, name, changes, records.load_run)
+    if found is not None:
+        whole = records.load_run(whole_run[0])
         assert found.config == whole.config
         assert found.summary == whole.summary
         assert found.metrics.equals(whole.metrics)
-    finally:
-        path.write_bytes(files[name])
 
 
 @pytest.mark.parametrize("name", [recording.TRACE, recording.RECORDING])
 @settings(max_examples=examples(40), deadline=None)
 @given(changes=edits)
 def test_a_damaged_recording(name, whole_run, changes):
-    folder, files = whole_run
-    whole = recording.load(folder)
-    path = folder / name
-    try:
-        path.write_bytes(damaged(files[name], changes))
-        found = recording.load(folder)
-    except InputError as error:
-        check_refused(error, path)
-    else:
+    found = read_damaged(whole_run, name, changes, recording.load)
+    if found is not None:
+        whole = recording.load(whole_run[0])
         assert _equal(_fields(found.trace), _fields(whole.trace))
         assert _both_equal([found.digests, *found.leaves], [whole.digests, *whole.leaves])
-    finally:
-        path.write_bytes(files[name])

@@ -10,19 +10,15 @@ from omegaconf import OmegaConf
 
 from asyncopt import InputError
 from asyncopt.files import manifest, records
-from asyncopt.run import execute, trust, verification
-from tests.run.test_verify import configured
+from asyncopt.run import trust, verification
+from tests.run.test_verify import record_into
 
 pytestmark = pytest.mark.usefixtures("same_environment")
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("recorded")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PJRT_NPROC", "1")
-        execute.run(configured(), folder)
-    return folder
+    return record_into(tmp_path_factory.mktemp("recorded"))
 
 
 @pytest.fixture

@@ -26,13 +26,18 @@ def configured(*overrides):
     return composed("runtime=threads", "runtime.workers=3", "trace.num_updates=80", *overrides)
 
 
+def record_into(folder, *overrides):
+    """Makes a real run, with one thread a device as the command line has it; returns its folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PJRT_NPROC", "1")
+        execute.run(configured(*overrides), folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recorded")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PJRT_NPROC", "1")
-        execute.run(configured("runtime.reads=blocks", "runtime.num_blocks=3", "seeds=[5]"), folder)
-    return folder
+    return record_into(folder, "runtime.reads=blocks", "runtime.num_blocks=3", "seeds=[5]")
 
 
 def test_a_recorded_run_is_a_run(recorded):

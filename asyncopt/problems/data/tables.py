@@ -1,6 +1,6 @@
 """Rows of one's own: arrays, tables and CSV files, with labels of any kind."""
 
-import csv
+import contextlib
 import os
 import pathlib
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse
 
 from asyncopt.checks import InputError, parsed
+from asyncopt.files.csv_rows import numbered_rows
 from asyncopt.problems.data.dataset import Dataset, Matrix, split
 
 
@@ -76,14 +77,10 @@ def from_csv(
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such CSV file")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file, strict=True) if any(cell.strip() for cell in row)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV text file: {error}") from error
+    rows = list(numbered_rows(path))
     if len(rows) < 2:
         raise InputError(f"{path}: {len(rows)} rows, expected a header and one row at least")
-    header = [cell.strip() for cell in rows[0]]
+    _, header = rows[0]
     if isinstance(label, str) and header.count(label) == 1:
         at = header.index(label)
     elif isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(header):
@@ -92,25 +89,25 @@ def from_csv(
         raise InputError(f"{path}: no column {label!r}, expected one of {header}, or its number from 0")
     if len(header) < 2:
         raise InputError(f"{path}: one column, expected features besides the label")
-    features = np.empty((len(rows) - 1, len(header) - 1))
+    columns = [column for column in range(len(header)) if column != at]
+    features = np.empty((len(rows) - 1, len(columns)))
     labels = []
-    for number, row in enumerate(rows[1:]):
-        if len(row) != len(header):
-            raise InputError(f"{path}, row {number + 2}: {len(row)} cells, expected {len(header)}, as in the header")
-        labels.append(row[at].strip())
+    for values, (number, cells) in zip(features, rows[1:], strict=True):
+        if len(cells) != len(header):
+            raise InputError(f"{path}, row {number}: {len(cells)} cells, expected {len(header)}, as in the header")
+        labels.append(cells[at])
         if not labels[-1]:
-            raise InputError(f"{path}, row {number + 2}: no label in column {header[at]!r}")
-        for column, cell in enumerate(row[:at] + row[at + 1 :]):
+            raise InputError(f"{path}, row {number}: no label in column {header[at]!r}")
+        for place, column in enumerate(columns):
             try:
-                features[number, column] = parsed(cell.strip(), float)
+                values[place] = parsed(cells[column], float)
             except ValueError:
-                named = (header[:at] + header[at + 1 :])[column]
-                raise InputError(f"{path}, row {number + 2}: {named} is {cell!r}, expected a number") from None
-    try:
-        numbers = [parsed(cell, float) for cell in labels]
-    except ValueError:
-        return from_arrays(features, labels, name=str(path), test_fraction=test_fraction, split_seed=split_seed)
-    return from_arrays(features, numbers, name=str(path), test_fraction=test_fraction, split_seed=split_seed)
+                named = f"{header[column]} is {cells[column]!r}"
+                raise InputError(f"{path}, row {number}: {named}, expected a number") from None
+    classes: list[Any] = labels
+    with contextlib.suppress(ValueError):  # texts, then
+        classes = [parsed(cell, float) for cell in labels]
+    return from_arrays(features, classes, name=str(path), test_fraction=test_fraction, split_seed=split_seed)
 
 
 def _matrix(name: str, features: Any) -> Matrix:
