@@ -69,9 +69,11 @@ def sweep(
     frames = []
     for number, (((rate, _), (delayed, one_trace)), result) in enumerate(zip(cells, results, strict=True)):
         frame = result.to_frame()
-        settings = {"run": str(number), "optimizer.learning_rate": rate, "trace.delay": delayed}
-        for at, (name, value) in enumerate((name, value) for name, value in settings.items() if value is not None):
-            frame.insert(at, name, value)
+        frame.insert(0, "run", str(number))
+        if rate is not None:
+            frame.insert(1, "optimizer.learning_rate", rate)
+        if delayed is not None:
+            frame.insert(list(frame.columns).index("seed"), "trace.delay", delayed)
         frame["summary.trace.mean_delay"] = one_trace.mean_delay
         frame["summary.trace.max_delay"] = one_trace.max_delay
         diverged_at = dict(zip(result.seeds, result.diverged_at, strict=True))
