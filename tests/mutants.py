@@ -40,6 +40,8 @@ OPERATORS = [
     "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceBreakWithContinue",
     "ReplaceContinueWithBreak", "NumberReplacer", "ZeroIterationForLoop",
 ]  # fmt: skip
+# Exit statuses of pytest that say something: all passed, one failed, a file could not be imported.
+STATUSES = {0: False, 1: True, 2: True}
 LIMIT = 900  # seconds; a loop that no longer ends counts as noticed
 
 
@@ -56,16 +58,22 @@ def all_mistakes(pattern):
 
 
 def is_noticed(tree, path, changed, tests):
-    """Runs the tests with another content of a file, and puts it back; returns whether one failed."""
+    """Runs the tests with another content of a file, and puts it back; returns whether one failed or did not end.
+
+    Where pytest itself could not run, nothing is known about the tests: that ends the program.
+    """
     whole = (tree / path).read_text()
     (tree / path).write_text(changed)
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", *tests]
     try:
-        return subprocess.run(command, cwd=tree, capture_output=True, timeout=LIMIT, check=False).returncode != 0
+        ended = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=LIMIT, check=False)
     except subprocess.TimeoutExpired:
         return True
     finally:
         (tree / path).write_text(whole)
+    if ended.returncode not in STATUSES:
+        sys.exit(f"pytest ended with {ended.returncode} after a mistake in {path}:\n{changed}\n{ended.stdout[-2000:]}")
+    return STATUSES[ended.returncode]
 
 
 def main():

@@ -5,6 +5,7 @@ import pytest
 
 from asyncopt import InputError
 from asyncopt.traces import Duration, WorkerTimes, cluster, cyclic, durations, rounds, shared_memory
+from asyncopt.traces.seconds import Seconds
 from tests.reference import machine_repairman_throughput
 
 ALL = [
@@ -229,6 +230,43 @@ def test_shared_memory_against_a_simulation_by_hand():
     np.testing.assert_array_equal(racing.time, [4, 6, 8])
     np.testing.assert_array_equal(racing.block_version, [[0, 0], [0, 0], [1, 2]])
     np.testing.assert_array_equal((racing.read_version[2], racing.read_end[2]), [1, 2])
+
+
+def shared_memory_plainly(seconds, num_blocks):
+    """Worker, time, arrival and versions of the blocks by looking at all workers in each step, without a queue."""
+    away = [seconds.compute_draws[w] * seconds.compute_means[w] for w in range(seconds.num_workers)]
+    reading = [seconds.transfer_draws[w] * seconds.transfer_means[w] for w in range(seconds.num_workers)]
+    begun, arrives = [0.0] * seconds.num_workers, [sum(pair) for pair in zip(away, reading, strict=True)]
+    rows, written, free = [], [], 0.0
+    for k, writing in enumerate(seconds.service):
+        worker = min(range(seconds.num_workers), key=lambda w: (arrives[w], w))
+        start = max(free, arrives[worker])
+        free = start + writing
+        versions = []
+        for block in range(1, num_blocks + 1):
+            copied = begun[worker] + reading[worker] * block / num_blocks
+            versions.append(sum(copied >= first + took * block / num_blocks for first, took in written))
+        written.append((start, writing))
+        rows.append((worker, free, arrives[worker], versions))
+        d = seconds.num_workers + k
+        begun[worker], reading[worker] = free, seconds.transfer_draws[d] * seconds.transfer_means[worker]
+        arrives[worker] = free + reading[worker] + seconds.compute_draws[d] * seconds.compute_means[worker]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shared_memory_against_a_plain_simulation(seed):
+    times = WorkerTimes(4, "exponential", stragglers=1, slowdown=3.0)
+    read, write = durations.exponential(0.5), durations.gamma(0.2, 2.0)
+    seconds = Seconds(200, times, ("read", read), ("write", write), seed)
+    worker, time, arrival, versions = shared_memory_plainly(seconds, 5)
+    trace = shared_memory(
+        200, 4, num_blocks=5, read=read, write=write, stragglers=1, slowdown=3.0, seed=seed
+    )  # fmt: skip
+    np.testing.assert_array_equal(trace.worker, worker)
+    np.testing.assert_allclose(trace.time, time, rtol=1e-12)
+    np.testing.assert_allclose(trace.arrival, arrival, rtol=1e-12)
+    np.testing.assert_array_equal(trace.block_version, versions)
 
 
 def test_shared_memory_that_is_read_and_written_at_once_is_the_cluster():

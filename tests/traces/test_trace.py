@@ -22,6 +22,13 @@ def test_fields_and_statistics():
     # Iterate 0 is alive in updates 0 and 1, 1 from its birth in update 1 to update 3, 2 in update 2.
     np.testing.assert_array_equal(trace.last_reader, [1, 3, 2, -1])
     assert trace.live_versions == 2
+    assert trace.updates_per_second == 3 / 2.5
+    assert trace.num_blocks == 0
+
+
+def test_one_update():
+    trace = Trace([0], time=[2.0])
+    assert (trace.num_updates, trace.max_delay, trace.updates_per_second) == (1, 0, None)
 
 
 def test_a_racing_read_keeps_every_iterate_it_may_touch():
@@ -40,6 +47,7 @@ def test_blocks_of_a_racing_read():
     np.testing.assert_array_equal(swept.block_version, [[0, 0, 0], [0, 0, 0], [0, 1, 2], [1, 2, 3]])
     far = Trace(np.zeros(200, int), read_end=np.arange(200)).block_version
     assert far.shape == (200, 64)
+    assert Trace(np.zeros(200, int), read_end=np.arange(200)).num_blocks == 64
     np.testing.assert_array_equal(far[:, -1], np.arange(200))
     assert np.all(np.diff(far, axis=1) >= 0)
     assert Trace([0, 1], block_version=[[0, 0], [1, 1]]).block_version is None
@@ -87,6 +95,12 @@ def test_digest_tells_traces_apart():
             {"read_version": [0, 1], "block_version": [0, 1]},
             r"block_version has shape \(2,\) and dtype int64, expected",
         ),
+        (
+            {"read_version": [0, 1], "block_version": [[0.0, 0.0], [1.0, 1.0]]},
+            r"block_version has shape \(2, 2\) and dtype float64, expected integers",
+        ),
+        ({"read_version": [0, 1], "block_version": np.zeros((2, 0), int)}, r"block_version has shape \(2, 0\)"),
+        ({"read_version": [0, 1], "block_version": [[0], [0], [1]]}, r"block_version has shape \(3, 1\)"),
         ({"read_version": [0, 1], "arrival": [0, 1]}, "arrival is given and time is not, expected both"),
         (
             {"read_version": [0, 1], "time": [1, 2], "arrival": [0, 3]},
