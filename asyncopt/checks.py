@@ -66,6 +66,21 @@ def check_number(
     return number
 
 
+def check_seeds(name: str, seeds: Any) -> list[int]:
+    """Returns the seeds that are meant: those listed, or as many as a number says, from 0.
+
+    Raises:
+      InputError: if it is neither a number of at least 1 nor distinct integers of at least 0.
+    """
+    if isinstance(seeds, str | bytes) or not isinstance(seeds, Iterable):
+        return list(range(check_integer(name, seeds, at_least=1)))
+    listed = [check_integer(name, seed, at_least=0) for seed in seeds]
+    if not listed:
+        raise InputError(f"{name} is empty, expected at least one seed")
+    check_distinct(name, listed)
+    return listed
+
+
 def check_flag(name: str, value: Any) -> None:
     """Raises an InputError unless ``value`` is True or False: a number in its place is a mistake.
 

@@ -1,5 +1,7 @@
 """The training curve of a run."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -26,18 +28,22 @@ def curve(metrics: pd.DataFrame, title: str, method: str = "", num_diverged: int
     known = "gap" in metrics
     quantity = "gap" if known else "objective"
     figure, axes = style.subplots((7, 4.4))
-    iterate = _band(axes, metrics, quantity, method, "-", "iterate $x_k$")
-    average = pd.Series(dtype=float)
-    if f"average_{quantity}" in metrics:
-        average = _band(axes, metrics, f"average_{quantity}", method, "--", "average $\\bar x_k$")
-    if known and len(average) > 1:
-        steps = average.index.to_numpy(float)
-        through = (steps[0], average.iloc[0])
-        style.power_law(axes, steps, -0.5, through, label="slope of the bounds, $k^{-1/2}$")
-    if len(iterate) or len(average):
-        axes.set(xscale="log", yscale="log")
-    else:
+    columns = [name for name in (quantity, f"average_{quantity}") if name in metrics]
+    drawn = {name: _by_step(metrics, name) for name in columns}
+    logarithmic = _is_logarithmic(drawn.values(), known)
+    labels = ("iterate $x_k$", "average $\\bar x_k$")
+    for (name, values), line, label in zip(drawn.items(), ("-", "--"), labels, strict=False):
+        values = drawn[name] = values[values > 0] if logarithmic else values
+        _band(axes, values, method, line, label)
+    if logarithmic and "average_gap" in drawn:
+        average = drawn["average_gap"].groupby("step").median()
+        if len(average) > 1:
+            steps, through = average.index.to_numpy(float), (average.index[0], average.iloc[0])
+            style.power_law(axes, steps, -0.5, through, label="slope of the bounds, $k^{-1/2}$")
+    if not any(map(len, drawn.values())):
         axes.text(0.5, 0.5, "diverged before the first evaluation", ha="center", transform=axes.transAxes)
+    elif logarithmic:
+        axes.set(xscale="log", yscale="log")
     axes.set(xlabel="updates $k$", ylabel="gap $F(x) - F^*$" if known else "objective $F(x)$")
     axes.set_axisbelow("line")
     axes.legend()
@@ -47,17 +53,26 @@ def curve(metrics: pd.DataFrame, title: str, method: str = "", num_diverged: int
     return figure
 
 
-def _band(axes: Axes, metrics: pd.DataFrame, column: str, method: str, line: str, what: str) -> pd.Series:
-    """Draws the median over seeds and a band from the smallest to the largest, and returns the median."""
-    start = metrics.loc[metrics["step"] == 0, column.removeprefix("average_")].median()
-    metrics = metrics[metrics["step"] > 0]
-    # A logarithmic axis cannot show a gap lost in rounding. A diverging run would flatten all others.
-    limit = _DIVERGING * abs(start)
-    by_step = metrics[column].where(metrics[column] > 0).clip(upper=limit).groupby(metrics["step"])
-    median = by_step.median()
-    median = median[median < limit]
-    estimates = np.stack([median, by_step.min().loc[median.index], by_step.max().loc[median.index]], axis=-1)
+def _by_step(metrics: pd.DataFrame, column: str) -> pd.Series:
+    """Returns the values after the start, by step and seed. A run that diverges would flatten all others: it is cut."""
+    start = abs(metrics.loc[metrics["step"] == 0, column.removeprefix("average_")].median())
+    limit = _DIVERGING * start if start > 0 else np.inf
+    later = metrics[metrics["step"] > 0].set_index("step")[column]
+    later = later[np.isfinite(later)].clip(-limit, limit)
+    median = later.groupby("step").median().abs()
+    return later[later.index.isin(median.index[median < limit])]
+
+
+def _is_logarithmic(drawn: Iterable[pd.Series], known: bool) -> bool:
+    """Whether axes are logarithmic: if F is positive, or some gap is. A gap of 0 was lost in rounding."""
+    values = pd.concat(list(drawn))
+    return bool((values > 0).any() if known else (values > 0).all())
+
+
+def _band(axes: Axes, values: pd.Series, method: str, line: str, what: str) -> None:
+    """Draws the median over seeds and a band from the smallest to the largest."""
+    by_step = values.groupby("step")
+    estimates = np.stack([by_step.median(), by_step.min(), by_step.max()], axis=-1)
     label = f"{method}, {what}" if method else what
-    look = {"color": style.colour(method), "linestyle": line, "label": label, "marker": style.dots(len(median))}
-    style.band(axes, median.index, estimates, alpha=0.15, **look)
-    return median
+    look = {"color": style.colour(method), "linestyle": line, "label": label, "marker": style.dots(len(estimates))}
+    style.band(axes, by_step.median().index, estimates, alpha=0.15, **look)

@@ -4,13 +4,14 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax
+import numpy as np
 import optax
 
-from asyncopt.checks import InputError, check_number
+from asyncopt.checks import InputError, check_distinct, check_number, check_seeds
 from asyncopt.engine import progress as progress_bar
 from asyncopt.engine.batch import replay_batch
 from asyncopt.engine.prepare import PERCENT, Run, Settings
-from asyncopt.engine.runner import seeds_of
 from asyncopt.optim import parametric
 from asyncopt.problems import Problem
 from asyncopt.traces import Trace
@@ -52,17 +53,17 @@ def sweep(
       ``summary.diverged_at``, and the measurements. `asyncopt.plot_runs` draws it.
 
     Raises:
-      InputError: if nothing is swept, a list is empty, or ``optimizer`` or ``trace`` is no function of what is swept.
+      InputError: if nothing is swept, a list is empty or has a value twice, ``optimizer`` or ``trace`` is no function
+        of what is swept, or the traces differ in length.
       Whatever `asyncopt.replay` raises.
     """
     import pandas as pd
 
-    optimizers = _made("learning_rate", learning_rate, "optimizer", optimizer, optax.GradientTransformation, _with_rate)
-    traces = _made("delay", delay, "trace", trace, Trace, lambda make, value: make(value))
     if learning_rate is None and delay is None:
         raise InputError("nothing is swept, expected learning_rate=[...], delay=[...], or both")
+    optimizers, traces = _optimizers(optimizer, learning_rate), _traces(trace, delay)
     cells = list(itertools.product(optimizers, traces))
-    chosen = seeds_of(seeds)
+    chosen = check_seeds("seeds", seeds)
     runs = [Run(problem, transform, one_trace, chosen) for (_, transform), (_, one_trace) in cells]
     with progress_bar.reporter(runs[0].trace.num_updates, len(runs) * len(chosen), progress) as report:
         results = replay_batch(runs, Settings(eval_every, average), report=report)
@@ -82,21 +83,53 @@ def sweep(
     return pd.concat(frames, ignore_index=True)
 
 
-def _with_rate(make: Callable[..., optax.GradientTransformation], rate: float) -> optax.GradientTransformation:
-    return parametric(make, learning_rate=float(check_number("learning_rate", rate, above=0)))
+def _optimizers(optimizer: Any, learning_rate: Any) -> list[tuple[float | None, optax.GradientTransformation]]:
+    """Returns each step size with its optimizer; None with the optimizer, if no step size is swept."""
+    is_transform = isinstance(optimizer, optax.GradientTransformation)
+    if learning_rate is None:
+        if not is_transform:
+            raise InputError(
+                f"optimizer is {optimizer!r}, expected a GradientTransformation, or learning_rate=[...] to call it with"
+            )
+        return [(None, optimizer)]
+    if is_transform or not callable(optimizer):
+        raise InputError(
+            f"optimizer is {optimizer!r}, expected a function of learning_rate: optax.adam, say, in place of "
+            "optax.adam(0.1)"
+        )
+    rates = [float(check_number("learning_rate", rate, above=0)) for rate in _listed("learning_rate", learning_rate)]
+    return [(rate, parametric(optimizer, learning_rate=rate)) for rate in rates]
 
 
-def _made(
-    swept: str, values: Sequence[Any] | None, name: str, given: Any, made: type, make: Callable[[Any, Any], Any]
-) -> list[tuple[Any, Any]]:
-    """Returns each value with what is made of it; None with what was given, if nothing is swept."""
-    if values is None:
-        if not isinstance(given, made):
-            raise InputError(f"{name} is {given!r}, expected a {made.__name__}, or {swept}=[...] to call it with")
-        return [(None, given)]
-    if isinstance(given, made) or not callable(given):
-        raise InputError(f"{name} is {given!r}, expected a function of {swept}, since {swept} is swept")
-    values = list(values)
-    if not values:
-        raise InputError(f"{swept} is empty, expected one value at least")
-    return [(value, make(given, value)) for value in values]
+def _traces(trace: Any, delay: Any) -> list[tuple[Any, Trace]]:
+    """Returns each delay with its trace, all of one length; None with the trace, if no delay is swept."""
+    if delay is None:
+        if not isinstance(trace, Trace):
+            raise InputError(f"trace is {trace!r}, expected a Trace, or delay=[...] to call it with")
+        return [(None, trace)]
+    if isinstance(trace, Trace) or not callable(trace):
+        raise InputError(f"trace is {trace!r}, expected a function of delay, since delay is swept")
+    made = []
+    for value in _listed("delay", delay):
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise InputError(f"delay has {value!r}, expected numbers or texts, which a table can hold")
+        made.append((value, trace(value)))
+        if not isinstance(made[-1][1], Trace):
+            raise InputError(f"trace made {made[-1][1]!r} of delay {value!r}, expected a Trace")
+        first, last = made[0][1].num_updates, made[-1][1].num_updates
+        if last != first:
+            raise InputError(
+                f"trace made {first} updates of delay {made[0][0]!r} and {last} of {value!r}, expected one number"
+            )
+    return made
+
+
+def _listed(name: str, values: Any) -> list[Any]:
+    """Returns the values of a list, a range or an array, each of which is there once."""
+    if isinstance(values, str) or not isinstance(values, Iterable) or getattr(values, "shape", None) == ():
+        raise InputError(f"{name} is {values!r}, expected a list: {name}=[{values!r}]")
+    listed = [value.item() if isinstance(value, np.generic | jax.Array) else value for value in values]
+    if not listed:
+        raise InputError(f"{name} is empty, expected one value at least")
+    check_distinct(name, map(str, listed))
+    return listed

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, DTypeLike, Int, Key, PyTree
 
-from asyncopt.checks import InputError, check_distinct, check_flag, check_integer
+from asyncopt.checks import InputError, check_flag, check_integer, check_seeds
 from asyncopt.engine import draws, loop
 from asyncopt.engine.operations import evaluation_cost
 from asyncopt.engine.plan import Plan, plan
@@ -99,10 +99,7 @@ def prepare(run: Run, settings: Settings) -> Prepared:
     """
     _check_types(run.problem, run.optimizer, run.trace, run.probes)
     check_flag("average", settings.average)
-    seeds = tuple(_check_seed(seed) for seed in run.seeds)
-    if not seeds:
-        raise InputError("seeds is empty, expected at least one seed")
-    check_distinct("seeds", seeds)
+    seeds = tuple(_check_seed(seed) for seed in check_seeds("seeds", run.seeds))
     optimizer = optax.with_extra_args_support(run.optimizer)
     keys = [jax.random.key(seed) for seed in seeds]
     starts = [run.problem.init(draws.init_key(key)) for key in keys]

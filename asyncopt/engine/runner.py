@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import DTypeLike
 
-from asyncopt.checks import InputError, check_flag, check_integer
+from asyncopt.checks import InputError, check_flag, check_seeds
 from asyncopt.engine import loop, memory, minimum
 from asyncopt.engine import probes as probing
 from asyncopt.engine import progress as progress_bar
@@ -92,7 +92,7 @@ def replay(
     check_flag("exact", exact)
     settings = Settings(eval_every, average, param_dtype, history_dtype)
     chosen = probing.chosen(optimizer, problem, record_bounds, probes)
-    run = Run(problem, optimizer, trace, [seed] if seeds is None else seeds_of(seeds), chosen)
+    run = Run(problem, optimizer, trace, [seed] if seeds is None else check_seeds("seeds", seeds), chosen)
     prepared = prepare(run, settings)
     if exact:
         if seeds is not None or history_dtype is not None or checkpoint is not None:
@@ -127,13 +127,6 @@ def _replay_one(prepared: Prepared, settings: Settings, report: Report, checkpoi
         functools.partial(minimum.check, prepared.problem, start),
     )
     return result_of(prepared, snapshot.state, snapshot.evaluations[0], snapshot.seconds, share * snapshot.seconds)
-
-
-def seeds_of(seeds: int | Iterable[int]) -> list[int]:
-    """Returns the seeds that are meant: those listed, or so many, from 0."""
-    if isinstance(seeds, Iterable):
-        return list(seeds)
-    return list(range(check_integer("seeds", seeds, at_least=1)))
 
 
 def _warn_of_growth(result: Result) -> None:

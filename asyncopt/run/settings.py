@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from asyncopt.checks import InputError, check_distinct, check_flag, check_integer, check_number
+from asyncopt.checks import InputError, check_flag, check_integer, check_number, check_seeds
 from asyncopt.run import resolvers, staleness
 
 
@@ -49,19 +49,6 @@ def _plain(config: DictConfig, *, resolve: bool) -> dict[str, Any]:
     return {str(key): value for key, value in settings.items()}
 
 
-def seeds_of(name: str, seeds: Any) -> Sequence[int]:
-    """Returns the seeds that a number of seeds, or a list of them, stands for.
-
-    Raises:
-      InputError: starting with ``name``.
-    """
-    if isinstance(seeds, list):
-        checked = [check_integer(name, seed, at_least=0) for seed in seeds]
-        check_distinct(name, checked)
-        return checked
-    return range(check_integer(name, seeds, at_least=1))
-
-
 def _check_precision(name: str, precision: Any) -> None:
     if precision not in ("float32", "float64"):
         raise InputError(f"{name} is {precision!r}, expected float32 or float64")
@@ -88,7 +75,7 @@ def _check_runtime(name: str, runtime: Any) -> None:
 
 # Checks of the top-level values. The objects that the groups describe check their own settings.
 _CHECKS: Mapping[str, Callable[[str, Any], object]] = {
-    "seeds": seeds_of,
+    "seeds": check_seeds,
     "runtime": _check_runtime,
     "average": check_flag,
     "precision": _check_precision,

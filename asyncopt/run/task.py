@@ -12,11 +12,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from asyncopt import runtime, traces
-from asyncopt.checks import InputError
+from asyncopt.checks import InputError, check_seeds
 from asyncopt.engine import Settings
 from asyncopt.files import fingerprints
 from asyncopt.run import resolvers
-from asyncopt.run.settings import checked, seeds_of
+from asyncopt.run.settings import checked
 from asyncopt.traces import Trace
 from asyncopt.traces.rounds import gradients_a_round
 
@@ -38,7 +38,7 @@ class Task:
     @property
     def seeds(self) -> Sequence[int]:
         """Seeds of the run."""
-        return seeds_of("seeds", self.settings["seeds"])
+        return check_seeds("seeds", self.settings["seeds"])
 
     @functools.cached_property
     def fingerprint(self) -> str:

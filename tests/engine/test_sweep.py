@@ -1,11 +1,16 @@
 """A sweep in one call: each row is that of a replay alone, and what cannot be swept is refused."""
 
+import io
+
+import jax.numpy as jnp
 import numpy as np
 import optax
+import pandas as pd
 import pytest
 
 import asyncopt
 from asyncopt import InputError, traces
+from asyncopt.drawing import training
 
 QUADRATIC = asyncopt.problems.quadratic(6, 4.0, noise=0.5)
 STEPS, DELAYS = [0.05, 0.2], [0, 3, 9]
@@ -31,6 +36,14 @@ def test_each_cell_is_a_replay(make):
         assert (rows["summary.diverged_at"] == -1).all()
 
 
+def test_step_sizes_may_be_arrays():
+    listed, arrays = (
+        asyncopt.sweep(QUADRATIC, asyncopt.apam, uniform, learning_rate=STEPS, delay=range(2)),
+        asyncopt.sweep(QUADRATIC, asyncopt.apam, uniform, learning_rate=jnp.array(STEPS), delay=np.arange(2)),
+    )
+    np.testing.assert_array_equal(listed.to_numpy(), arrays.to_numpy())
+
+
 def test_one_axis_alone():
     steps = asyncopt.sweep(QUADRATIC, asyncopt.apam, uniform(3), learning_rate=STEPS)
     assert "trace.delay" not in steps
@@ -52,9 +65,22 @@ def test_one_axis_alone():
         ({"learning_rate": []}, "learning_rate is empty"),
         ({"learning_rate": [0.1, -1.0]}, "learning_rate is -1.0"),
         ({"delay": [1, -2]}, "max_delay is -2"),
-        ({"trace": lambda delay: traces.uniform(10 + delay, 2)}, "runs of a batch must have one program"),
+        (
+            {"trace": lambda delay: traces.uniform(10 + delay, 2)},
+            "trace made 10 updates of delay 0 and 13 of 3, expected one number",
+        ),
+        ({"trace": lambda delay: delay}, "trace made 0 of delay 0, expected a Trace"),
+        ({"learning_rate": 0.1}, r"learning_rate is 0.1, expected a list: learning_rate=\[0.1\]"),
+        ({"learning_rate": np.array(0.1)}, "learning_rate is array.0.1., expected a list"),
+        ({"learning_rate": [0.1, 0.1]}, "learning_rate has '0.1' 2 times"),
+        ({"learning_rate": "0.1"}, "learning_rate is '0.1', expected a list"),
+        ({"delay": 3}, r"delay is 3, expected a list: delay=\[3\]"),
+        ({"delay": [3, 3]}, "delay has '3' 2 times"),
+        ({"delay": [3, None]}, "delay has None, expected numbers or texts"),
+        ({"delay": [[0, 1]]}, r"delay has \[0, 1\], expected numbers or texts"),
         ({"seeds": 0}, "seeds is 0"),
-        ({"seeds": [1, 1]}, "seeds"),
+        ({"seeds": [1, 1]}, "seeds has 1 2 times"),
+        ({"seeds": "01"}, "seeds is '01'"),
     ],
 )
 def test_what_cannot_be_swept(changed, message):
@@ -96,12 +122,62 @@ def test_figures_show_the_numbers():
     np.testing.assert_allclose(drawn, np.bincount(trace.delay) / trace.num_updates)
 
 
+def curve_of(objective):
+    """The axes of the training curve of values of F at the steps 0, 10, 20, ..., of one seed."""
+    steps = 10 * np.arange(len(objective))
+    table = pd.DataFrame({"seed": 0, "step": steps, "objective": objective})
+    return training.curve(table, "title").axes[0]
+
+
+def test_values_below_zero_are_drawn_on_a_plain_axis():
+    axes = curve_of([1.0, -2.0, -3.0])
+    assert axes.get_yscale() == "linear"
+    assert axes.lines[0].get_ydata().tolist() == [-2.0, -3.0]
+    assert not axes.texts
+    assert curve_of([1.0, 0.5, 0.2]).get_yscale() == "log"
+
+
+def test_a_curve_that_begins_at_zero_is_drawn():
+    assert curve_of([0.0, 2.0, 3.0]).lines[0].get_ydata().tolist() == [2.0, 3.0]
+
+
+def test_a_curve_that_diverges_is_cut():
+    assert curve_of([1.0, 0.5, 2e6, np.inf]).lines[0].get_ydata().tolist() == [0.5]
+    axes = curve_of([1.0, np.nan, np.inf])
+    assert axes.texts[0].get_text() == "diverged before the first evaluation"
+    axes.figure.savefig(io.BytesIO())
+
+
+def test_a_gap_lost_in_rounding_is_not_drawn_on_a_logarithmic_axis():
+    gaps = [1.0, 0.5, 0.0, 1e-17]
+    table = pd.DataFrame({"seed": 0, "step": [0, 10, 20, 30], "gap": gaps, "average_gap": [1.0, 0.8, 0.7, 0.6]})
+    axes = training.curve(table, "title").axes[0]
+    assert axes.lines[0].get_ydata().tolist() == [0.5, 1e-17]
+    assert axes.get_yscale() == "log"
+
+
+def test_the_legend_says_how_many_runs_diverged():
+    frames = [asyncopt.replay(QUADRATIC, optax.sgd(step), uniform(60), seeds=3).to_frame() for step in (0.01, 1e300)]
+    table = pd.concat([frame.assign(step_size=n) for n, frame in enumerate(frames)], ignore_index=True)
+    axes = asyncopt.plot_runs(table, "step_size").axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0", "1 (3 of 3 diverged)"]
+    figure = asyncopt.plot_runs(table[table["step_size"] == 1], "step_size")
+    assert figure.axes[0].texts[0].get_text() == "diverged before the first evaluation"
+    figure.savefig(io.BytesIO())
+
+
+def test_without_a_gap_f_is_drawn():
+    table = asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), uniform(3), seeds=2).to_frame().drop(columns="gap")
+    assert asyncopt.plot_runs(table, "seed").axes[0].get_ylabel() == "objective $F(x_k)$"
+
+
 @pytest.mark.parametrize(
     ("by", "quantity", "message"),
     [
         ("trace.max_dely", "gap", "no column 'trace.max_dely', expected one of"),
         ("seed", "loss", "no column 'loss'"),
         ([], "gap", "by is \\[\\]"),
+        (None, "gap", "by is None"),
         ("step", "gap", "has 81 values|has .* values, expected at most"),
     ],
 )
@@ -109,5 +185,7 @@ def test_a_table_without_what_is_to_be_drawn(by, quantity, message):
     table = asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), uniform(3), seeds=3, eval_every=1).to_frame()
     with pytest.raises(InputError, match=message):
         asyncopt.plot_runs(table, by, quantity)
+    with pytest.raises(InputError, match=r"expected a table: .* or to_frame\(\) of a result"):
+        asyncopt.plot_runs(asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), uniform(3)), by)
     with pytest.raises(InputError, match="the table has"):
         asyncopt.plot_runs(table.iloc[:0], "seed")
