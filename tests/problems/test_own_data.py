@@ -103,6 +103,13 @@ def test_rows_from_arrays_tables_and_a_file_are_the_same_problem(tmp_path):
     assert logistic(data.from_arrays(scaled, names)).optimum == pytest.approx(bundled, rel=1e-6)
 
 
+def test_a_file_without_a_header(tmp_path):
+    (tmp_path / "rows.csv").write_text("1,a,2\n3,b,4\n5,a,6\n")
+    rows = data.from_csv(tmp_path / "rows.csv", 1, header=False, test_fraction=0.0)
+    assert rows.features.tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert rows.labels.tolist() == [0, 1, 0]
+
+
 @pytest.mark.parametrize("labels", [[-1, 1, 1, -1], [2.0, 7.0, 7.0, 2.0], [False, True, True, False], list("abba")])
 def test_labels_of_any_kind_are_numbered(labels):
     rows = data.from_arrays(np.eye(4), labels, test_fraction=0.0)
@@ -113,7 +120,14 @@ def test_labels_of_any_kind_are_numbered(labels):
     ("features", "labels", "message"),
     [
         ([[1.0], [np.nan]], [0, 1], "feature 0 of row 1 is nan, expected a finite number"),
-        ([[1.0], ["x"]], [0, 1], "features are no numbers: .*'x'"),
+        ([[1.0], ["x"]], [0, 1], "a feature is 'x', expected numbers"),
+        ([[1.0], ["1_0"]], [0, 1], "a feature is '1_0', expected numbers"),
+        ([[1.0], [2.0 + 1j]], [0, 1], "a feature is .*j.*, expected numbers"),
+        ([[1.0], [None]], [0, 1], "a feature is None, expected numbers"),
+        ([[1.0], [2.0, 3.0]], [0, 1], "features are no rows of one length"),
+        (np.array([["2026-11-28"], ["2026-11-29"]], "datetime64[D]"), [0, 1], "a feature is datetime.date"),
+        (scipy.sparse.csr_array(np.array([[np.inf], [1.0]])), [0, 1], "a feature is inf, expected finite numbers"),
+        (scipy.sparse.csr_array(np.array([[1j], [1.0]])), [0, 1], "features have the dtype complex128"),
         ([1.0, 2.0], [0, 1], r"features has the shape \[2\]"),
         (np.zeros((0, 2)), [], r"features has the shape \[0, 2\]"),
         (np.eye(3), [0, 1], r"labels has the shape \[2\], expected 3"),
@@ -141,7 +155,12 @@ def test_arrays_that_are_no_data(features, labels, message):
         ("y\n1\n0\n", "y", "one column, expected features besides"),
         ("x,y\n1,0\n2\n", "y", "row 3: 1 cells, expected 2"),
         ("x,y\n1,0\n1_0,1\n", "y", "row 3: x is '1_0', expected a number"),
-        ("x,y\n1,0\n2,\n", "y", "row 3: no label in column 'y'"),
+        ("x,y\n1,0\n2,\n", "y", "row 3: no label in 'y'"),
+        ("1,0\n2,1\n", 1, r"the first row is \['1', '0'\], expected the names of the columns, or header=False"),
+        ("y,y\n1,0\n2,1\n", "y", "2 columns are named 'y', expected one, or its number from 0"),
+        ("x,y\n1,0\n2,NA\n3,1\n", "y", "row 3: the label is 'NA', expected either numbers or texts in all rows"),
+        ("x,y\n1,a\n2,b\n3,0\n", "y", "row 4: the label is '0', expected either numbers or texts in all rows"),
+        ("x,y\n1,0\n2,nan\n", "y", "label 1 is nan, expected a class"),
         ("x,y\n1,0\ninf,1\n", "y", "feature 0 of row 1 is inf"),
         ('x,y\n"1,0\n', "y", "not a CSV text file"),
     ],

@@ -107,6 +107,7 @@ def test_a_saturated_server_sets_the_pace():
         ({"compute": {"kind": "constant"}}, "compute: .* unexpected keyword argument 'kind'"),
         ({"compute": [1.0, 2.0]}, "compute has 2 means, expected one, or one for each of the 3 workers"),
         ({"compute": [1.0, float("nan"), 1.0]}, "mean of the constant duration, worker 1 is nan"),
+        ({"num_workers": 2, "compute": [1.0, -1.0]}, "mean of the constant duration, worker 1 is -1.0"),
         ({"server": [1.0, 2.0]}, "server has 2 means, expected one"),
         ({"network": float("inf")}, "network: mean of the constant duration is inf"),
         ({"compute": True}, "compute: mean of the constant duration is True"),

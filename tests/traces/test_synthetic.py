@@ -1,8 +1,10 @@
 import inspect
+import pathlib
 
 import numpy as np
 import pytest
 import scipy.stats
+import yaml
 
 from asyncopt import InputError, traces
 
@@ -77,6 +79,27 @@ def test_the_seed_decides(make):
 def test_the_argument_that_sets_the_staleness_is_marked(constructor, name):
     assert constructor.staleness_setting == name
     assert name in inspect.signature(constructor).parameters
+
+
+ROOT = pathlib.Path(__file__).parents[2]
+CONFIGURED = sorted(path for path in (ROOT / "conf/trace").glob("*.yaml") if path.stem not in ("file", "recorded"))
+
+
+@pytest.mark.parametrize("path", CONFIGURED, ids=lambda path: path.stem)
+def test_numbers_that_are_left_out_are_those_of_the_configuration(path):
+    settings = yaml.safe_load(path.read_text())
+    parameters = inspect.signature(getattr(traces, settings.pop("_target_").split(".")[-1])).parameters
+    for name, value in settings.items():
+        default = parameters[name].default
+        if isinstance(value, int | float) and default is not inspect.Parameter.empty:
+            assert default == value, name
+
+
+def test_traces_of_one_update():
+    assert traces.synchronous(1) == traces.constant(1, 3) == traces.uniform(1, 3) == traces.geometric(1, 2.0)
+    assert traces.pareto(1, 2.0).delay.tolist() == traces.cyclic(1, 1).delay.tolist() == [0]
+    for make in (traces.cluster, traces.rounds, traces.shared_memory):
+        assert make(1, 1).delay.tolist() == [0]
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,9 @@ def test_blocks_of_a_racing_read():
     # Where only the ends are known, the read sweeps evenly: these are the only monotone ways with every iterate once.
     swept = Trace([0, 0, 0, 1], read_end=[0, 0, 2, 3])
     np.testing.assert_array_equal(swept.block_version, [[0, 0, 0], [0, 0, 0], [0, 1, 2], [1, 2, 3]])
+    # Of four blocks and two iterates, each has the half that is nearer to its own end.
+    two = Trace([0, 0, 0, 0], read_end=[0, 0, 1, 3]).block_version
+    np.testing.assert_array_equal(two[2:], [[0, 0, 1, 1], [0, 1, 2, 3]])
     far = Trace(np.zeros(200, int), read_end=np.arange(200)).block_version
     assert far.shape == (200, 64)
     assert Trace(np.zeros(200, int), read_end=np.arange(200)).num_blocks == 64
@@ -111,6 +114,10 @@ def test_digest_tells_traces_apart():
         ({"read_version": [0, 0.5]}, "read_version of update 1 is 0.5, expected a whole number"),
         ({"read_version": [0, np.nan]}, "read_version of update 1 is nan, expected a whole number"),
         ({"read_version": [0, np.inf]}, "read_version of update 1 is inf, expected a whole number"),
+        (
+            {"read_version": [0, 1], "sample": [0, 2.0**53 + 2]},
+            "sample of update 1 is 9007199254740994.0",
+        ),
         ({"read_version": []}, "read_version has 0 updates"),
         ({"read_version": [[0, 1]]}, r"read_version has shape \(1, 2\), expected one dimension"),
         ({"read_version": ["a", "b"]}, "read_version has dtype <U1, expected integers"),

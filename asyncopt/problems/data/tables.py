@@ -1,6 +1,6 @@
 """Rows of one's own: arrays, tables and CSV files, with labels of any kind."""
 
-import contextlib
+import numbers
 import os
 import pathlib
 from typing import Any
@@ -59,65 +59,101 @@ def from_arrays(
 
 
 def from_csv(
-    path: str | os.PathLike[str], label: str | int, *, test_fraction: float = 0.2, split_seed: int = 0
+    path: str | os.PathLike[str],
+    label: str | int,
+    *,
+    header: bool = True,
+    test_fraction: float = 0.2,
+    split_seed: int = 0,
 ) -> Dataset:
-    """Reads rows and their classes from a CSV file with a header; all columns but one are features.
+    """Reads rows and their classes from a CSV file; all columns but one are features.
 
     Args:
       path: the file.
       label: the column with the labels: its name, or its number from 0.
+      header: whether the first row has the names of the columns.
       test_fraction: fraction of the rows held out, in [0, 1).
       split_seed: seed of the choice of these rows.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      InputError: if a cell is no finite number, or a row has another number of cells; the message names file, row and
-        column.
+      InputError: if a cell is no finite number, a row has another number of cells, some labels are numbers and others
+        texts, or the first row is no header; the message names file, row and column.
     """
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such CSV file")
     rows = list(numbered_rows(path))
-    if len(rows) < 2:
-        raise InputError(f"{path}: {len(rows)} rows, expected a header and one row at least")
-    _, header = rows[0]
-    if isinstance(label, str) and header.count(label) == 1:
-        at = header.index(label)
-    elif isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(header):
-        at = label
-    else:
-        raise InputError(f"{path}: no column {label!r}, expected one of {header}, or its number from 0")
-    if len(header) < 2:
-        raise InputError(f"{path}: one column, expected features besides the label")
-    columns = [column for column in range(len(header)) if column != at]
-    features = np.empty((len(rows) - 1, len(columns)))
-    labels = []
-    for values, (number, cells) in zip(features, rows[1:], strict=True):
-        if len(cells) != len(header):
-            raise InputError(f"{path}, row {number}: {len(cells)} cells, expected {len(header)}, as in the header")
+    if len(rows) < 1 + header:
+        raise InputError(f"{path}: {len(rows)} rows, expected {'a header and ' if header else ''}one row at least")
+    names = rows.pop(0)[1] if header else [f"column {column}" for column in range(len(rows[0][1]))]
+    if header and all(map(_is_number, names)):
+        raise InputError(f"{path}: the first row is {names}, expected the names of the columns, or header=False")
+    at = _column(path, label, names)
+    columns = [column for column in range(len(names)) if column != at]
+    features, labels = np.empty((len(rows), len(columns))), []
+    for values, (number, cells) in zip(features, rows, strict=True):
+        if len(cells) != len(names):
+            raise InputError(f"{path}, row {number}: {len(cells)} cells, expected {len(names)}, as in the first row")
         labels.append(cells[at])
         if not labels[-1]:
-            raise InputError(f"{path}, row {number}: no label in column {header[at]!r}")
+            raise InputError(f"{path}, row {number}: no label in {names[at]!r}")
         for place, column in enumerate(columns):
-            try:
-                values[place] = parsed(cells[column], float)
-            except ValueError:
-                named = f"{header[column]} is {cells[column]!r}"
-                raise InputError(f"{path}, row {number}: {named}, expected a number") from None
-    classes: list[Any] = labels
-    with contextlib.suppress(ValueError):  # texts, then
-        classes = [parsed(cell, float) for cell in labels]
+            if not _is_number(cells[column]):
+                named = f"{names[column]} is {cells[column]!r}"
+                raise InputError(f"{path}, row {number}: {named}, expected a number")
+            values[place] = float(cells[column])
+    are_numbers = [_is_number(cell) for cell in labels]
+    if any(are_numbers) and not all(are_numbers):
+        odd = are_numbers.index(sum(are_numbers) * 2 < len(are_numbers))
+        raise InputError(
+            f"{path}, row {rows[odd][0]}: the label is {labels[odd]!r}, expected either numbers or texts in all rows"
+        )
+    classes: list[Any] = [float(cell) for cell in labels] if all(are_numbers) else labels
     return from_arrays(features, classes, name=str(path), test_fraction=test_fraction, split_seed=split_seed)
+
+
+def _column(path: pathlib.Path, label: str | int, names: list[str]) -> int:
+    """Returns the number of the column with the labels."""
+    if len(names) < 2:
+        raise InputError(f"{path}: one column, expected features besides the label")
+    if isinstance(label, str) and names.count(label) > 1:
+        raise InputError(
+            f"{path}: {names.count(label)} columns are named {label!r}, expected one, or its number from 0"
+        )
+    if isinstance(label, str) and label in names:
+        return names.index(label)
+    if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(names):
+        return label
+    raise InputError(f"{path}: no column {label!r}, expected one of {names}, or its number from 0")
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        parsed(cell, float)
+    except ValueError:
+        return False
+    return True
 
 
 def _matrix(name: str, features: Any) -> Matrix:
     """Returns rows as float64, dense or sparse, or says which cell is no number."""
     if scipy.sparse.issparse(features):
-        return scipy.sparse.csr_array(features).astype(float)
+        rows = scipy.sparse.csr_array(features)
+        if rows.dtype.kind not in "biuf":
+            raise InputError(f"{name}: features have the dtype {rows.dtype}, expected numbers")
+        if not np.isfinite(rows.data).all():
+            raise InputError(f"{name}: a feature is {rows.data[~np.isfinite(rows.data)][0]}, expected finite numbers")
+        return rows.astype(float)
     try:
-        matrix = np.asarray(features, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: features are no numbers: {error}") from error
+        given = np.asarray(features)
+    except ValueError as error:
+        raise InputError(f"{name}: features are no rows of one length: {error}") from error
+    if given.dtype.kind not in "biuf":  # texts, complex numbers, dates, or objects of several types
+        for cell in np.asarray(features, dtype=object).flat:
+            if not isinstance(cell, numbers.Real | np.bool_):
+                raise InputError(f"{name}: a feature is {cell!r}, expected numbers")
+    matrix = given.astype(float)
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise InputError(f"{name}: features has the shape {list(matrix.shape)}, expected N rows of d numbers")
     if not np.isfinite(matrix).all():
