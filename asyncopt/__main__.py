@@ -4,6 +4,7 @@ See ``conf/`` for what can be set.
 """
 
 import importlib
+import pathlib
 import sys
 
 from asyncopt import stopping
@@ -21,29 +22,38 @@ _COMMANDS = {
 def main() -> None:
     """Runs the command line; an error is one line on the standard error, and exit status 1."""
     stopping.install()
-    first = sys.argv[1] if len(sys.argv) > 1 else ""
-    if first == "--version":
+    words = sys.argv[1:]
+    if words[:1] == ["run"]:
+        words = words[1:]
+    first = words[0] if words else ""
+    if first in ("--version", "version"):
         import asyncopt
 
         print(f"asyncopt {asyncopt.__version__}")
-        return
-    if first == "run":
-        del sys.argv[1]
-        first = ""
-    if first in _COMMANDS:
+    elif first in _COMMANDS and words == sys.argv[1:]:
         sys.argv[:2] = [f"asyncopt {first}"]
         sys.exit(importlib.import_module(_COMMANDS[first]).main())
-    if first.isidentifier():  # an override has a sign in it
-        import difflib
+    elif first and first != "help" and "=" not in first and first[0] not in "-+~":
+        sys.exit(f"asyncopt: {_unknown(first)}")
+    else:
+        sys.argv[1:] = ["--help", *words[1:]] if first == "help" else words
+        # Imported here, so that a signal during the import also prints its line.
+        from asyncopt.run import command_line
 
-        close = difflib.get_close_matches(first, _COMMANDS, 1)
-        known = ", ".join(["run", *_COMMANDS])
+        command_line.run()
+
+
+def _unknown(word: str) -> str:
+    """Returns what to say of a first word that is neither a command nor key=value."""
+    import difflib
+
+    if pathlib.Path(word).is_dir():
+        hint = f"; did you mean asyncopt report {word}?"
+    else:
+        close = difflib.get_close_matches(word, _COMMANDS, 1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        sys.exit(f"asyncopt: {first}: no such command, expected one of {known}, or key=value{hint}")
-    # Imported here, so that a signal during the import also prints its line.
-    from asyncopt.run import command_line
-
-    command_line.run()
+    known = ", ".join(["run", *_COMMANDS])
+    return f"{word}: no such command, expected one of {known}, or key=value{hint}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """How the documentation site is built: ``make docs``."""
 
 import importlib.metadata
+import pathlib
 
 project = "asyncopt"
 author = "The asyncopt authors"
@@ -21,3 +22,27 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 # Notebooks show the outputs they are kept with; the tests execute them.
 nb_execution_mode = "off"
+
+
+_HEAD = """# All settings
+
+The files of `conf/` as they are. On the command line, `group=option` chooses a file, `key=value` changes a value in it,
+and `+group=option` adds an option of a group that has none by default. `asyncopt --help group=option` prints the files
+that are chosen.
+"""
+
+
+def _configuration() -> str:
+    """Returns the page on all settings."""
+    folder = pathlib.Path(__file__).parents[1] / "conf"
+    lines, group = [_HEAD], None
+    for path in [folder / "config.yaml", *sorted(folder.glob("*/**/*.yaml"))]:
+        if path.parent != group:
+            group = path.parent
+            lines += [f"## {group.relative_to(folder.parent)}/", ""]
+        name = path.relative_to(folder).with_suffix("")
+        lines += [f"### {name}", "", "```yaml", path.read_text().strip(), "```", ""]
+    return "\n".join(lines)
+
+
+(pathlib.Path(__file__).parent / "configuration.md").write_text(_configuration())

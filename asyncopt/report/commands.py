@@ -111,7 +111,7 @@ def main(
     ``make`` makes the report from the folder, the output folder and the options by name. ``text`` starts the help.
     ``options`` has what `argparse.ArgumentParser.add_argument` takes for each option besides ``--output``.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m {command}", description=text)
+    parser = argparse.ArgumentParser(prog=command, description=text)
     parser.add_argument("folder", type=pathlib.Path, help="a folder with runs below it, such as a sweep's")
     parser.add_argument("--output", type=pathlib.Path, help="where to write (default: FOLDER/report)")
     for name, settings in options.items():

@@ -1,4 +1,4 @@
-"""``python -m asyncopt.compare FOLDER``: which method reaches a common target first, from run folders alone."""
+"""``asyncopt compare FOLDER``: which method reaches a common target first, from run folders alone."""
 
 import functools
 import itertools
@@ -134,4 +134,4 @@ def main(arguments: Arguments = None) -> int:
     """Parses the command line, compares, and returns the exit status."""
     words = f"where the target lies between the start and the best end of any run (default: {PROGRESS})"
     options = {"--progress": {"type": float, "default": PROGRESS, "metavar": "PART", "help": words}}
-    return commands.main("asyncopt.compare", compare, __doc__, options, arguments)
+    return commands.main("asyncopt compare", compare, __doc__, options, arguments)

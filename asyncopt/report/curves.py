@@ -1,4 +1,4 @@
-"""``python -m asyncopt.curves FOLDER``: what delays do to training curves, from the run folders of a sweep alone.
+"""``asyncopt curves FOLDER``: what delays do to training curves, from the run folders of a sweep alone.
 
 There is a curve for each value of a setting. The table has what each loses to the first, and whether all meet.
 """
@@ -154,4 +154,4 @@ def main(arguments: Arguments = None) -> int:
         "--by": {"default": _BY, "help": f"the setting that differs (default: {_BY})"},
         "--quantity": {"default": _QUANTITY, "help": f"what to draw (default: {_QUANTITY})"},
     }
-    return commands.main("asyncopt.curves", draw, __doc__, options, arguments)
+    return commands.main("asyncopt curves", draw, __doc__, options, arguments)

@@ -1,4 +1,4 @@
-"""``python -m asyncopt.fit TRACE``: fits the cluster model to a recorded trace, and compares the two."""
+"""``asyncopt fit TRACE``: fits the cluster model to a recorded trace, and compares the two."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ from asyncopt.traces import Trace
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command, and returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m asyncopt.fit", description=__doc__)
+    parser = argparse.ArgumentParser(prog="asyncopt fit", description=__doc__)
     parser.add_argument("trace", type=pathlib.Path, help="an .npz or a CSV of delays, or the folder of a real run")
     parser.add_argument("--column", help="which column of a CSV with several: a name or a number")
     parser.add_argument("--seed", type=int, default=0, help="seed of the synthetic trace")
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     path = options.trace / "trace.npz" if options.trace.is_dir() else options.trace
     output = options.output or path.with_name(f"{path.stem}-fit")
-    return commands.finish("asyncopt.fit", output, lambda: (_fit(path, options.column, options.seed, output), []))
+    return commands.finish("asyncopt fit", output, lambda: (_fit(path, options.column, options.seed, output), []))
 
 
 def _fit(path: pathlib.Path, column: str | None, seed: int, output: pathlib.Path) -> str:

@@ -1,6 +1,8 @@
-"""The short table that is printed at the end of a run."""
+"""What is printed at the end of a run: a short table, or a line if it is one of many."""
 
 from collections.abc import Mapping
+
+import pandas as pd
 
 from asyncopt.drawing import words
 from asyncopt.files.records import Record
@@ -13,16 +15,31 @@ _ROWS = {
 _INCIDENTS = {"workers replaced": "workers_replaced", "gradients refused": "gradients_refused"}
 
 
+def line(record: Record) -> str:
+    """Returns the line printed at the end of a job of a sweep: means over seeds at the last update."""
+    num_updates, timing = record.summary["trace"]["num_updates"], record.summary["timing"]
+    last = record.metrics[record.metrics["step"] == num_updates]
+    diverged = sum(update >= 0 for update in record.summary["diverged_at"].values())
+    parts = [f"{num_updates:,} updates, {words.seeds(len(last))}"]
+    parts += [f"{_ROWS[column]} {last[column].mean():.5g}" for column in _shown(last)[:2]]
+    parts += [f"{diverged} diverged"] if diverged else []
+    return ", ".join([*parts, f"{timing['updates_per_second']:,.0f} updates a second"])
+
+
+def _shown(last: pd.DataFrame) -> list[str]:
+    """Returns the columns that are shown: gaps, or F where its minimum is unknown, and accuracies."""
+    return [name for name in _ROWS if name in last and not ("gap" in last and name.endswith("objective"))]
+
+
 def table(record: Record) -> str:
     """Returns the short table printed at the end of a run: means over seeds, and their range."""
     trace, timing = record.summary["trace"], record.summary["timing"]
     last = record.metrics[record.metrics["step"] == trace["num_updates"]]
     title = f"{trace['num_updates']:,} updates, {words.seeds(len(last))}"
     lines = [f"{title:34}{'mean':>12}{'smallest':>12}{'largest':>12}"]
-    for column, name in _ROWS.items():
-        if column in last and not ("gap" in last and column.endswith("objective")):
-            values = last[column]
-            lines.append(f"{name:34}{values.mean():12.5g}{values.min():12.5g}{values.max():12.5g}")
+    for column in _shown(last):
+        values = last[column]
+        lines.append(f"{_ROWS[column]:34}{values.mean():12.5g}{values.min():12.5g}{values.max():12.5g}")
     lines.append(f"{'delay, in updates':34}{trace['mean_delay']:12.5g}{'':12}{trace['max_delay']:12d}")
     lines.append(f"{'updates a second, all seeds':34}{timing['updates_per_second']:12,.0f}")
     if "evaluation_seconds" in timing:

@@ -1,4 +1,4 @@
-"""``python -m asyncopt.report FOLDER``: verdicts on the theorems and figures, from run folders alone."""
+"""``asyncopt report FOLDER``: verdicts on the theorems and figures, from run folders alone."""
 
 import math
 import pathlib
@@ -75,4 +75,4 @@ def main(arguments: Arguments = None) -> int:
         "--quantity": {"choices": QUANTITIES, "help": "what to measure (default: what the theorem bounds)"},
         "--min-updates": {"type": int, "default": 0, "metavar": "K", "help": "leave out shorter runs"},
     }
-    return commands.main("asyncopt.report", report, __doc__, options, arguments)
+    return commands.main("asyncopt report", report, __doc__, options, arguments)

@@ -1,7 +1,6 @@
 """The command line: Hydra's application, with errors in one line each, and what happens when it is stopped."""
 
 import os
-import pathlib
 import sys
 from collections.abc import Iterable
 
@@ -14,11 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from asyncopt import stopping
 from asyncopt.checks import InputError
 from asyncopt.run import messages, resolvers
+from asyncopt.run.resolvers import CONFIG_FOLDER
 
 resolvers.register()
-_PACKAGE = pathlib.Path(__file__).resolve().parents[1]
-# An installed copy carries the configuration inside the package; in a clone it lies at the root.
-CONFIG_FOLDER = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir())
 _CONFIG = "config"
 
 
@@ -58,7 +55,7 @@ def _job(config: DictConfig) -> None:
     folder = settings.runtime.output_dir
     whole = f"hydra.sweep.dir={settings.sweep.dir}" if in_a_sweep else f"hydra.run.dir={folder}"
     with stopping.resumable(f"the same command with {whole} resumes the {'sweep' if in_a_sweep else 'run'}"):
-        execute.run(config, folder)
+        execute.run(config, folder, in_a_sweep)
 
 
 def _keys() -> Iterable[str]:

@@ -15,7 +15,7 @@ from asyncopt.checks import InputError
 from asyncopt.engine import Checkpoint, Result, Run, minimum, replay
 from asyncopt.files import records
 from asyncopt.files.records import Record
-from asyncopt.report.run_table import table
+from asyncopt.report import run_table
 from asyncopt.run import facts
 from asyncopt.run.build import build
 from asyncopt.run.devices import prepare_jax
@@ -25,8 +25,8 @@ from asyncopt.traces import Trace
 FINISHED = "finished before, and not run again (force=true runs it)"
 
 
-def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
-    """Runs a configuration, prints a table, and writes the run folder.
+def run(config: DictConfig, folder: str | os.PathLike[str], in_a_sweep: bool = False) -> pathlib.Path:
+    """Runs a configuration, prints a table, or a line in a sweep, and writes the run folder.
 
     A finished run in the folder with the same configuration, trace and code is not run again. An interrupted one is
     resumed from its last checkpoint.
@@ -34,6 +34,7 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
     Args:
       config: a configuration as in ``conf/config.yaml``.
       folder: the run's folder, created if needed.
+      in_a_sweep: whether it is one of the jobs of a sweep.
 
     Returns:
       The folder, with ``config.yaml`` (resolved), ``metrics.parquet``, ``summary.json``, ``SHA256SUMS`` and, if
@@ -51,7 +52,7 @@ def run(config: DictConfig, folder: str | os.PathLike[str]) -> pathlib.Path:
             record = (_train if task.is_real else _replay)(task, folder)
     else:
         print(f"{FINISHED}: {folder}")
-    return conclude(task, folder, record)
+    return conclude(task, folder, record, in_a_sweep)
 
 
 def finished(task: Task, folder: pathlib.Path) -> Record | None:
@@ -65,9 +66,12 @@ def finished(task: Task, folder: pathlib.Path) -> Record | None:
     return record if record.summary.get("fingerprint") == task.fingerprint else None
 
 
-def conclude(task: Task, folder: pathlib.Path, record: Record) -> pathlib.Path:
-    """Prints the table of a finished run, and draws its curve if the task asks for it."""
-    print(f"{table(record)}\n\n{folder}", flush=True)
+def conclude(task: Task, folder: pathlib.Path, record: Record, in_a_sweep: bool) -> pathlib.Path:
+    """Prints the table of a finished run, or its line in a sweep, and draws its curve if the task asks for it."""
+    if in_a_sweep:
+        print(f"{run_table.line(record)}; {folder}", flush=True)
+    else:
+        print(f"{run_table.table(record)}\n\n{folder}", flush=True)
     if task.settings["plot"]:
         from asyncopt.drawing import style
         from asyncopt.report import run_curve  # matplotlib takes half a second to import

@@ -1,11 +1,17 @@
 """What the resolvers in conf/ mean, such as ``${staleness_or:...}``. Hydra may ask at any time, so no JAX here."""
 
+import pathlib
+from collections.abc import Mapping
+
 from omegaconf import DictConfig, OmegaConf
 
 from asyncopt.checks import InputError
 from asyncopt.run import staleness
 from asyncopt.traces.rounds import gradients_a_round
 
+_PACKAGE = pathlib.Path(__file__).resolve().parents[1]
+# An installed copy carries the configuration inside the package; in a clone it lies at the root.
+CONFIG_FOLDER = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir())
 # Prefixes of the settings that follow `staleness`, in an unresolved configuration.
 PREFIXES = ("${staleness_or:", "${workers_or:")
 
@@ -16,6 +22,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("workers_or", _workers_or, replace=True)
     OmegaConf.register_new_resolver("gradients_a_round", _gradients_a_round, replace=True)
     OmegaConf.register_new_resolver("seeds_of_clock", _seeds_of_clock, replace=True)
+    OmegaConf.register_new_resolver("files_of", _files_of, replace=True)
 
 
 def _staleness_or(default: int | float, *, _parent_: DictConfig, _root_: DictConfig) -> int | float:
@@ -44,3 +51,15 @@ def _gradients_a_round(*, _root_: DictConfig) -> int:
 def _seeds_of_clock(clock: int, number: int) -> list[int]:
     """Returns seeds of mini-batches that no other clock has: those of clock 1 follow those of clock 0."""
     return [clock * number + seed for seed in range(number)]
+
+
+def _files_of(choices: Mapping[str, str | None]) -> str:
+    """Returns the files of the chosen options for ``--help``: their comments say what each key means."""
+    parts = []
+    for name in ["config", *(f"{group}/{option}" for group, option in sorted(choices.items()) if option)]:
+        path = CONFIG_FOLDER / f"{name}.yaml"
+        if path.is_file():  # a shipped option: neither one of Hydra's nor one of the user's own
+            text = path.read_text(encoding="utf-8").partition("\nhydra:\n")[0]
+            parts.append(f"-- {name}.yaml --\n{text.strip()}\n")
+    # Hydra reads a dollar in what is shown as the start of a name.
+    return "\n".join(parts).replace("$", "$$")

@@ -160,7 +160,7 @@ def _other_versions(record: records.Record) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command. The exit status is 0 if nothing differs."""
-    parser = argparse.ArgumentParser(prog="python -m asyncopt.verify", description=__doc__)
+    parser = argparse.ArgumentParser(prog="asyncopt verify", description=__doc__)
     parser.add_argument("folder", type=pathlib.Path, help="the folder of a recorded run")
     parser.add_argument("--quiet", action="store_true", help="show no progress bar")
     parser.add_argument(
@@ -174,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result = verify(options.folder, not options.quiet, options.trust)
     except (InputError, OSError) as error:
-        print("asyncopt.verify: " + " ".join(str(error).split()), file=sys.stderr)
+        print("asyncopt verify: " + " ".join(str(error).split()), file=sys.stderr)
         return 1
     print(result.text)
     return 0 if result.differs_at is None else 1

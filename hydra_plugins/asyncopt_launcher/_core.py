@@ -212,7 +212,7 @@ def _conclude(sweep: "SweepPlan", number: int, result: "tuple[Run, Result] | Non
         record = sweep.finished[number] if result is None else execute.save(task, folder, *result)
         if result is None:
             print(f"{execute.FINISHED}: {folder}")
-        execute.conclude(task, folder, record)
+        execute.conclude(task, folder, record, in_a_sweep=True)
 
 
 def job(number: int, config: DictConfig) -> "Job":

@@ -83,4 +83,4 @@ def test_the_command(tmp_path, capsys):
     assert fitting.main([str(tmp_path / "delays.csv"), "--output", str(tmp_path / "elsewhere")]) == 0
     assert "from delays alone" in capsys.readouterr().out
     assert fitting.main([str(tmp_path / "nothing.csv")]) == 1
-    assert "asyncopt.fit: " in capsys.readouterr().err
+    assert "asyncopt fit: " in capsys.readouterr().err

@@ -18,7 +18,7 @@ GROUPS = {
         "logistic", "nonconvex_logistic", "robust_regression", "quadratic", "hard_instance", "lenet5", "perceptron",
     ],
     "data": ["digits", "breast_cancer", "diabetes", "digits_images", "fashion_mnist", "rcv1", "libsvm", "mnist"],
-    "optimizer": ["apam", "apam_deep", "sgd"],
+    "optimizer": ["apam", "apam_deep", "sgd", "adam", "adamw", "lion", "momentum", "muon"],
     "trace": [
         "uniform", "constant", "cyclic", "geometric", "pareto", "cluster", "rounds", "shared_memory", "synchronous",
         "file", "recorded",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.datasets
 from hypothesis import HealthCheck, given, settings
@@ -74,6 +75,20 @@ def _rows(path, found):
     )
 
 
+def _table(path, found):
+    """Whether pandas' parser finds the same cells; classes may be written as 1 or 1.0."""
+    frame = pd.read_csv(path, encoding="utf-8-sig", dtype=str, keep_default_na=False, index_col=False)
+    cells = frame.map(str.strip)
+    cells = cells[(cells != "").any(axis=1)]
+    try:
+        labels = cells.iloc[:, -1].astype(float)
+    except ValueError:
+        labels = cells.iloc[:, -1]
+    return np.array_equal(cells.iloc[:, :-1].astype(float), found.features) and np.array_equal(
+        np.unique(labels, return_inverse=True)[1], found.labels
+    )
+
+
 def _write_rows(path):
     text = b"# rows\n+1 1:0.5 3:-2 7:1e-3\n-1 2:4\n+1\n-1 1:1 2:2 3:3 # all\n"
     path.write_bytes({".gz": gzip.compress, ".bz2": bz2.compress}.get(path.suffix, bytes)(text))
@@ -108,6 +123,12 @@ FORMATS = [
     Format("x.svm", _write_rows, lambda path: data.libsvm(path, test_fraction=0.0), _rows),
     Format("x.svm.gz", _write_rows, lambda path: data.libsvm(path, test_fraction=0.0), _rows),
     Format("x.svm.bz2", _write_rows, lambda path: data.libsvm(path, test_fraction=0.0), _rows),
+    Format(
+        "rows.csv",
+        lambda path: path.write_text("a,b,kind\n1,2.5,yes\n-3,4,no\n5e-1,6,yes\n"),
+        lambda path: data.from_csv(path, 2, test_fraction=0.0),
+        _table,
+    ),
     Format("idx3", lambda path: path.write_bytes(IDX), lambda path: idx.read_idx(path, 3), _whole_idx),
     Format(
         "idx3.gz", lambda path: path.write_bytes(gzip.compress(IDX)), lambda path: idx.read_idx(path, 3), _whole_idx

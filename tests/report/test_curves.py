@@ -120,7 +120,7 @@ def test_where_no_run_is_left_each_reason_is_said(sweep, capsys):
     assert capsys.readouterr().err.splitlines() == [
         *(f"left out: {run}: {reason}" for run in ("0-0", "0-1", "3-0", "3-1", "9-0")),
         "and 1 more",
-        "asyncopt.curves: no run is left for a curve, expected at least one of this version",
+        "asyncopt curves: no run is left for a curve, expected at least one of this version",
     ]
 
 

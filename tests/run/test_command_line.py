@@ -261,6 +261,7 @@ def test_bad_input_gets_a_line_not_a_traceback(overrides, message, tmp_path, com
     assert status == 1
     assert re.search(message, errors), errors
     assert "Traceback" not in errors
+    assert 1 <= len(errors.strip().splitlines()) <= 3
     assert not (tmp_path / "out" / "summary.json").exists()
 
 
@@ -358,6 +359,17 @@ def test_help_lists_the_groups(tmp_path):
         "seeds: 8",
     ):
         assert option in process.stdout
+
+
+def test_help_has_the_comments_of_the_chosen_files(tmp_path):
+    shown = run("--help", "trace=cluster", folder=tmp_path).stdout
+    for comment in (
+        "number of seeds, from 0; or a list of seeds",
+        "number of slow workers, the last ones",
+        "${workers_or:8}",
+    ):
+        assert comment in shown
+    assert "the paper's artificial delay" not in shown  # trace=uniform
 
 
 def test_configuration_says_the_same_as_the_functions_defaults():

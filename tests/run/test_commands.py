@@ -30,6 +30,7 @@ def command(monkeypatch, capsys):
 
 def test_version(command):
     assert command("--version") == (0, f"asyncopt {metadata.version('asyncopt')}\n", "")
+    assert command("version") == command("--version")
     assert asyncopt.__version__ == metadata.version("asyncopt")
 
 
@@ -37,9 +38,10 @@ def test_version(command):
 def test_each_part_has_its_help_and_names_a_missing_folder(name, command):
     status, out, _ = command(name, "--help")
     assert status == 0
-    assert out.startswith("usage: ")
+    assert out.startswith(f"usage: asyncopt {name} ")
     status, _, err = command(name, "/nowhere")
     assert status == 1
+    assert err.startswith(f"asyncopt {name}: ")
     assert "/nowhere" in err
     assert err.count("\n") == 1
 
@@ -49,6 +51,36 @@ def test_a_word_that_is_no_command(word, close, command):
     status, _, _ = command(word, "folder")
     assert status.startswith(f"asyncopt: {word}: no such command, expected one of run, report, ")
     assert re.search(rf"did you mean {close}\?$", status) if close else "did you mean" not in status
+
+
+@pytest.mark.parametrize("words", [("run", "report"), ("run", "reprot"), ("folder/of/runs",)])
+def test_a_word_in_the_place_of_an_override(words, command):
+    status, _, _ = command(*words)
+    assert status.startswith(f"asyncopt: {words[-1]}: no such command, expected one of run, report, ")
+
+
+def test_a_folder_alone(command, tmp_path):
+    status, _, _ = command(str(tmp_path))
+    assert status.endswith(f"; did you mean asyncopt report {tmp_path}?")
+
+
+def test_help_is_the_option(command_lines, tmp_path):
+    with_word, with_option = (command_lines(word, folder=tmp_path) for word in ("help", "--help"))
+    assert with_word == with_option
+    assert with_word[0] == 0
+
+
+@pytest.mark.parametrize("launcher", ["basic", "asyncopt_vectorized"])
+def test_a_sweep_prints_one_line_a_job_and_what_comes_next(launcher, start_command_line, tmp_path):
+    options = ["trace.num_updates=20", "seeds=2", "plot=false", "hydra.sweep.dir=out", f"hydra/launcher={launcher}"]
+    status, out, errors = start_command_line("-m", "trace.max_delay=1,5", *options, folder=tmp_path).end()
+    assert status == 0, errors
+    lines = [line for line in out.splitlines() if line.startswith("20 updates, 2 seeds, gap F - F* at the end ")]
+    assert [line.rpartition("; ")[2] for line in lines] == [str(tmp_path / "out" / job) for job in "01"]
+    ends = asyncopt.load_runs(tmp_path).query("step == 20").groupby("run")["gap"].mean()
+    assert [float(line.split(", ")[2].split()[-1]) for line in lines] == pytest.approx(ends.tolist(), rel=1e-4)
+    assert out.splitlines()[-1] == "next: asyncopt report out or asyncopt curves out --by trace.max_delay"
+    assert "smallest" not in out
 
 
 def test_run_is_what_no_word_is(command_lines, tmp_path):
