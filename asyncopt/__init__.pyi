@@ -7,6 +7,7 @@ from . import runtime as runtime
 from . import theory as theory
 from . import traces as traces
 from .checks import InputError as InputError
+from .drawing.runs import plot_heatmap as plot_heatmap
 from .drawing.runs import plot_runs as plot_runs
 from .engine import replay as replay
 from .engine.grid import sweep as sweep

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from asyncopt.checks import InputError
@@ -29,15 +30,10 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None
     Raises:
       InputError: if there is no such column, no row, or more curves than can be told apart.
     """
-    if not isinstance(frame, pd.DataFrame):
-        raise InputError(f"frame is {frame!r}, expected a table: asyncopt.load_runs(...), or to_frame() of a result")
-    quantity = quantity or ("gap" if "gap" in frame else "objective")
     columns = [by] if isinstance(by, str) else list(by or [])
-    for column in [*columns, quantity, "step", "seed"]:
-        if column not in frame:
-            raise InputError(f"the table has no column {column!r}, expected one of {sorted(map(str, frame.columns))}")
-    if not columns or frame.empty:
-        raise InputError(f"the table has {len(frame)} rows and by is {by!r}, expected a row and a column at least")
+    quantity = _checked(frame, columns, quantity)
+    if not columns:
+        raise InputError(f"by is {by!r}, expected a column at least")
     groups = list(frame.groupby(columns, dropna=False))
     if len(groups) > _MOST_CURVES:
         raise InputError(
@@ -60,6 +56,67 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None
     axes.legend(title=names, fontsize="small", loc="center left", bbox_to_anchor=(1.01, 0.5))
     axes.set_title(words.seeds(frame["seed"].nunique(), "bands from smallest to largest"), fontsize="medium")
     return figure
+
+
+@style.drawing
+def plot_heatmap(frame: pd.DataFrame, x: str, y: str, quantity: str | None = None) -> Figure:
+    """Draws what a quantity is at the end of the runs, for each pair of two settings: the median over runs and seeds.
+
+    Args:
+      frame: the table of `asyncopt.load_runs` or `asyncopt.sweep`.
+      x: the column whose values are along the x axis: "optimizer.learning_rate", say.
+      y: the column whose values are along the y axis.
+      quantity: the column that colours show. Default: "gap", or "objective" where F* is unknown.
+
+    Returns:
+      A matplotlib figure. The number is in each cell. Colours are logarithmic where the quantity is positive, unless it
+      is an accuracy. A cell says how many of its runs diverged, and is empty if there is no run.
+
+    Raises:
+      InputError: if there is no such column, or no row.
+    """
+    quantity = _checked(frame, [x, y], quantity)
+    ends = frame[frame["step"] == frame.groupby([x, y], dropna=False)["step"].transform("max")]
+    median = ends.pivot_table(quantity, y, x, "median", dropna=False, observed=True)
+    finite = ends[np.isfinite(ends[quantity])]
+    lost = ends.groupby([y, x]).size().sub(finite.groupby([y, x]).size(), fill_value=0).unstack().reindex_like(median)
+    shown = median.where(np.isfinite(median))
+    positive = bool((finite[quantity] > 0).all()) and not quantity.endswith("accuracy") and not finite.empty
+    figure, axes = style.subplots((1.9 + 0.85 * len(shown.columns), 1.5 + 0.55 * len(shown)))
+    norm = LogNorm() if positive else None
+    drawn = axes.pcolormesh(np.ma.masked_invalid(shown.to_numpy(float)), cmap=style.SHADES, norm=norm)
+    for row, column in np.ndindex(median.shape):
+        value, missing = median.iloc[row, column], lost.iloc[row, column]
+        text = "" if np.isnan(missing) else _short(value) if np.isfinite(value) else "diverged"
+        text += f"\n{missing:.0f} diverged" if np.isfinite(value) and missing > 0 else ""
+        light = np.isfinite(value) and drawn.norm(value) < style.DARK_BELOW
+        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color="white" if light else "black")
+    axes.set_xticks(np.arange(len(shown.columns)) + 0.5, [_in_words([value]) for value in shown.columns])
+    axes.set_yticks(np.arange(len(shown)) + 0.5, [_in_words([value]) for value in shown.index])
+    axes.grid(visible=False)
+    axes.set(xlabel=words.label(x), ylabel=words.label(y))
+    figure.colorbar(drawn, label=words.label(quantity))
+    number = words.seeds(frame["seed"].nunique(), "medians")
+    axes.set_title(f"after {frame['step'].max():,} updates, {number}", fontsize="medium")
+    return figure
+
+
+def _short(value: float) -> str:
+    """Returns two digits of a number, or three where two would need an exponent."""
+    return f"{value:.3g}" if 100 <= abs(value) < 1000 else f"{value:.2g}"
+
+
+def _checked(frame: pd.DataFrame, columns: Sequence[str], quantity: str | None) -> str:
+    """Returns the quantity that is drawn, of a table that has it, these columns and a row."""
+    if not isinstance(frame, pd.DataFrame):
+        raise InputError(f"frame is {frame!r}, expected a table: asyncopt.load_runs(...), or to_frame() of a result")
+    quantity = quantity or ("gap" if "gap" in frame else "objective")
+    for column in [*columns, quantity, "step", "seed"]:
+        if column not in frame:
+            raise InputError(f"the table has no column {column!r}, expected one of {sorted(map(str, frame.columns))}")
+    if frame.empty:
+        raise InputError("the table has no rows, expected a run at least")
+    return quantity
 
 
 def _in_words(values: Sequence[Any]) -> str:

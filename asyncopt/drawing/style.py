@@ -32,6 +32,8 @@ RECORDED_COLOUR, MODEL_COLOUR = "#BBBBBB", "#000000"
 REFERENCE_COLOUR = "#555555"
 # Only numbers that the paper reported have this colour and this marker.
 PAPER_COLOUR, PAPER_MARKER = "#009E73", "*"
+# From dark to light, also in greyscale; below this part of it, text is white.
+SHADES, DARK_BELOW = "viridis", 0.55
 _MOST_BARS = 60
 INTERVALS = "means and 95 % intervals"
 

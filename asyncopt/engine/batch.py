@@ -13,9 +13,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from asyncopt.checks import InputError
-from asyncopt.engine import loop, memory, minimum
+from asyncopt.engine import loop, memory
 from asyncopt.engine.checkpoint import Checkpoint
-from asyncopt.engine.drive import Report, drive
+from asyncopt.engine.drive import OnEvaluation, Report, drive
 from asyncopt.engine.prepare import Prepared, Run, Settings, param_shapes, prepare, state_shapes
 from asyncopt.engine.result import Result, result_of
 from asyncopt.engine.state import Inputs, Schedule
@@ -30,6 +30,7 @@ def replay_batch(
     varying: Sequence[bool] | None = None,
     report: Report = lambda updates, evaluation_share: None,
     checkpoint: Checkpoint | None = None,
+    on_evaluation: OnEvaluation = lambda steps, evaluations: None,
 ) -> list[Result]:
     """Replays runs of the same `program` side by side, each with all its seeds, spread over all local devices.
 
@@ -44,6 +45,7 @@ def replay_batch(
       varying: for each leaf, whether runs differ in it, as `varying_leaves` returns it; default: for ``runs``.
       report: see `asyncopt.engine.drive.Report`.
       checkpoint: where to keep the batch while it runs.
+      on_evaluation: see `asyncopt.engine.drive.OnEvaluation`; arrays begin with an axis of lanes.
 
     Returns:
       A result for each run, as `asyncopt.replay` returns it for ``seeds``; its seconds are its share of the total.
@@ -83,10 +85,7 @@ def replay_batch(
         first.steps,
         report,
         checkpoint,
-        # Of several runs, one that is wrong is not to end the others.
-        functools.partial(minimum.check, first.problem, first.starts[0])
-        if len(prepared) == 1
-        else lambda evaluations: None,
+        on_evaluation,
     )
     (evaluations,) = snapshot.evaluations
     final = snapshot.state._replace(history=None)

@@ -23,8 +23,9 @@ _GROWTH = 64
 Advance = Callable[[LoopState, Stops], tuple[LoopState, Evaluation]]
 # Called with the updates made since the last call, and the share of the time so far that went into evaluations.
 Report = Callable[[int, float], object]
-# Called with new evaluations, as NumPy arrays whose last axis counts them; it may raise to end the run.
-OnEvaluation = Callable[[Evaluation], object]
+# Called with new evaluations, as NumPy arrays whose last axis counts them, and the updates made before each of them. It
+# may raise to end the run.
+OnEvaluation = Callable[[Int[np.ndarray, " n"], Evaluation], object]
 
 
 def drive(
@@ -33,7 +34,7 @@ def drive(
     steps: Int[np.ndarray, " E"],
     report: Report,
     checkpoint: Checkpoint | None = None,
-    on_evaluation: OnEvaluation = lambda evaluations: None,
+    on_evaluation: OnEvaluation = lambda steps, evaluations: None,
 ) -> tuple[Snapshot, float]:
     """Runs to the last of ``steps`` and evaluates at each.
 
@@ -66,6 +67,8 @@ def drive(
     if checkpoint is not None and (saved := checkpoint.load(now)) is not None:
         now = saved
         report(now.made, share())
+    else:
+        on_evaluation(np.array([0]), now.evaluations[0])
     budget = 1
     try:
         while now.made < steps[-1]:
@@ -74,7 +77,7 @@ def drive(
             before = now
             now = _call(advance, now, stops, wanted, per_call)
             for evaluation in now.evaluations[len(before.evaluations) :]:
-                on_evaluation(evaluation)
+                on_evaluation(stops, evaluation)
             report(now.made - before.made, share())
             took = max(now.seconds - before.seconds, 1e-6)
             budget = max(1, int((now.made - before.made) * min(_CALL_SECONDS / took, _GROWTH)))

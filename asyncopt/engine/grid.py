@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 from asyncopt.checks import InputError, check_distinct, check_number, check_seeds
+from asyncopt.engine import minimum
 from asyncopt.engine import progress as progress_bar
 from asyncopt.engine.batch import replay_batch
 from asyncopt.engine.prepare import PERCENT, Run, Settings
@@ -69,6 +70,7 @@ def sweep(
         results = replay_batch(runs, Settings(eval_every, average), report=report)
     frames = []
     for number, (((rate, _), (delayed, one_trace)), result) in enumerate(zip(cells, results, strict=True)):
+        minimum.check(problem, result.params, result)
         frame = result.to_frame()
         frame.insert(0, "run", str(number))
         if rate is not None:

@@ -112,6 +112,28 @@ class Result:
         return training.curve(self.to_frame(), title or f"{self.step[-1]:,} updates", num_diverged=diverged)
 
 
+def measured(evaluation: Evaluation, optimum: float | None) -> dict[str, np.ndarray]:
+    """Returns what was measured by the names of `Result.to_frame`.
+
+    Args:
+      evaluation: evaluations, as NumPy arrays.
+      optimum: F*, or None.
+    """
+    objective, average = evaluation.objective, evaluation.average_objective
+    columns = {
+        "objective": objective,
+        "gap": None if optimum is None else objective - optimum,
+        "grad_norm_sq": evaluation.grad_norm_sq,
+        "average_objective": average,
+        "average_gap": None if optimum is None or average is None else average - optimum,
+        "drift": evaluation.drift,
+        **evaluation.metrics,
+    }
+    for probed in evaluation.probed:
+        columns |= probed._asdict()
+    return {name: np.asarray(values) for name, values in columns.items() if values is not None}
+
+
 def result_of(
     run: Prepared, state: LoopState, evaluations: Evaluation, seconds: float, evaluation_seconds: float
 ) -> Result:
@@ -125,25 +147,21 @@ def result_of(
       evaluation_seconds: the part of it that went into evaluations.
     """
     optimum = None if run.problem.optimum is None else float(run.problem.optimum)
-    time = run.trace.time
-    objective = np.asarray(evaluations.objective)
-    average_objective = None if evaluations.average_objective is None else np.asarray(evaluations.average_objective)
-    bound_terms = {
-        name: np.asarray(value) for columns in evaluations.probed for name, value in columns._asdict().items()
-    }
+    time, values = run.trace.time, measured(evaluations, optimum)
+    bound_terms = {name: values[name] for columns in evaluations.probed for name in columns._fields}
     return Result(
         params=state.params,
         average=state.average,
         optimizer_state=state.optimizer_state,
         step=run.steps,
         time=None if time is None else np.concatenate([[0.0], time])[run.steps],
-        objective=objective,
-        grad_norm_sq=np.asarray(evaluations.grad_norm_sq),
-        gap=None if optimum is None else objective - optimum,
-        average_objective=average_objective,
-        average_gap=None if optimum is None or average_objective is None else average_objective - optimum,
-        drift=np.asarray(evaluations.drift),
-        metrics={name: np.asarray(values) for name, values in evaluations.metrics.items()},
+        objective=values["objective"],
+        grad_norm_sq=values["grad_norm_sq"],
+        gap=values.get("gap"),
+        average_objective=values.get("average_objective"),
+        average_gap=values.get("average_gap"),
+        drift=values["drift"],
+        metrics={name: values[name] for name in evaluations.metrics},
         bound_terms=bound_terms or None,
         diverged_at=np.asarray(state.diverged_at),
         seeds=run.seeds,

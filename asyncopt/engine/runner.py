@@ -2,11 +2,12 @@
 
 import functools
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import optax
-from jaxtyping import DTypeLike
+from jaxtyping import DTypeLike, Int
 
 from asyncopt.checks import InputError, check_flag, check_seeds
 from asyncopt.engine import loop, memory, minimum
@@ -14,11 +15,11 @@ from asyncopt.engine import probes as probing
 from asyncopt.engine import progress as progress_bar
 from asyncopt.engine.batch import replay_batch
 from asyncopt.engine.checkpoint import Checkpoint
-from asyncopt.engine.drive import Report, drive
+from asyncopt.engine.drive import OnEvaluation, Report, drive
 from asyncopt.engine.prepare import Prepared, Run, Settings, prepare, state_shapes
 from asyncopt.engine.probes import Probe
-from asyncopt.engine.result import Result, result_of
-from asyncopt.engine.state import Inputs
+from asyncopt.engine.result import Result, measured, result_of
+from asyncopt.engine.state import Evaluation, Inputs
 from asyncopt.engine.stepwise import replay_exactly
 from asyncopt.problems import Problem
 from asyncopt.traces import Trace
@@ -42,6 +43,7 @@ def replay(
     history_dtype: DTypeLike | None = None,
     progress: bool = False,
     checkpoint: Checkpoint | None = None,
+    on_evaluation: Callable[[int, dict[str, Any]], object] | None = None,
     exact: bool = False,
 ) -> Result:
     r"""Runs ``optimizer`` on ``problem``, each update with the gradient at the iterate that ``trace`` names.
@@ -77,6 +79,9 @@ def replay(
         Default: the dtype of the parameters.
       progress: show a progress bar on the standard error.
       checkpoint: keep the run in this file while it runs, also when it is interrupted, and resume it from there.
+      on_evaluation: a function that is called soon after each evaluation, in their order, with the updates made and
+        what was measured then: a number, or with ``seeds`` a float[S], by its name in `Result.to_frame`. For logs. What
+        was measured before a run was resumed is not told again.
       exact: make one update at a time, with the compiled functions of `asyncopt.runtime`, so that the replay of a
         recorded run is bit-identical; slower, for one ``seed``. Otherwise the replay agrees with the run to rounding.
 
@@ -95,21 +100,49 @@ def replay(
     run = Run(problem, optimizer, trace, [seed] if seeds is None else check_seeds("seeds", seeds), chosen)
     prepared = prepare(run, settings)
     if exact:
-        if seeds is not None or history_dtype is not None or checkpoint is not None:
-            raise InputError("exact is for one seed, without history_dtype and checkpoint; expected seed=...")
+        if seeds is not None or history_dtype is not None or checkpoint is not None or on_evaluation is not None:
+            raise InputError(
+                "exact is for one seed, without history_dtype, checkpoint and on_evaluation; expected seed=..."
+            )
         with progress_bar.reporter(trace.num_updates, 1, progress) as report:
             result = replay_exactly(prepared, report)
     else:
+        watch = functools.partial(_watch, prepared, seeds is not None, on_evaluation)
         with progress_bar.reporter(trace.num_updates, len(prepared.seeds), progress) as report:
             if seeds is None:
-                result = _replay_one(prepared, settings, report, checkpoint)
+                result = _replay_one(prepared, settings, report, checkpoint, watch)
             else:
-                (result,) = replay_batch([prepared], settings, report=report, checkpoint=checkpoint)
+                (result,) = replay_batch(
+                    [prepared], settings, report=report, checkpoint=checkpoint, on_evaluation=watch
+                )
     _warn_of_growth(result)
     return result
 
 
-def _replay_one(prepared: Prepared, settings: Settings, report: Report, checkpoint: Checkpoint | None) -> Result:
+def _watch(
+    prepared: Prepared,
+    has_lanes: bool,
+    tell: Callable[[int, dict[str, Any]], object] | None,
+    steps: Int[np.ndarray, " n"],
+    evaluations: Evaluation,
+) -> None:
+    """Refuses evaluations below the minimum, and hands each to the user's function."""
+    minimum.check(prepared.problem, prepared.starts[0], evaluations)
+    if tell is None:
+        return
+    optimum = prepared.problem.optimum
+    columns = measured(evaluations, None if optimum is None else float(optimum))
+    for number, step in enumerate(steps):
+        now = {name: values[..., number] for name, values in columns.items()}
+        if has_lanes:  # some fill up the last device
+            tell(int(step), {name: values[: len(prepared.seeds)] for name, values in now.items()})
+        else:
+            tell(int(step), {name: values.item() for name, values in now.items()})
+
+
+def _replay_one(
+    prepared: Prepared, settings: Settings, report: Report, checkpoint: Checkpoint | None, watch: OnEvaluation
+) -> Result:
     """Runs the only seed of a run, without an axis of runs."""
     capacity, probes = prepared.slots.capacity, prepared.probes
     (start,), (batch_keys,) = prepared.starts, prepared.batch_keys
@@ -124,7 +157,7 @@ def _replay_one(prepared: Prepared, settings: Settings, report: Report, checkpoi
         prepared.steps,
         report,
         checkpoint,
-        functools.partial(minimum.check, prepared.problem, start),
+        watch,
     )
     return result_of(prepared, snapshot.state, snapshot.evaluations[0], snapshot.seconds, share * snapshot.seconds)
 

@@ -34,12 +34,13 @@ def test_of_the_seconds_of_a_run(loop, steps):
 
 
 def test_whoever_looks_at_evaluations_may_end_the_run(loop):
-    """It sees each but the one at the start once, and the loop makes no update after it has raised."""
+    """It sees each once, with the updates made, and the loop makes no update after it has raised."""
     seen, reported = [], []
 
-    def look(evaluations):
-        seen.append(len(evaluations))
-        if sum(seen) >= 3:
+    def look(steps, evaluations):
+        assert len(steps) == len(evaluations)
+        seen.extend(steps)
+        if len(seen) >= 4:
             raise ValueError("enough")
 
     with pytest.raises(ValueError, match="enough"):
@@ -47,6 +48,7 @@ def test_whoever_looks_at_evaluations_may_end_the_run(loop):
             lambda: (), loop, np.arange(0, 301, 30), lambda made, share: reported.append(made), on_evaluation=look
         )
     assert sum(reported) < 300
+    assert seen == list(range(0, 30 * len(seen), 30))
     seen.clear()
     drive.drive(lambda: (), loop, np.arange(0, 3), lambda made, share: None, on_evaluation=look)
-    assert sum(seen) == 2
+    assert seen == [0, 1, 2]

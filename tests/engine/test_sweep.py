@@ -187,5 +187,28 @@ def test_a_table_without_what_is_to_be_drawn(by, quantity, message):
         asyncopt.plot_runs(table, by, quantity)
     with pytest.raises(InputError, match=r"expected a table: .* or to_frame\(\) of a result"):
         asyncopt.plot_runs(asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), uniform(3)), by)
-    with pytest.raises(InputError, match="the table has"):
+    with pytest.raises(InputError, match="the table has no rows"):
         asyncopt.plot_runs(table.iloc[:0], "seed")
+
+
+def test_a_heat_map_has_the_medians_in_its_cells():
+    table = asyncopt.sweep(QUADRATIC, asyncopt.apam, uniform, learning_rate=STEPS, delay=DELAYS, seeds=3)
+    axes, bar = asyncopt.plot_heatmap(table, "optimizer.learning_rate", "trace.delay").axes
+    ends = table[table["step"] == 80].groupby(["trace.delay", "optimizer.learning_rate"])["gap"].median()
+    assert [text.get_text() for text in axes.texts] == [f"{value:.2g}" for value in ends]
+    np.testing.assert_allclose(axes.collections[0].get_array().ravel(), ends)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.05", "0.2"]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["0", "3", "9"]
+    assert axes.get_title() == "after 80 updates, 3 seeds, medians"
+    assert bar.get_ylabel() == "gap $F(x_k) - F^*$"
+
+
+def test_a_heat_map_says_what_is_missing():
+    rows = [(0, 1, 0.5, 0), (0, 1, 123.0, 1), (0, 1, np.inf, 2), (0, 2, np.inf, 0), (5, 1, 0.25, 0)]
+    table = pd.DataFrame(rows, columns=["delay", "step_size", "gap", "seed"]).assign(step=10)
+    figure = asyncopt.plot_heatmap(table, "step_size", "delay")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["123\n1 diverged", "diverged", "0.25", ""]
+    figure.savefig(io.BytesIO())
+    asyncopt.plot_heatmap(table[table["step_size"] == 2], "step_size", "delay").savefig(io.BytesIO())
+    with pytest.raises(InputError, match="no column 'delays'"):
+        asyncopt.plot_heatmap(table, "step_size", "delays")
