@@ -169,3 +169,20 @@ def test_importing_the_package_pulls_in_nothing_heavy():
         "sys.exit(any(m in sys.modules for m in ('matplotlib', 'hydra', 'pandas', 'sklearn')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_core_needs_no_package_for_files_figures_and_the_command_line():
+    """What docs/getting_started.md says of a small installation."""
+    missing = ["hydra", "matplotlib", "omegaconf", "pandas", "PIL", "pyarrow", "sklearn", "yaml"]
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({missing}))
+import asyncopt, optax
+trace = asyncopt.traces.cluster(50, 4)
+print(asyncopt.replay(asyncopt.problems.quadratic(5), asyncopt.apam(0.1), trace, seeds=2, record_bounds=True))
+late = optax.chain(asyncopt.delay_gradients(3), optax.sgd(0.1))
+late.update(1.0, late.init(1.0))
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith("Result(50 updates, 2 seeds, ")

@@ -45,7 +45,7 @@ def delay_gradients(delay: int) -> optax.GradientTransformationExtraArgs:
 
     def init(params):
         # Broadcast, and not made anew, so that the buffer is sharded as the parameters are.
-        waiting = jax.tree.map(lambda p: jnp.broadcast_to(jnp.zeros_like(p), (delay, *p.shape)), params)
+        waiting = jax.tree.map(lambda p: jnp.broadcast_to(jnp.zeros_like(p), (delay, *jnp.shape(p))), params)
         return DelayGradientsState(jnp.zeros((), jnp.int32), waiting)
 
     def update(updates, state, params=None, **extra_args):
@@ -57,6 +57,7 @@ def delay_gradients(delay: int) -> optax.GradientTransformationExtraArgs:
         def swap(gradient, buffer):
             if gradient is None:
                 return None, buffer
+            gradient = jnp.asarray(gradient)
             late = jax.lax.dynamic_index_in_dim(buffer, oldest, keepdims=False)
             stored = jax.lax.dynamic_update_index_in_dim(buffer, gradient.astype(buffer.dtype), oldest, 0)
             return late.astype(gradient.dtype), stored

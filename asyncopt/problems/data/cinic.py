@@ -4,7 +4,6 @@ import os
 import pathlib
 
 import numpy as np
-import PIL.Image
 from jaxtyping import Int, UInt8
 
 from asyncopt.checks import InputError
@@ -62,6 +61,8 @@ def _read(folder: pathlib.Path) -> tuple[UInt8[np.ndarray, "N 32 32 3"], Int[np.
 
 
 def _read_png(path: pathlib.Path) -> UInt8[np.ndarray, "32 32 3"]:
+    import PIL.Image  # other data need no Pillow
+
     try:
         # One format only: a file from outside should not reach the decoders of the others.
         with PIL.Image.open(path, formats=["PNG"]) as image:
