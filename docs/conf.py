@@ -7,7 +7,7 @@ project = "asyncopt"
 author = "The asyncopt authors"
 version = release = importlib.metadata.version("asyncopt")
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx-mathjax-offline"]
 exclude_patterns = ["_build", "gallery/[!i]*.md"]  # captions are in the gallery's own page already
 html_theme = "furo"
 html_title = "asyncopt"

@@ -1,5 +1,6 @@
 """What README, the site and docstrings show must run, name what exists, and leave out nothing public."""
 
+import ast
 import doctest
 import html.parser
 import importlib
@@ -186,3 +187,12 @@ late.update(1.0, late.init(1.0))
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
     assert process.stdout.startswith("Result(50 updates, 2 seeds, ")
+
+
+def test_first_lines_of_properties_are_shown_whole():
+    """Napoleon takes what is before a colon there for a type."""
+    for path in (ROOT / "asyncopt").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and any("property" in ast.unparse(d) for d in node.decorator_list):
+                first = (ast.get_docstring(node) or "").split("\n")[0]
+                assert ": " not in first.replace("``", ""), f"{path}: {node.name}: {first}"

@@ -95,7 +95,7 @@ class Comparison:
 
     @functools.cached_property
     def methods(self) -> list[str]:
-        """Every method: ours first, then in alphabetical order."""
+        """Every method, ours first, then in alphabetical order."""
         every = {trial.method for trial in self.trials if trial.taken in (None, trial.num_workers)}
         every |= {trial.method + FIRST for trial in self.trials if trial.taken not in (None, trial.num_workers)}
         return sorted(every, key=lambda method: (method != self.ours, method))

@@ -40,7 +40,7 @@ class FromLoss(eqx.Module):
 
     @property
     def title(self) -> str:
-        """What tables call it: the name of its loss."""
+        """The name of its loss, which tables show."""
         return getattr(self.mean_loss, "__name__", "a loss").replace("_", " ")
 
     @property

@@ -26,7 +26,7 @@ class Staleness:
 
     @property
     def label(self) -> str:
-        """The rule as a reader expects it: ``0``, ``20``, ``K^1/4``, ``2 K^1/2``."""
+        """The rule as a reader expects it, such as ``0``, ``20``, ``K^1/4``, ``2 K^1/2``."""
         if self.exponent == 0 or self.factor == 0:
             return f"{self.factor:g}"
         exponent = fractions.Fraction(self.exponent).limit_denominator(64)

@@ -52,7 +52,7 @@ class Task:
 
     @property
     def num_side_by_side(self) -> int:
-        """The number of seeds of a replay, or of workers of a real run: they share the cores."""
+        """The number of seeds of a replay, or of workers of a real run, which share the cores."""
         return self.settings["runtime"]["workers"] if self.is_real else len(self.seeds)
 
     @property

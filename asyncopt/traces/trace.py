@@ -152,7 +152,7 @@ class Trace:
 
     @property
     def delay(self) -> Int[np.ndarray, " K"]:
-        """int[K], the staleness of update k's gradient in updates: k - read_version[k]."""
+        """int[K], the staleness of update k's gradient in updates, k - read_version[k]."""
         return np.arange(self.num_updates) - self.read_version
 
     @property
@@ -195,7 +195,7 @@ class Trace:
 
     @functools.cached_property
     def live_versions(self) -> int:
-        """The largest number of iterates alive at once: any replay of this trace has to hold so many.
+        """The largest number of iterates alive at once, which any replay of this trace has to hold.
 
         Iterate v is alive from update v until its last reader is done. An iterate without a reader is never alive.
         """
@@ -207,7 +207,7 @@ class Trace:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the trace's content: equal for equal traces, on every machine."""
+        """SHA-256 of the trace's content, equal for equal traces on every machine."""
         content = hashlib.sha256(f"asyncopt.trace 1 {self.num_workers}".encode())
         for name, dtype in (
             ("read_version", "<i8"),

@@ -48,7 +48,7 @@ class WorkerTimes:
 
     @property
     def label(self) -> str:
-        """The distribution and the stragglers in words: "exponential times, 1 straggler × 4"."""
+        """The distribution and the stragglers in words, as "exponential times, 1 straggler × 4"."""
         label = f"{self.duration.distribution} times"
         if not self.stragglers:
             return label

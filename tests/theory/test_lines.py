@@ -254,3 +254,23 @@ def test_a_gradient_beyond_its_bound_by_more_than_rounding(times, beyond):
     columns = random_columns(0, *NONCONVEX) | {"gradient_max": np.full((NUM_SEEDS, len(STEPS)), times * G)}
     reasons = [hypothesis(Evidence(FACTS, columns)) for hypothesis in THEOREMS["nonconvex"].hypotheses]
     assert any("exceeds G = 0.8" in reason for reason in reasons) == beyond
+
+
+def test_what_the_theorems_are_about_and_claim():
+    """As docs/theory.md has it: rates in K, the delay's part as τ² / K, and staleness up to K^(1/4)."""
+    free = Evidence({"summary.problem.convex": False}, random_columns(0, *NONCONVEX))
+    convex = Evidence({"summary.problem.convex": True}, random_columns(0, *NONCONVEX))
+    assert [theorem.is_about("average_gap", convex) for theorem in (THEOREMS["convex"], THEOREMS["nonconvex"])] == [
+        1,
+        0,
+    ]
+    assert not THEOREMS["convex"].is_about("average_gap", free)
+    assert THEOREMS["nonconvex"].is_about("mean_grad_norm_sq", free)
+    assert THEOREMS["nonconvex"].is_about("mean_grad_norm_sq", convex)
+    for theorem in (THEOREMS["convex"], THEOREMS["nonconvex"]):
+        made = {type(claim).__name__: claim for claim in theorem.claims}
+        assert (made["Rate"].exponent, made["Rate"].up_to) == (-0.5, 0.25)
+        assert (made["Constant"].exponent, made["Constant"].up_to) == (-0.5, 0.25)
+        assert made["SameRate"].up_to == made["Inflation"].critical == made["Threshold"].exponent == 0.25
+        assert made["Attained"].exponent == -0.5
+        assert (made["DelayTerm"].delay, made["DelayTerm"].num_updates) == (2.0, -1.0)
