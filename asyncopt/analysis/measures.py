@@ -68,7 +68,7 @@ class Measures:
 
     @functools.cached_property
     def in_delay_term(self) -> Bool[np.ndarray, " C"]:
-        """Whether a cell enters the fit of the delay term, because its excess is a correction.
+        """Whether a cell's excess is a correction, so that it enters the fit of the delay term.
 
         If the excess is larger than the mean without delay, the run no longer converges. Such runs are all about
         equally bad, so they would make any power look small.
@@ -84,7 +84,7 @@ class Measures:
 
     @functools.cached_property
     def helped(self) -> Bool[np.ndarray, " C"]:
-        """Whether the delay does good, because a cell is below its partner, significantly and by more than `LITTLE` of it."""
+        """Whether a cell is below its partner, significantly and by more than `LITTLE` of it."""
         (mean, error), without = self.excess, self.means[0, self.partner]
         return (self.delay > 0) & (mean < 0) & (mean <= -SIGNIFICANT * error) & (mean < -LITTLE * without)
 
@@ -123,7 +123,7 @@ class Measures:
 
     @functools.cached_property
     def thresholds(self) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "R n"], Int[np.ndarray, "R n"]]:
-        """For each K with delays tried, a row of K, the largest harmless delay, and whether that is exact or a limit."""
+        """Each K with delays tried, its largest harmless delay, and whether that is exact or a limit."""
         return self._thresholds(squares=False)
 
     @functools.cached_property
