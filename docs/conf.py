@@ -4,10 +4,14 @@ import importlib.metadata
 import pathlib
 
 project = "asyncopt"
-author = "The asyncopt authors"
+author = "the asyncopt authors"
+copyright = f"2026, {author}"
 version = release = importlib.metadata.version("asyncopt")
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx-mathjax-offline"]
+extensions = [
+    "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx-mathjax-offline",
+    "sphinx_copybutton",
+]  # fmt: skip
 exclude_patterns = ["_build", "gallery/[!i]*.md"]  # captions are in the gallery's own page already
 html_theme = "furo"
 html_title = "asyncopt"
