@@ -30,7 +30,7 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None
     Raises:
       InputError: if there is no such column, no row, or more curves than can be told apart.
     """
-    columns = [by] if isinstance(by, str) else list(by or [])
+    columns: list[Any] = list(by or []) if by is None or isinstance(by, list | tuple) else [by]
     quantity = _checked(frame, columns, quantity)
     if not columns:
         raise InputError(f"by is {by!r}, expected a column at least")
@@ -42,7 +42,7 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None
     figure, axes = style.subplots((7.5, 4.6))
     finite = frame[(frame["step"] > 0) & np.isfinite(frame[quantity])]
     for index, (values, rows) in enumerate(groups):
-        drawn = rows.loc[rows.index.isin(finite.index)].groupby("step")[quantity]
+        drawn = rows[(rows["step"] > 0) & np.isfinite(rows[quantity])].groupby("step")[quantity]
         estimates = np.stack([drawn.median(), drawn.min(), drawn.max()], axis=-1)
         look = {"color": style.shades(len(groups))[index], "linestyle": style.line(index)}
         look |= {"marker": style.dots(len(estimates)), "label": _in_words(values) + _lost(rows, quantity)}
@@ -76,6 +76,12 @@ def plot_heatmap(frame: pd.DataFrame, x: str, y: str, quantity: str | None = Non
       InputError: if there is no such column, or no row.
     """
     quantity = _checked(frame, [x, y], quantity)
+    if x == y:
+        raise InputError(f"x and y are both {x!r}, expected two columns")
+    for column in (x, y):  # a setting that some runs do not have
+        if frame[column].isna().any():
+            texts = ["none" if pd.isna(value) else _in_words([value]) for value in frame[column]]
+            frame = frame.assign(**{column: texts})
     ends = frame[frame["step"] == frame.groupby([x, y], dropna=False)["step"].transform("max")]
     median = ends.pivot_table(quantity, y, x, "median", dropna=False, observed=True)
     finite = ends[np.isfinite(ends[quantity])]
@@ -112,8 +118,10 @@ def _checked(frame: pd.DataFrame, columns: Sequence[str], quantity: str | None) 
         raise InputError(f"frame is {frame!r}, expected a table: asyncopt.load_runs(...), or to_frame() of a result")
     quantity = quantity or ("gap" if "gap" in frame else "objective")
     for column in [*columns, quantity, "step", "seed"]:
-        if column not in frame:
+        if not isinstance(column, str) or column not in frame:
             raise InputError(f"the table has no column {column!r}, expected one of {sorted(map(str, frame.columns))}")
+    if not pd.api.types.is_numeric_dtype(frame[quantity]):
+        raise InputError(f"the column {quantity!r} has the dtype {frame[quantity].dtype}, expected numbers")
     if frame.empty:
         raise InputError("the table has no rows, expected a run at least")
     return quantity

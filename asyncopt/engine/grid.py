@@ -1,5 +1,6 @@
 """Step sizes and delays side by side, as one program."""
 
+import inspect
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,10 @@ def _optimizers(optimizer: Any, learning_rate: Any) -> list[tuple[float | None, 
             f"optimizer is {optimizer!r}, expected a function of learning_rate: optax.adam, say, in place of "
             "optax.adam(0.1)"
         )
+    _check_call("optimizer", optimizer, "learning_rate=...", learning_rate=1.0)
     rates = [float(check_number("learning_rate", rate, above=0)) for rate in _listed("learning_rate", learning_rate)]
+    if not isinstance(made := optimizer(learning_rate=rates[0]), optax.GradientTransformation):
+        raise InputError(f"optimizer made {made!r} of learning_rate {rates[0]!r}, expected a GradientTransformation")
     return [(rate, parametric(optimizer, learning_rate=rate)) for rate in rates]
 
 
@@ -111,6 +115,7 @@ def _traces(trace: Any, delay: Any) -> list[tuple[Any, Trace]]:
         return [(None, trace)]
     if isinstance(trace, Trace) or not callable(trace):
         raise InputError(f"trace is {trace!r}, expected a function of delay, since delay is swept")
+    _check_call("trace", trace, "a delay", 0)
     made = []
     for value in _listed("delay", delay):
         if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -124,6 +129,14 @@ def _traces(trace: Any, delay: Any) -> list[tuple[Any, Trace]]:
                 f"trace made {first} updates of delay {made[0][0]!r} and {last} of {value!r}, expected one number"
             )
     return made
+
+
+def _check_call(name: str, function: Callable[..., Any], wanted: str, *arguments: Any, **named: Any) -> None:
+    """Refuses a function that does not take these arguments."""
+    try:
+        inspect.signature(function).bind(*arguments, **named)
+    except TypeError as error:
+        raise InputError(f"{name} is {function!r}, expected a function that takes {wanted}: {error}") from None
 
 
 def _listed(name: str, values: Any) -> list[Any]:

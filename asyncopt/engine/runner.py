@@ -95,6 +95,8 @@ def replay(
       TypeError: if ``problem``, ``optimizer`` or ``trace`` has another type.
     """
     check_flag("exact", exact)
+    if on_evaluation is not None and not callable(on_evaluation):
+        raise InputError(f"on_evaluation is {on_evaluation!r}, expected a function of a step and a dict")
     settings = Settings(eval_every, average, param_dtype, history_dtype)
     chosen = probing.chosen(optimizer, problem, record_bounds, probes)
     run = Run(problem, optimizer, trace, [seed] if seeds is None else check_seeds("seeds", seeds), chosen)

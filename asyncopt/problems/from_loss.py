@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from asyncopt.checks import InputError, check_integer
+from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.problems.parts import sums_in_parts
 from asyncopt.problems.problem import Constants, described
 
@@ -108,7 +108,14 @@ def from_loss(
       >>> print(jnp.round(run.params, 2))
       2.0
     """
-    arrays = jax.tree.map(jnp.asarray, data)
+    for name, function in (("init", init), ("loss", loss)):
+        if not callable(function):
+            raise InputError(f"{name} is {function!r}, expected a function")
+    optimum = None if optimum is None else check_number("optimum", optimum)
+    try:
+        arrays = jax.tree.map(jnp.asarray, data)
+    except TypeError as error:
+        raise InputError(f"data is {data!r}, expected arrays, such as (data.features, data.labels)") from error
     lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(arrays)}
     if len(lengths) != 1 or not all(length and length[0] for length in lengths):
         shapes = [leaf.shape for leaf in jax.tree.leaves(arrays)]

@@ -73,3 +73,8 @@ def test_after_a_resumption_only_what_is_new_is_told(tmp_path):
 def test_not_while_a_recording_is_replayed_exactly():
     with pytest.raises(InputError, match=r"exact is for one seed, .* and on_evaluation"):
         watched(exact=True)
+
+
+def test_it_must_be_a_function():
+    with pytest.raises(InputError, match="on_evaluation is 3, expected a function"):
+        asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), TRACE, on_evaluation=3)

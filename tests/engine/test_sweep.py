@@ -78,6 +78,9 @@ def test_one_axis_alone():
         ({"delay": [3, 3]}, "delay has '3' 2 times"),
         ({"delay": [3, None]}, "delay has None, expected numbers or texts"),
         ({"delay": [[0, 1]]}, r"delay has \[0, 1\], expected numbers or texts"),
+        ({"optimizer": lambda rate: optax.sgd(rate)}, "expected a function that takes learning_rate=...: missing"),
+        ({"optimizer": lambda learning_rate: None}, "optimizer made None of learning_rate 0.05"),
+        ({"trace": lambda: uniform(3)}, "expected a function that takes a delay: too many"),
         ({"seeds": 0}, "seeds is 0"),
         ({"seeds": [1, 1]}, "seeds has 1 2 times"),
         ({"seeds": "01"}, "seeds is '01'"),
@@ -161,6 +164,10 @@ def test_the_legend_says_how_many_runs_diverged():
     table = pd.concat([frame.assign(step_size=n) for n, frame in enumerate(frames)], ignore_index=True)
     axes = asyncopt.plot_runs(table, "step_size").axes[0]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0", "1 (3 of 3 diverged)"]
+    again = pd.concat([frame.assign(step_size=n) for n, frame in enumerate(frames)])  # two rows of each number
+    assert [len(line.get_xdata()) for line in asyncopt.plot_runs(again, "step_size").axes[0].lines] == [
+        len(line.get_xdata()) for line in axes.lines
+    ]
     figure = asyncopt.plot_runs(table[table["step_size"] == 1], "step_size")
     assert figure.axes[0].texts[0].get_text() == "diverged before the first evaluation"
     figure.savefig(io.BytesIO())
@@ -178,11 +185,15 @@ def test_without_a_gap_f_is_drawn():
         ("seed", "loss", "no column 'loss'"),
         ([], "gap", "by is \\[\\]"),
         (None, "gap", "by is None"),
+        (3, "gap", "no column 3"),
+        ([["seed"]], "gap", r"no column \['seed'\]"),
+        ("seed", "name", "the column 'name' has the dtype .*, expected numbers"),
         ("step", "gap", "has 81 values|has .* values, expected at most"),
     ],
 )
 def test_a_table_without_what_is_to_be_drawn(by, quantity, message):
     table = asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), uniform(3), seeds=3, eval_every=1).to_frame()
+    table["name"] = "a"
     with pytest.raises(InputError, match=message):
         asyncopt.plot_runs(table, by, quantity)
     with pytest.raises(InputError, match=r"expected a table: .* or to_frame\(\) of a result"):
@@ -210,5 +221,10 @@ def test_a_heat_map_says_what_is_missing():
     assert [text.get_text() for text in figure.axes[0].texts] == ["123\n1 diverged", "diverged", "0.25", ""]
     figure.savefig(io.BytesIO())
     asyncopt.plot_heatmap(table[table["step_size"] == 2], "step_size", "delay").savefig(io.BytesIO())
+    unnamed = table.assign(delay=[None if delay else 1.0 for delay in table["delay"]])
+    axes = asyncopt.plot_heatmap(unnamed, "step_size", "delay").axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["1", "none"]
+    with pytest.raises(InputError, match="x and y are both 'delay'"):
+        asyncopt.plot_heatmap(table, "delay", "delay")
     with pytest.raises(InputError, match="no column 'delays'"):
         asyncopt.plot_heatmap(table, "step_size", "delays")

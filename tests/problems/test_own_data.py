@@ -68,6 +68,10 @@ def test_flax_variables_are_trained():
         ({"data": (ROWS, TARGETS[:-1])}, r"data has arrays of shapes \[\(2500, 3\), \(2499,\)\]"),
         ({"data": (jnp.zeros((0, 3)), jnp.zeros(0))}, "expected one number of rows, at least 1"),
         ({"batch_size": 0}, "batch_size is 0"),
+        ({"optimum": float("nan")}, "optimum is nan, expected a finite number"),
+        ({"optimum": "0"}, "optimum is '0', expected a finite number"),
+        ({"init": jnp.zeros(3)}, "init is .*, expected a function"),
+        ({"data": data.digits()}, "data is Dataset.*, expected arrays, such as"),
         ({"loss": lambda weights, rows: rows[1]}, "loss returns .*, expected the mean loss of the rows"),
         ({"init": lambda key: jnp.arange(3)}, "init returns no array of floats"),
     ],
@@ -105,7 +109,7 @@ def test_rows_from_arrays_tables_and_a_file_are_the_same_problem(tmp_path):
 
 def test_a_file_without_a_header(tmp_path):
     (tmp_path / "rows.csv").write_text("1,a,2\n3,b,4\n5,a,6\n")
-    rows = data.from_csv(tmp_path / "rows.csv", 1, header=False, test_fraction=0.0)
+    rows = data.from_csv(tmp_path / "rows.csv", np.int64(1), header=False, test_fraction=0.0)
     assert rows.features.tolist() == [[1, 2], [3, 4], [5, 6]]
     assert rows.labels.tolist() == [0, 1, 0]
 
@@ -123,6 +127,7 @@ def test_labels_of_any_kind_are_numbered(labels):
         ([[1.0], ["x"]], [0, 1], "a feature is 'x', expected numbers"),
         ([[1.0], ["1_0"]], [0, 1], "a feature is '1_0', expected numbers"),
         ([[1.0], [2.0 + 1j]], [0, 1], "a feature is .*j.*, expected numbers"),
+        ([[10**400], [1]], [0, 1], "a feature is too large"),
         ([[1.0], [None]], [0, 1], "a feature is None, expected numbers"),
         ([[1.0], [2.0, 3.0]], [0, 1], "features are no rows of one length"),
         (np.array([["2026-11-28"], ["2026-11-29"]], "datetime64[D]"), [0, 1], "a feature is datetime.date"),

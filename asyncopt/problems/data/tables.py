@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from asyncopt.checks import InputError, parsed
+from asyncopt.checks import InputError, check_flag, parsed
 from asyncopt.files.csv_rows import numbered_rows
 from asyncopt.problems.data.dataset import Dataset, Matrix, split
 
@@ -80,6 +80,7 @@ def from_csv(
       InputError: if a cell is no finite number, a row has another number of cells, some labels are numbers and others
         texts, or the first row is no header; the message names file, row and column.
     """
+    check_flag("header", header)
     path = pathlib.Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such CSV file")
@@ -123,8 +124,8 @@ def _column(path: pathlib.Path, label: str | int, names: list[str]) -> int:
         )
     if isinstance(label, str) and label in names:
         return names.index(label)
-    if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(names):
-        return label
+    if isinstance(label, int | np.integer) and not isinstance(label, bool) and 0 <= label < len(names):
+        return int(label)
     raise InputError(f"{path}: no column {label!r}, expected one of {names}, or its number from 0")
 
 
@@ -153,7 +154,10 @@ def _matrix(name: str, features: Any) -> Matrix:
         for cell in np.asarray(features, dtype=object).flat:
             if not isinstance(cell, numbers.Real | np.bool_):
                 raise InputError(f"{name}: a feature is {cell!r}, expected numbers")
-    matrix = given.astype(float)
+    try:
+        matrix = given.astype(float)
+    except OverflowError as error:
+        raise InputError(f"{name}: a feature is too large: {error}") from error
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise InputError(f"{name}: features has the shape {list(matrix.shape)}, expected N rows of d numbers")
     if not np.isfinite(matrix).all():
