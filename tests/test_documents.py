@@ -14,6 +14,8 @@ import types
 
 import hydra
 import pytest
+from markdown_it import MarkdownIt
+from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from asyncopt.run import execute, settings
 
@@ -196,3 +198,14 @@ def test_first_lines_of_properties_are_shown_whole():
             if isinstance(node, ast.FunctionDef) and any("property" in ast.unparse(d) for d in node.decorator_list):
                 first = (ast.get_docstring(node) or "").split("\n")[0]
                 assert ": " not in first.replace("``", ""), f"{path}: {node.name}: {first}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_symbol_is_taken_for_emphasis(page):
+    """Markdown takes `‖_1 ... x_{k+1}` for the two ends of an emphasis; `‖\\_1` is right."""
+    parser = MarkdownIt().enable("table").use(dollarmath_plugin)
+    for block in parser.parse(page.read_text()):
+        inside = False
+        for token in block.children or []:
+            inside = token.type == "em_open" or (inside and token.type != "em_close")
+            assert not (inside and set(token.content) & set("_‖{}∇Σ⟨⟩")), token.content
