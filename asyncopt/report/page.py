@@ -20,8 +20,29 @@ border-bottom: 1px solid #ddd; }
 .inconclusive { color: #555; font-style: italic; } .inconclusive::before { content: "? "; }
 .not-tested { color: #7a4a6b; font-style: italic; } .not-tested::before { content: "○ "; }
 .not-comparable { color: #7a4a6b; font-style: italic; } .not-comparable::before { content: "⊘ "; }
-figure { margin: 2rem 0; } img { max-width: 100%; } figcaption { color: #555; font-size: 0.9rem; }
+figure { margin: 2rem 0; } img { max-width: 100%; background: #fff; } figcaption { color: #555; font-size: 0.9rem; }
+.wide { overflow-x: auto; } .wide table { min-width: 60rem; } td[class] { white-space: nowrap; }
+dt { font-weight: 600; } dd { margin: 0 0 0.5rem 1rem; }
+@media (prefers-color-scheme: dark) {
+body { background: #181818; color: #ddd; } td, th { border-color: #444; } figcaption { color: #aaa; } a { color: #8bf; }
+.confirmed { color: #4fd1ac; } .consistent { color: #6fc3ff; } .violated { color: #ff9a5c; }
+.inconclusive { color: #aaa; } .not-tested, .not-comparable { color: #d9a3c8; } }
 """
+# What the words of a report mean; docs/theory.md has the exact rules.
+_GLOSSARY = {
+    "confirmed": "The whole interval is on the right side of the limit, and a wrong claim would not have passed.",
+    "consistent": "The limit is inside the interval, and what is a little on the wrong side of the limit is outside.",
+    "violated": "The whole interval is on the wrong side of the limit.",
+    "not tested": "It would be confirmed, but so would every wrong claim that was tried.",
+    "inconclusive": "Anything else, and too few data.",
+    "not comparable": "The methods had other step sizes, or the best step size is the largest or smallest tried.",
+    "would have noticed": "Wrong claims that do not pass on these runs: the power of the verdict.",
+    "K": "The number of updates of a run.",
+    "τ": "The staleness: the root mean square of the delays. A delay is the number of updates that a gradient is old.",
+    "gap": "F(x) - F*, how far the objective is above its minimum.",
+    "a-priori bound": "It is known before the run, from constants of the problem and from the delays.",
+    "a-posteriori bound": "It is computed from what each run measured, and is smaller.",
+}
 _HEADER = ("claim", "predicted", "measured", "95 % interval", "runs", "verdict", "decided by", "would have noticed")
 _CLASSES = {outcome: outcome.replace(" ", "-") for outcome in (*OUTCOMES, NOT_COMPARABLE)}
 
@@ -85,7 +106,7 @@ def html_section(title: str, facts: str, tables: Sequence[Table], captions: Mapp
         for row in table.rows:
             body += f"<tr>{''.join(map(_cell, row))}</tr>\n"
         parts.append(f"<p>{html.escape(table.title)}</p>" if table.title else "")
-        parts.append(f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>\n")
+        parts.append(f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n')
     for path, caption in captions.items():
         data = base64.b64encode(path.read_bytes()).decode()
         parts.append(f'<figure><img alt="{html.escape(path.stem)}" src="data:image/png;base64,{data}">')
@@ -103,6 +124,9 @@ def html_page(title: str, sections: Sequence[str], left_out: Sequence[str]) -> s
     """Returns a whole page; at its end it lists the runs that were left out."""
     notes = "".join(f"<li>{html.escape(line)}</li>" for line in left_out)
     notes = f"<h2>Left out</h2><ul>{notes}</ul>" if notes else ""
-    head = f'<meta charset="utf-8"><title>asyncopt: verdicts</title><style>{_STYLE}</style>'
-    body = f"<h1>{html.escape(title)}</h1>\n{''.join(sections)}{notes}"
+    words = "".join(f"<dt>{name}</dt><dd>{html.escape(meaning)}</dd>\n" for name, meaning in _GLOSSARY.items())
+    words = f"<details><summary>What the words mean</summary><dl>{words}</dl></details>\n"
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    head += f"<title>asyncopt: verdicts</title><style>{_STYLE}</style>"
+    body = f"<h1>{html.escape(title)}</h1>\n{words}{''.join(sections)}{notes}"
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{body}</body></html>\n'

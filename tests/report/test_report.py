@@ -15,6 +15,7 @@ import pytest
 
 import asyncopt
 from asyncopt.analysis import CONFIRMED, CONSISTENT, INCONCLUSIVE, NOT_TESTED, VIOLATED
+from asyncopt.analysis.verdict import NOT_COMPARABLE, OUTCOMES
 from asyncopt.report import theorems
 from tests import sweep
 from tests.analysis import synthetic
@@ -147,6 +148,9 @@ def test_everything_is_written_and_twice_the_same(honest, found, tmp_path):
     page = (honest / "report" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == len([name for name in names if name.endswith(".png")])
     assert "http" not in page.replace("http-equiv", "")
+    assert 'name="viewport"' in page
+    for outcome in (*OUTCOMES, NOT_COMPARABLE):
+        assert f"<dt>{outcome}</dt>" in page
     cells = pd.read_csv(honest / "report" / "cells.csv")
     assert len(cells) == len(RULES) * len(sweep.LENGTHS)
     assert (cells["mean"] <= cells["a_posteriori"]).all()
