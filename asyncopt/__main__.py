@@ -26,6 +26,9 @@ def main() -> None:
     if words[:1] == ["run"]:
         words = words[1:]
     first = words[0] if words else ""
+    if first == "help" and words[1:2] and words[1] in _COMMANDS:  # help report: report --help
+        words = sys.argv[1:] = [words[1], "--help"]
+        first = words[0]
     if first in ("--version", "version"):
         import asyncopt
 
@@ -47,7 +50,9 @@ def _unknown(word: str) -> str:
     """Returns what to say of a first word that is neither a command nor key=value."""
     import difflib
 
-    if pathlib.Path(word).is_dir():
+    if word in _COMMANDS:
+        hint = f"; did you mean asyncopt {word}?"
+    elif pathlib.Path(word).is_dir():
         hint = f"; did you mean asyncopt report {word}?"
     else:
         close = difflib.get_close_matches(word, _COMMANDS, 1)

@@ -48,7 +48,7 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None
         look |= {"marker": style.dots(len(estimates)), "label": _in_words(values) + _lost(rows, quantity)}
         style.band(axes, drawn.median().index, estimates, **look)
     if finite.empty:
-        axes.text(0.5, 0.5, "diverged before the first evaluation", ha="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, "no finite value after the start", ha="center", transform=axes.transAxes)
     elif (finite[quantity] > 0).all() and not quantity.endswith("accuracy"):
         axes.set(xscale="log", yscale="log")
     axes.set(xlabel="updates $k$", ylabel=words.label(quantity))
@@ -73,37 +73,44 @@ def plot_heatmap(frame: pd.DataFrame, x: str, y: str, quantity: str | None = Non
       is an accuracy. A cell says how many of its runs diverged, and is empty if there is no run.
 
     Raises:
-      InputError: if there is no such column, or no row.
+      InputError: if there is no such column, no row, or runs differ in length.
     """
     quantity = _checked(frame, [x, y], quantity)
-    if x == y:
-        raise InputError(f"x and y are both {x!r}, expected two columns")
+    if len({x, y, quantity}) < 3:
+        raise InputError(f"x is {x!r}, y {y!r} and quantity {quantity!r}, expected three columns")
     for column in (x, y):  # a setting that some runs do not have
         if frame[column].isna().any():
             texts = ["none" if pd.isna(value) else _in_words([value]) for value in frame[column]]
             frame = frame.assign(**{column: texts})
-    ends = frame[frame["step"] == frame.groupby([x, y], dropna=False)["step"].transform("max")]
+    lengths = sorted(_last_steps(frame).unique().tolist())
+    if len(lengths) > 1:
+        raise InputError(f"the runs have {lengths} updates, expected one number: choose rows of the table")
+    ends = frame[frame["step"] == lengths[0]]
     median = ends.pivot_table(quantity, y, x, "median", dropna=False, observed=True)
     finite = ends[np.isfinite(ends[quantity])]
-    lost = ends.groupby([y, x]).size().sub(finite.groupby([y, x]).size(), fill_value=0).unstack().reindex_like(median)
+    number = ends.groupby([y, x]).size()
+    lost = number.sub(finite.groupby([y, x]).size(), fill_value=0)
+    number, lost = (counts.unstack().reindex_like(median) for counts in (number, lost))
     shown = median.where(np.isfinite(median))
     positive = bool((finite[quantity] > 0).all()) and not quantity.endswith("accuracy") and not finite.empty
-    figure, axes = style.subplots((1.9 + 0.85 * len(shown.columns), 1.5 + 0.55 * len(shown)))
+    figure, axes = style.subplots((1.9 + 1.0 * len(shown.columns), 1.5 + 0.55 * len(shown)))
     norm = LogNorm() if positive else None
     drawn = axes.pcolormesh(np.ma.masked_invalid(shown.to_numpy(float)), cmap=style.SHADES, norm=norm)
     for row, column in np.ndindex(median.shape):
         value, missing = median.iloc[row, column], lost.iloc[row, column]
-        text = "" if np.isnan(missing) else _short(value) if np.isfinite(value) else "diverged"
-        text += f"\n{missing:.0f} diverged" if np.isfinite(value) and missing > 0 else ""
+        text = [_short(value)] if np.isfinite(value) else []
+        text += [f"{missing:.0f} of {number.iloc[row, column]:.0f} diverged"] if missing > 0 else []
         light = np.isfinite(value) and drawn.norm(value) < style.DARK_BELOW
-        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color="white" if light else "black")
+        axes.text(
+            column + 0.5, row + 0.5, "\n".join(text), ha="center", va="center", color="white" if light else "black"
+        )
     axes.set_xticks(np.arange(len(shown.columns)) + 0.5, [_in_words([value]) for value in shown.columns])
     axes.set_yticks(np.arange(len(shown)) + 0.5, [_in_words([value]) for value in shown.index])
     axes.grid(visible=False)
     axes.set(xlabel=words.label(x), ylabel=words.label(y))
     figure.colorbar(drawn, label=words.label(quantity))
-    number = words.seeds(frame["seed"].nunique(), "medians")
-    axes.set_title(f"after {frame['step'].max():,} updates, {number}", fontsize="medium")
+    seeds = words.seeds(frame["seed"].nunique(), "medians")
+    axes.set_title(f"after {lengths[0]:,} updates, {seeds}", fontsize="medium")
     return figure
 
 
@@ -133,6 +140,12 @@ def _in_words(values: Sequence[Any]) -> str:
 
 def _lost(rows: pd.DataFrame, quantity: str) -> str:
     """Returns how many runs are not finite at their last evaluation, for the legend; nothing if all are."""
-    ends = rows[rows["step"] == rows["step"].max()][quantity]
+    ends = rows[rows["step"] == _last_steps(rows)][quantity]
     lost = int(np.sum(~np.isfinite(ends)))
     return f" ({lost} of {len(ends)} diverged)" if lost else ""
+
+
+def _last_steps(rows: pd.DataFrame) -> pd.Series:
+    """Returns the last step of its run for each row."""
+    keys = [key for key in ("run", "seed") if key in rows]
+    return rows.groupby(keys)["step"].transform("max")

@@ -2,7 +2,7 @@
 
 import inspect
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -43,8 +43,8 @@ def sweep(
       trace: with ``delay``, a function of each of them: ``lambda delay: asyncopt.traces.uniform(1000, delay)``, say,
         whose traces have one length. Else a trace.
       learning_rate: step sizes, each above 0.
-      delay: what ``trace`` is called with.
-      seeds: the number of seeds, from 0, or a list of them; see `asyncopt.replay`, also for the rest.
+      delay: numbers or texts, with each of which ``trace`` is called.
+      seeds: the number of seeds, from 0, or a list of them.
       eval_every: updates between evaluations; "percent", a hundredth of the run, makes curves to look at.
       average: whether F is also evaluated at the average of the iterates.
       progress: whether to show a progress bar on the standard error.
@@ -55,8 +55,8 @@ def sweep(
       ``summary.diverged_at``, and the measurements. `asyncopt.plot_runs` draws it.
 
     Raises:
-      InputError: if nothing is swept, a list is empty or has a value twice, ``optimizer`` or ``trace`` is no function
-        of what is swept, or the traces differ in length.
+      InputError: if nothing is swept, a list is empty or has a value twice, ``optimizer`` or ``trace`` does not
+        accept the swept argument, or the traces differ in length.
       Whatever `asyncopt.replay` raises.
     """
     import pandas as pd
@@ -68,7 +68,13 @@ def sweep(
     chosen = check_seeds("seeds", seeds)
     runs = [Run(problem, transform, one_trace, chosen) for (_, transform), (_, one_trace) in cells]
     with progress_bar.reporter(runs[0].trace.num_updates, len(runs) * len(chosen), progress) as report:
-        results = replay_batch(runs, Settings(eval_every, average), report=report)
+        try:
+            results = replay_batch(runs, Settings(eval_every, average), report=report)
+        except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+            raise InputError(
+                "optimizer uses learning_rate as a Python number, expected jax.numpy without if, float() and math: "
+                "all step sizes share one program"
+            ) from error
     frames = []
     for number, (((rate, _), (delayed, one_trace)), result) in enumerate(zip(cells, results, strict=True)):
         minimum.check(problem, result.params, result)
@@ -137,6 +143,8 @@ def _check_call(name: str, function: Callable[..., Any], wanted: str, *arguments
         inspect.signature(function).bind(*arguments, **named)
     except TypeError as error:
         raise InputError(f"{name} is {function!r}, expected a function that takes {wanted}: {error}") from None
+    except ValueError:  # some functions of C do not say what they take
+        pass
 
 
 def _listed(name: str, values: Any) -> list[Any]:
@@ -146,5 +154,5 @@ def _listed(name: str, values: Any) -> list[Any]:
     listed = [value.item() if isinstance(value, np.generic | jax.Array) else value for value in values]
     if not listed:
         raise InputError(f"{name} is empty, expected one value at least")
-    check_distinct(name, map(str, listed))
+    check_distinct(name, (value if isinstance(value, Hashable) else str(value) for value in listed))
     return listed

@@ -99,7 +99,7 @@ def prepare(run: Run, settings: Settings) -> Prepared:
     """
     _check_types(run.problem, run.optimizer, run.trace, run.probes)
     check_flag("average", settings.average)
-    seeds = tuple(_check_seed(seed) for seed in check_seeds("seeds", run.seeds))
+    seeds = tuple(check_seeds("seeds", [_check_seed(seed) for seed in run.seeds]))
     optimizer = optax.with_extra_args_support(run.optimizer)
     keys = [jax.random.key(seed) for seed in seeds]
     starts = [run.problem.init(draws.init_key(key)) for key in keys]

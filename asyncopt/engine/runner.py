@@ -79,9 +79,9 @@ def replay(
         Default: the dtype of the parameters.
       progress: show a progress bar on the standard error.
       checkpoint: keep the run in this file while it runs, also when it is interrupted, and resume it from there.
-      on_evaluation: a function that is called soon after each evaluation, in their order, with the updates made and
-        what was measured then: a number, or with ``seeds`` a float[S], by its name in `Result.to_frame`. For logs. What
-        was measured before a run was resumed is not told again.
+      on_evaluation: a function of (step, values), called soon after each evaluation, in their order. ``step`` is the
+        number of updates made; ``values`` maps each name of `Result.to_frame` to a float, or with ``seeds`` to a
+        float[S]. A run that is resumed does not call it again for what was measured before.
       exact: make one update at a time, with the compiled functions of `asyncopt.runtime`, so that the replay of a
         recorded run is bit-identical; slower, for one ``seed``. Otherwise the replay agrees with the run to rounding.
 

@@ -1,7 +1,9 @@
 """What can be typed after a sweep: Hydra calls `NextStep` when all jobs are done."""
 
+import shlex
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -14,21 +16,21 @@ class NextStep(Callback):
         del kwargs
         if not config.progress:
             return
-        folder = config.hydra.sweep.dir
-        print(f"\nnext: {' or '.join(_commands(_swept(config), folder))}", flush=True)
+        swept = _swept(config)
+        by = [key for key in swept if key != "seeds"]
+        folder = shlex.quote(str(config.hydra.sweep.dir))
+        if "method" in swept:
+            commands = [f"asyncopt compare {folder}"]
+        else:
+            is_setting = len(by) == 1 and not isinstance(config.get(by[0]), DictConfig)  # not a group
+            curves = [f"asyncopt curves {folder} --by {by[0]}"] if is_setting else []
+            commands = [f"asyncopt report {folder}", *curves]
+        print(f"\nnext: {' or '.join(commands)}", flush=True)
 
 
 def _swept(config: DictConfig) -> list[str]:
     """Returns the settings that have several values, of a shipped sweep or of the command line."""
     shipped = OmegaConf.to_container(config.hydra.sweeper).get("params") or {}  # pyright: ignore
-    typed = [key for key, sign, value in (one.partition("=") for one in config.hydra.overrides.task) if "," in value]
+    parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    typed = [one.key_or_group for one in parsed if one.is_sweep_override()]
     return [str(key).lstrip("+") for key in {**shipped, **dict.fromkeys(typed)}]
-
-
-def _commands(swept: list[str], folder: str) -> list[str]:
-    """Returns commands that can read a sweep over these settings."""
-    if "method" in swept:
-        return [f"asyncopt compare {folder}"]
-    by = [key for key in swept if key != "seeds"]
-    curves = [f"asyncopt curves {folder} --by {by[0]}"] if len(by) == 1 else []
-    return [f"asyncopt report {folder}", *curves]

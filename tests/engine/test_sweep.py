@@ -1,6 +1,7 @@
 """A sweep in one call: each row is that of a replay alone, and what cannot be swept is refused."""
 
 import io
+import math
 
 import jax.numpy as jnp
 import numpy as np
@@ -72,10 +73,12 @@ def test_one_axis_alone():
         ({"trace": lambda delay: delay}, "trace made 0 of delay 0, expected a Trace"),
         ({"learning_rate": 0.1}, r"learning_rate is 0.1, expected a list: learning_rate=\[0.1\]"),
         ({"learning_rate": np.array(0.1)}, "learning_rate is array.0.1., expected a list"),
-        ({"learning_rate": [0.1, 0.1]}, "learning_rate has '0.1' 2 times"),
+        ({"learning_rate": [0.1, 0.1]}, "learning_rate has 0.1 2 times"),
         ({"learning_rate": "0.1"}, "learning_rate is '0.1', expected a list"),
         ({"delay": 3}, r"delay is 3, expected a list: delay=\[3\]"),
-        ({"delay": [3, 3]}, "delay has '3' 2 times"),
+        ({"delay": [3, 3]}, "delay has 3 2 times"),
+        ({"learning_rate": [1, 1.0]}, "learning_rate has 1 2 times"),
+        ({"optimizer": lambda learning_rate: optax.sgd(math.sqrt(learning_rate))}, "learning_rate as a Python number"),
         ({"delay": [3, None]}, "delay has None, expected numbers or texts"),
         ({"delay": [[0, 1]]}, r"delay has \[0, 1\], expected numbers or texts"),
         ({"optimizer": lambda rate: optax.sgd(rate)}, "expected a function that takes learning_rate=...: missing"),
@@ -169,7 +172,7 @@ def test_the_legend_says_how_many_runs_diverged():
         len(line.get_xdata()) for line in axes.lines
     ]
     figure = asyncopt.plot_runs(table[table["step_size"] == 1], "step_size")
-    assert figure.axes[0].texts[0].get_text() == "diverged before the first evaluation"
+    assert figure.axes[0].texts[0].get_text() == "no finite value after the start"
     figure.savefig(io.BytesIO())
 
 
@@ -218,13 +221,15 @@ def test_a_heat_map_says_what_is_missing():
     rows = [(0, 1, 0.5, 0), (0, 1, 123.0, 1), (0, 1, np.inf, 2), (0, 2, np.inf, 0), (5, 1, 0.25, 0)]
     table = pd.DataFrame(rows, columns=["delay", "step_size", "gap", "seed"]).assign(step=10)
     figure = asyncopt.plot_heatmap(table, "step_size", "delay")
-    assert [text.get_text() for text in figure.axes[0].texts] == ["123\n1 diverged", "diverged", "0.25", ""]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["123\n1 of 3 diverged", "1 of 1 diverged", "0.25", ""]
     figure.savefig(io.BytesIO())
     asyncopt.plot_heatmap(table[table["step_size"] == 2], "step_size", "delay").savefig(io.BytesIO())
     unnamed = table.assign(delay=[None if delay else 1.0 for delay in table["delay"]])
     axes = asyncopt.plot_heatmap(unnamed, "step_size", "delay").axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["1", "none"]
-    with pytest.raises(InputError, match="x and y are both 'delay'"):
+    with pytest.raises(InputError, match="x is 'delay', y 'delay' and"):
         asyncopt.plot_heatmap(table, "delay", "delay")
+    with pytest.raises(InputError, match=r"the runs have \[10, 20\] updates, expected one number"):
+        asyncopt.plot_heatmap(pd.concat([table, table.assign(step=20, seed=9)]), "step_size", "delay")
     with pytest.raises(InputError, match="no column 'delays'"):
         asyncopt.plot_heatmap(table, "step_size", "delays")

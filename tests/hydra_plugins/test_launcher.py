@@ -75,16 +75,16 @@ def assert_same_files(basic, vectorized):
 
 
 def assert_same_words(basic, vectorized):
-    """But for the launcher's own, rates and folders; of numbers, the first digits."""
+    """But for the launcher's own, numbers, rates and folders."""
     said = [
         [
-            line.split()[:5]
+            line.split()[:11]
             for line in text.splitlines()
             if not re.match(r".*HYDRA|updates a second|evaluations, %|/", line)
         ]
         for text in (basic, vectorized)
     ]
-    assert len(said[0]) > 5 * NUM_MIXED
+    assert len(said[0]) >= NUM_MIXED
     assert said[0] == said[1]
 
 

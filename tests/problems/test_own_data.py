@@ -107,6 +107,16 @@ def test_rows_from_arrays_tables_and_a_file_are_the_same_problem(tmp_path):
     assert logistic(data.from_arrays(scaled, names)).optimum == pytest.approx(bundled, rel=1e-6)
 
 
+def test_names_of_columns_may_be_pandas_numbers(tmp_path):
+    pd.DataFrame([[1.5, 2.0, "a"], [3.0, 4.0, "b"]]).to_csv(tmp_path / "rows.csv", index=False)
+    assert data.from_csv(tmp_path / "rows.csv", "2", test_fraction=0.0).features.tolist() == [[1.5, 2], [3, 4]]
+
+
+def test_large_whole_numbers_are_classes_of_their_own(tmp_path):
+    (tmp_path / "rows.csv").write_text("x,y\n1,9007199254740993\n2,9007199254740992\n3,9007199254740992\n")
+    assert data.from_csv(tmp_path / "rows.csv", "y", test_fraction=0.0).labels.tolist() == [1, 0, 0]
+
+
 def test_a_file_without_a_header(tmp_path):
     (tmp_path / "rows.csv").write_text("1,a,2\n3,b,4\n5,a,6\n")
     rows = data.from_csv(tmp_path / "rows.csv", np.int64(1), header=False, test_fraction=0.0)
@@ -141,6 +151,10 @@ def test_labels_of_any_kind_are_numbered(labels):
         (np.eye(2), ["a", None], "label 1 is None, which is missing"),
         (np.eye(2), ["a", np.nan], "label 1 is nan, which is missing"),
         (np.eye(3), np.array([0, 0.5, 2], object), "label 1 is 0.5, expected a class"),
+        (np.eye(2), pd.to_datetime(pd.Series(["2020", None])), "labels have the dtype datetime64"),
+        (np.eye(2), np.array([1j, 0]), "labels have the dtype complex128"),
+        (np.eye(2), np.ma.array([0, 1], mask=[0, 1]), "some values are masked"),
+        (np.ma.array(np.eye(2), mask=np.eye(2)), [0, 1], "some values are masked"),
         (np.eye(2), [1, None], "label 1 is None, expected a whole number"),
         (np.eye(2), [1, 1], r"every label is \[1\], expected at least two classes"),
     ],
@@ -162,6 +176,7 @@ def test_arrays_that_are_no_data(features, labels, message):
         ("x,y\n1,0\n1_0,1\n", "y", "row 3: x is '1_0', expected a number"),
         ("x,y\n1,0\n2,\n", "y", "row 3: no label in 'y'"),
         ("1,0\n2,1\n", 1, r"the first row is \['1', '0'\], expected the names of the columns, or header=False"),
+        ("5.1,3.5,setosa\n5,3,other\n", 2, "the first row is .*, expected the names of the columns, or header=False"),
         ("y,y\n1,0\n2,1\n", "y", "2 columns are named 'y', expected one, or its number from 0"),
         ("x,y\n1,0\n2,NA\n3,1\n", "y", "row 3: the label is 'NA', expected either numbers or texts in all rows"),
         ("x,y\n1,a\n2,b\n3,0\n", "y", "row 4: the label is '0', expected either numbers or texts in all rows"),

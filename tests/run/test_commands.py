@@ -59,6 +59,19 @@ def test_a_word_in_the_place_of_an_override(words, command):
     assert status.startswith(f"asyncopt: {words[-1]}: no such command, expected one of run, report, ")
 
 
+def test_help_of_a_part(command):
+    assert command("help", "report")[1].startswith("usage: asyncopt report ")
+    assert command("run", "report")[0].endswith("; did you mean asyncopt report?")
+
+
+@pytest.mark.parametrize("swept", ["trace=uniform,synchronous", "trace.max_delay=1,5 trace.seed=0,1"])
+def test_no_curves_where_there_is_no_one_setting(swept, start_command_line, tmp_path):
+    options = ["trace.num_updates=20", "seeds=[0]", "plot=false", "hydra.sweep.dir='a b'"]
+    status, out, errors = start_command_line("-m", *swept.split(), *options, folder=tmp_path).end()
+    assert status == 0, errors
+    assert out.splitlines()[-1] == "next: asyncopt report 'a b'"
+
+
 def test_a_folder_alone(command, tmp_path):
     status, _, _ = command(str(tmp_path))
     assert status.endswith(f"; did you mean asyncopt report {tmp_path}?")

@@ -1,5 +1,6 @@
 """Rows of one's own: arrays, tables and CSV files, with labels of any kind."""
 
+import itertools
 import numbers
 import os
 import pathlib
@@ -35,11 +36,15 @@ def from_arrays(
       >>> rows.num_classes
       2
     """
+    if np.ma.is_masked(features) or np.ma.is_masked(labels):
+        raise InputError(f"{name}: some values are masked, expected all features and labels")
     matrix = _matrix(name, features)
     # A list with texts and NaN would become texts, "nan" among them.
     cells = np.array(labels, dtype=object) if isinstance(labels, list | tuple) else np.asarray(labels)
     if cells.ndim != 1 or len(cells) != matrix.shape[0]:
         raise InputError(f"{name}: labels has the shape {list(cells.shape)}, expected {matrix.shape[0]}, one a row")
+    if cells.dtype.kind not in "biufUSO":
+        raise InputError(f"{name}: labels have the dtype {cells.dtype}, expected whole numbers or texts")
     if cells.dtype.kind == "O":
         texts = [isinstance(cell, str) for cell in cells]
         if any(texts) and not all(texts):
@@ -88,10 +93,10 @@ def from_csv(
     if len(rows) < 1 + header:
         raise InputError(f"{path}: {len(rows)} rows, expected {'a header and ' if header else ''}one row at least")
     names = rows.pop(0)[1] if header else [f"column {column}" for column in range(len(rows[0][1]))]
-    if header and all(map(_is_number, names)):
-        raise InputError(f"{path}: the first row is {names}, expected the names of the columns, or header=False")
     at = _column(path, label, names)
     columns = [column for column in range(len(names)) if column != at]
+    if header and _are_values([names[column] for column in columns]):
+        raise InputError(f"{path}: the first row is {names}, expected the names of the columns, or header=False")
     features, labels = np.empty((len(rows), len(columns))), []
     for values, (number, cells) in zip(features, rows, strict=True):
         if len(cells) != len(names):
@@ -110,14 +115,17 @@ def from_csv(
         raise InputError(
             f"{path}, row {rows[odd][0]}: the label is {labels[odd]!r}, expected either numbers or texts in all rows"
         )
-    classes: list[Any] = [float(cell) for cell in labels] if all(are_numbers) else labels
+    classes: list[Any] = labels
+    if all(are_numbers):
+        kind = int if all(cell.lstrip("+-").isdigit() for cell in labels) else float
+        classes = [kind(cell) for cell in labels]
     return from_arrays(features, classes, name=str(path), test_fraction=test_fraction, split_seed=split_seed)
 
 
 def _column(path: pathlib.Path, label: str | int, names: list[str]) -> int:
     """Returns the number of the column with the labels."""
     if len(names) < 2:
-        raise InputError(f"{path}: one column, expected features besides the label")
+        raise InputError(f"{path}: one column, expected features besides the label, with commas between them")
     if isinstance(label, str) and names.count(label) > 1:
         raise InputError(
             f"{path}: {names.count(label)} columns are named {label!r}, expected one, or its number from 0"
@@ -127,6 +135,14 @@ def _column(path: pathlib.Path, label: str | int, names: list[str]) -> int:
     if isinstance(label, int | np.integer) and not isinstance(label, bool) and 0 <= label < len(names):
         return int(label)
     raise InputError(f"{path}: no column {label!r}, expected one of {names}, or its number from 0")
+
+
+def _are_values(names: list[str]) -> bool:
+    """Whether these are numbers of a row in place of names; pandas itself names columns 0, 1, 2, ..."""
+    if not all(map(_is_number, names)):
+        return False
+    numbers_found = [float(name) for name in names]
+    return len(names) < 2 or any(after - before not in (1, 2) for before, after in itertools.pairwise(numbers_found))
 
 
 def _is_number(cell: str) -> bool:
@@ -141,6 +157,8 @@ def _matrix(name: str, features: Any) -> Matrix:
     """Returns rows as float64, dense or sparse, or says which cell is no number."""
     if scipy.sparse.issparse(features):
         rows = scipy.sparse.csr_array(features)
+        if 0 in rows.shape:
+            raise InputError(f"{name}: features has the shape {list(rows.shape)}, expected N rows of d numbers")
         if rows.dtype.kind not in "biuf":
             raise InputError(f"{name}: features have the dtype {rows.dtype}, expected numbers")
         if not np.isfinite(rows.data).all():
