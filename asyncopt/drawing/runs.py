@@ -40,9 +40,9 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None
             f"by={by!r} has {len(groups)} values, expected at most {_MOST_CURVES}: choose rows of the table"
         )
     figure, axes = style.subplots((7.5, 4.6))
-    finite = frame[(frame["step"] > 0) & np.isfinite(frame[quantity])]
+    finite = _finite_later(frame, quantity)
     for index, (values, rows) in enumerate(groups):
-        drawn = rows[(rows["step"] > 0) & np.isfinite(rows[quantity])].groupby("step")[quantity]
+        drawn = _finite_later(rows, quantity).groupby("step")[quantity]
         estimates = np.stack([drawn.median(), drawn.min(), drawn.max()], axis=-1)
         look = {"color": style.shades(len(groups))[index], "linestyle": style.line(index)}
         look |= {"marker": style.dots(len(estimates)), "label": _in_words(values) + _lost(rows, quantity)}
@@ -136,6 +136,11 @@ def _checked(frame: pd.DataFrame, columns: Sequence[str], quantity: str | None) 
 
 def _in_words(values: Sequence[Any]) -> str:
     return ", ".join(f"{value:g}" if isinstance(value, int | float) else str(value) for value in values)
+
+
+def _finite_later(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """Returns the rows after the start where the quantity is finite."""
+    return rows[(rows["step"] > 0) & np.isfinite(rows[quantity])]
 
 
 def _lost(rows: pd.DataFrame, quantity: str) -> str:

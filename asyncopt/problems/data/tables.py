@@ -105,11 +105,13 @@ def from_csv(
         if not labels[-1]:
             raise InputError(f"{path}, row {number}: no label in {names[at]!r}")
         for place, column in enumerate(columns):
-            if not _is_number(cells[column]):
+            value = _number(cells[column])
+            if value is None:
                 named = f"{names[column]} is {cells[column]!r}"
                 raise InputError(f"{path}, row {number}: {named}, expected a number")
-            values[place] = float(cells[column])
-    are_numbers = [_is_number(cell) for cell in labels]
+            values[place] = value
+    parsed_labels = [_number(cell) for cell in labels]
+    are_numbers = [value is not None for value in parsed_labels]
     if any(are_numbers) and not all(are_numbers):
         odd = are_numbers.index(sum(are_numbers) * 2 < len(are_numbers))
         raise InputError(
@@ -117,8 +119,8 @@ def from_csv(
         )
     classes: list[Any] = labels
     if all(are_numbers):
-        kind = int if all(cell.lstrip("+-").isdigit() for cell in labels) else float
-        classes = [kind(cell) for cell in labels]
+        are_whole = all(cell.lstrip("+-").isdigit() for cell in labels)
+        classes = [int(cell) for cell in labels] if are_whole else parsed_labels
     return from_arrays(features, classes, name=str(path), test_fraction=test_fraction, split_seed=split_seed)
 
 
@@ -139,18 +141,18 @@ def _column(path: pathlib.Path, label: str | int, names: list[str]) -> int:
 
 def _are_values(names: list[str]) -> bool:
     """Whether these are numbers of a row in place of names; pandas itself names columns 0, 1, 2, ..."""
-    if not all(map(_is_number, names)):
+    values = [value for name in names if (value := _number(name)) is not None]
+    if len(values) < len(names):
         return False
-    numbers_found = [float(name) for name in names]
-    return len(names) < 2 or any(after - before not in (1, 2) for before, after in itertools.pairwise(numbers_found))
+    return len(values) < 2 or any(after - before not in (1, 2) for before, after in itertools.pairwise(values))
 
 
-def _is_number(cell: str) -> bool:
+def _number(cell: str) -> float | None:
+    """Returns the number in a cell, or None if it has none."""
     try:
-        parsed(cell, float)
+        return parsed(cell, float)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _matrix(name: str, features: Any) -> Matrix:
