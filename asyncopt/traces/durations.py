@@ -13,6 +13,7 @@ _UNIT_MEAN: Mapping[str, Callable[[np.random.Generator, float, int], np.ndarray]
     "constant": lambda generator, shape, size: np.ones(size),
     "exponential": lambda generator, shape, size: generator.exponential(1.0, size),
     "gamma": lambda generator, shape, size: generator.gamma(shape, 1 / shape, size),
+    "half_normal": lambda generator, shape, size: np.sqrt(np.pi / 2) * np.abs(generator.normal(0.0, 1.0, size)),
     "lognormal": lambda generator, shape, size: generator.lognormal(-(shape**2) / 2, shape, size),
     "pareto": lambda generator, shape, size: (shape - 1) / shape * (1 + generator.pareto(shape, size)),
 }
@@ -29,10 +30,10 @@ class Duration:
     """A random number of seconds.
 
     Args:
-      distribution: "constant", "exponential", "gamma", "lognormal" or "pareto".
+      distribution: "constant", "exponential", "gamma", "half_normal", "lognormal" or "pareto".
       mean: the mean in seconds, at least 0; or one mean for each worker.
       shape: gamma's shape parameter (above 0), lognormal's sigma (above 0), or pareto's tail exponent (above 1). The
-        other two distributions have no shape.
+        other distributions have no shape.
 
     Raises:
       InputError: for an unknown distribution, or a number out of range.
@@ -78,6 +79,24 @@ class Duration:
         return np.broadcast_to(means, num_workers)
 
 
+@dataclasses.dataclass(frozen=True)
+class Total:
+    """A sum of independent durations, such as a fixed part and a random one; only a `Clock` takes it.
+
+    Args:
+      terms: the durations, at least one.
+
+    Raises:
+      InputError: if there is none, or one is not a `Duration`.
+    """
+
+    terms: tuple[Duration, ...]
+
+    def __post_init__(self):
+        if not self.terms or not all(isinstance(term, Duration) for term in self.terms):
+            raise InputError(f"a sum of durations has the terms {self.terms!r}, expected at least one Duration")
+
+
 AnyDuration = Duration | Mapping | Sequence[float] | float | str
 
 
@@ -104,6 +123,32 @@ def lognormal(mean: float | Sequence[float], sigma: float) -> Duration:
 def pareto(mean: float | Sequence[float], shape: float) -> Duration:
     """Returns a Pareto duration with ``mean`` seconds and P(duration > t) ~ t^-shape, shape above 1."""
     return Duration("pareto", mean, shape)
+
+
+def half_normal(scale: float | Sequence[float]) -> Duration:
+    """Returns the duration |N(0, scale²)| seconds; its mean is scale · √(2/π)."""
+    return Duration("half_normal", (np.sqrt(2 / np.pi) * np.asarray(scale, float)).tolist())
+
+
+def total(*terms: AnyDuration) -> Total:
+    """Returns the sum of independent durations, each in one of the forms that `as_duration` takes."""
+    return Total(tuple(as_duration(f"term {number}", term) for number, term in enumerate(terms)))
+
+
+def as_total(name: str, value: AnyDuration | Total) -> Total:
+    """Returns ``value`` as a sum: what `as_duration` takes, or a `Total`, or a mapping ``{"sum": [...]}`` of terms.
+
+    Raises:
+      InputError: as `as_duration` does.
+    """
+    if isinstance(value, Total):
+        return value
+    if isinstance(value, Mapping) and "sum" in value:
+        terms = value["sum"]
+        if len(value) > 1 or isinstance(terms, str | Mapping) or not isinstance(terms, Sequence) or not terms:
+            raise InputError(f"{name} is {dict(value)!r}, expected sum alone, with a list of durations")
+        return Total(tuple(as_duration(f"{name}, term {number}", term) for number, term in enumerate(terms)))
+    return Total((as_duration(name, value),))
 
 
 def as_duration(name: str, value: AnyDuration) -> Duration:

@@ -3,11 +3,12 @@
 import itertools
 import os
 import pathlib
+from typing import Any
 
 from asyncopt.checks import InputError, parsed
 from asyncopt.files import npz
 from asyncopt.files.csv_rows import numbered_rows
-from asyncopt.traces.trace import FILE_KIND, Trace
+from asyncopt.traces.trace import COSTS, FILE_KIND, Trace
 
 _DELAY = "delay"
 # Names of columns that other programs write beside delays.
@@ -47,15 +48,20 @@ def _load_npz(path: pathlib.Path) -> Trace:
     fields = npz.read(path, FILE_KIND)
     num_workers = fields.pop("num_workers", None)
     expected = {"read_version", "read_end", "worker", "sample"}
-    optional = {"time", "arrival", "block_version"}
+    optional = {"time", "arrival", "block_version", "step", "weight", "computed", *COSTS}
     if num_workers is None or not expected <= fields.keys() <= expected | optional:
         raise InputError(
             f"{path}: fields {sorted(fields)}, expected {sorted(expected)}, num_workers, perhaps {sorted(optional)}"
         )
     if num_workers.shape != () or num_workers.dtype.kind not in "iu":
         raise InputError(f"{path}: num_workers is {num_workers!r}, expected one integer")
+    costs = {name: fields.pop(name) for name in COSTS if name in fields}
+    for name, cost in costs.items():
+        if cost.shape != () or cost.dtype.kind not in "iuf":
+            raise InputError(f"{path}: {name} is {cost!r}, expected one number")
+    scalars: dict[str, Any] = {name: cost.item() for name, cost in costs.items()}
     try:
-        return Trace(**fields, num_workers=int(num_workers))
+        return Trace(**fields, **scalars, num_workers=int(num_workers))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from asyncopt.checks import InputError, check_integer
+from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.files import npz
 
 if TYPE_CHECKING:  # reading a trace needs no matplotlib
@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # reading a trace needs no matplotlib
 FILE_KIND = "asyncopt.trace/1"
 # The compiled loop counts updates in int32.
 _MAX_UPDATES = 2**31 - 1
+# Numbers that say what a trace cost, of the whole trace.
+COSTS = ("arrivals", "cancelled", "wasted_seconds")
 # The most blocks given to a read that raced with writes, if only its oldest and newest iterate are known.
 _MAX_SWEEP_BLOCKS = 64
 
@@ -47,6 +49,15 @@ class Trace:
       arrival: float[K], the second at which gradient k had come to the server, at most time[k], or None.
       sample: int[K], which draw of the mini-batch ξ update k uses. Default: k, so that update k sees the same
         mini-batch under every trace.
+      step: int[K], which optimizer step gradient k belongs to: 0 at first, then the same or the next. The last update
+        of a step makes it, with the sum of its weighted gradients; iterates within a step are equal. None: each
+        gradient makes a step.
+      weight: float[K], the factor of gradient k in the sum of its step. None: each step takes the mean.
+      computed: int[K], how many gradients had come to the server when update k was applied, used or not,
+        non-decreasing; or None.
+      arrivals: the gradients that came to the server until the last update, or None.
+      cancelled: the gradients whose computing was stopped until then, or None.
+      wasted_seconds: the seconds of computing whose gradients were ignored or cancelled until then, or None.
       num_workers: the number of workers. Default: one more than the largest ``worker``.
 
     Raises:
@@ -60,6 +71,12 @@ class Trace:
     time: Float[np.ndarray, " K"] | None
     arrival: Float[np.ndarray, " K"] | None
     sample: Int[np.ndarray, " K"]
+    step: Int[np.ndarray, " K"] | None  # None if each gradient makes a step
+    weight: Float[np.ndarray, " K"] | None
+    computed: Int[np.ndarray, " K"] | None
+    arrivals: int | None
+    cancelled: int | None
+    wasted_seconds: float | None
     num_workers: int
 
     def __init__(
@@ -72,6 +89,12 @@ class Trace:
         time: ArrayLike | None = None,
         arrival: ArrayLike | None = None,
         sample: ArrayLike | None = None,
+        step: ArrayLike | None = None,
+        weight: ArrayLike | None = None,
+        computed: ArrayLike | None = None,
+        arrivals: int | None = None,
+        cancelled: int | None = None,
+        wasted_seconds: float | None = None,
         num_workers: int | None = None,
     ):
         versions = _integers("read_version", read_version)
@@ -115,6 +138,14 @@ class Trace:
             "time": None if time is None else _times(time, num_updates),
             "arrival": None if arrival is None else _arrivals(arrival, time, num_updates),
             "sample": samples,
+            "step": None if step is None else _steps(step, num_updates),
+            "weight": None if weight is None else _weights(weight, num_updates),
+            "computed": None if computed is None else _computed(computed, num_updates),
+            "arrivals": None if arrivals is None else check_integer("arrivals", arrivals, at_least=num_updates),
+            "cancelled": None if cancelled is None else check_integer("cancelled", cancelled, at_least=0),
+            "wasted_seconds": None
+            if wasted_seconds is None
+            else check_number("wasted_seconds", wasted_seconds, at_least=0),
             "num_workers": num_workers,
         }
         for name, value in fields.items():
@@ -171,6 +202,32 @@ class Trace:
         return float(np.mean(self.delay.astype(float) ** 2))
 
     @property
+    def num_steps(self) -> int:
+        """The number of optimizer steps; K if each gradient makes one."""
+        return self.num_updates if self.step is None else int(self.step[-1]) + 1
+
+    @property
+    def step_delay(self) -> Int[np.ndarray, " K"]:
+        """int[K], the staleness of update k's gradient in optimizer steps; `delay` if each gradient makes one."""
+        return self.delay if self.step is None else self.step - self.step[self.read_version]
+
+    @property
+    def makes_step(self) -> np.ndarray:
+        """bool[K], whether update k is the last of its step."""
+        if self.step is None:
+            return np.ones(self.num_updates, np.bool_)
+        return np.append(np.diff(self.step) > 0, True)
+
+    @property
+    def step_weight(self) -> Float[np.ndarray, " K"]:
+        """float[K], the factor of gradient k in the sum of its step."""
+        if self.weight is not None:
+            return self.weight
+        if self.step is None:
+            return np.ones(self.num_updates)
+        return 1 / np.bincount(self.step)[self.step]
+
+    @property
     def updates_per_second(self) -> float | None:
         """Updates per second from the first update to the last; None if the trace has no clock or took no time."""
         if self.time is None or self.time[-1] == self.time[0]:
@@ -218,10 +275,21 @@ class Trace:
         ):
             value = getattr(self, name)
             content.update(name.encode() + (b"-" if value is None else value.astype(dtype).tobytes()))
-        for name, dtype in (("block_version", "<i8"), ("arrival", "<f8")):  # most traces have neither
+        # Most traces have none of these.
+        for name, dtype in (
+            ("block_version", "<i8"),
+            ("arrival", "<f8"),
+            ("step", "<i8"),
+            ("weight", "<f8"),
+            ("computed", "<i8"),
+        ):
             value = getattr(self, name)
             if value is not None:
                 content.update(f"{name} {value.shape}".encode() + value.astype(dtype).tobytes())
+        for name in COSTS:
+            value = getattr(self, name)
+            if value is not None:
+                content.update(f"{name} {value!r}".encode())
         return content.hexdigest()
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -255,8 +323,9 @@ class Trace:
         return hash(self.digest)
 
     def __repr__(self) -> str:
+        steps = "" if self.step is None else f" in {self.num_steps} steps"
         return (
-            f"Trace({self.num_updates} updates, {self.num_workers} workers, delay {self.mean_delay:.3g} mean, "
+            f"Trace({self.num_updates} updates{steps}, {self.num_workers} workers, delay {self.mean_delay:.3g} mean, "
             f"{self.max_delay} max, {self.live_versions} live versions)"
         )
 
@@ -328,6 +397,35 @@ def _arrivals(values: ArrayLike, time: ArrayLike | None, length: int) -> Float[n
     return arrival
 
 
+def _steps(values: ArrayLike, length: int) -> Int[np.ndarray, " K"]:
+    """Returns ``step`` as int64: from 0, each the same as the one before or the next."""
+    steps = _integers("step", values, length)
+    if steps[0] != 0:
+        raise InputError(f"step of update 0 is {steps[0]}, expected 0")
+    _check_range("step", steps[1:], steps[:-1], steps[:-1] + 1, "that of the update before, or the next", first=1)
+    return steps
+
+
+def _weights(values: ArrayLike, length: int) -> Float[np.ndarray, " K"]:
+    """Returns ``weight`` as finite float64."""
+    try:
+        weights = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"weight is not an array of numbers: {error}") from error
+    if weights.shape != (length,):
+        raise InputError(f"weight has shape {weights.shape}, expected one number for each of the {length} updates")
+    _refuse_first("weight", weights, np.flatnonzero(~np.isfinite(weights)), "expected a finite number")
+    return weights
+
+
+def _computed(values: ArrayLike, length: int) -> Int[np.ndarray, " K"]:
+    """Returns ``computed`` as int64: non-decreasing, and at least one for each update that came before."""
+    computed = _integers("computed", values, length)
+    backwards = np.flatnonzero(np.diff(computed) < 0) + 1
+    _refuse_first("computed", computed, backwards, "expected at least that of the update before")
+    return computed
+
+
 def _times(values: ArrayLike, length: int) -> Float[np.ndarray, " K"]:
     """Returns ``time`` as float64, finite and non-decreasing."""
     time = _seconds("time", values, length)
@@ -350,12 +448,13 @@ def _seconds(name: str, values: ArrayLike, length: int) -> Float[np.ndarray, " K
     return seconds
 
 
-def _check_range(name: str, values: np.ndarray, low: ArrayLike, high: ArrayLike, reason: str) -> None:
+def _check_range(name: str, values: np.ndarray, low: ArrayLike, high: ArrayLike, reason: str, first: int = 0) -> None:
+    """Refuses the first value out of range; ``first`` is the update of the first value."""
     low, high = np.broadcast_to(low, values.shape), np.broadcast_to(high, values.shape)
     bad = np.flatnonzero((values < low) | (values > high))
     if len(bad):
         k = bad[0]
-        raise InputError(f"{name} of update {k} is {values[k]}, expected {low[k]} to {high[k]}: {reason}")
+        raise InputError(f"{name} of update {first + k} is {values[k]}, expected {low[k]} to {high[k]}: {reason}")
 
 
 def _check_equal(name: str, values: np.ndarray, wanted: np.ndarray, reason: str) -> None:

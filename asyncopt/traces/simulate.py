@@ -1,0 +1,256 @@
+"""The event loop: a policy meets the arrivals of a clock, and what it does with them is a trace."""
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from asyncopt.checks import InputError, check_integer, check_number
+from asyncopt.traces.clock import Clock
+from asyncopt.traces.machine import COHORT, Machine
+from asyncopt.traces.policies import Answer, Arrival, Policy
+from asyncopt.traces.trace import Trace
+
+_STEPS_AHEAD = 1024  # durations of the server that are drawn together
+# Arrivals in a row without a step after which a policy is taken to make none: so many, or so many for each worker.
+_PATIENCE, _PATIENCE_PER_WORKER = 100_000, 1_000
+
+
+def simulate(policy: Policy, clock: Clock, num_updates: int | None = None, until: float | None = None) -> Trace:
+    """Runs a policy on a clock, and returns the gradients that it used as a trace.
+
+    The server takes up one gradient after another, in the order in which they come: at equal times that of the smaller
+    worker number, and of one worker the earlier job first. It takes up none while it makes a step; making a step takes
+    the clock's ``server`` seconds. When the policy has answered, its step is made, and then the workers that it names
+    begin. A worker whose gradient has come, and waits for the server, cannot be stopped.
+
+    What is ignored or cancelled is not in the trace. An update is one gradient that is used; those of one step follow
+    each other, in the order of the answer. Update k's gradient has the delay of the newest iterate with the same
+    value, so delays in one step do not count the step's own gradients twice.
+
+    Args:
+      policy: the server's decisions, as those of `asyncopt.traces.policies`.
+      clock: the durations of all jobs.
+      num_updates: K: end with the first step by which at least so many gradients have been used.
+      until: end with the last step that is done by this second.
+
+    Returns:
+      A trace with ``worker``, ``time``, ``arrival``, ``computed``, ``arrivals``, ``cancelled`` and ``wasted_seconds``;
+      with ``step`` if steps use several gradients, and with ``weight`` if they do not use their mean.
+
+    Raises:
+      InputError: if neither an end nor a valid policy or clock is given; if the policy gives an answer that cannot be
+        followed; or if it comes to no end: no worker is at work, or no step is made for too long.
+    """
+    _check(policy, clock, num_updates, until)
+    server = _Server(policy, clock)
+    server.run(math.inf if num_updates is None else num_updates, math.inf if until is None else float(until))
+    return server.trace()
+
+
+def _check(policy: Any, clock: Any, num_updates: Any, until: Any) -> None:
+    if isinstance(policy, type) or not isinstance(policy, Policy):
+        hint = ", an object and not a class" if isinstance(policy, type) else ""
+        raise InputError(f"policy is {policy!r}, expected one with the methods start and decide{hint}")
+    if not isinstance(clock, Clock):
+        raise InputError(f"clock is {clock!r}, expected an asyncopt.traces.Clock")
+    if num_updates is None and until is None:
+        raise InputError(
+            "num_updates and until are both None, expected the number of gradients or the second to end at"
+        )
+    if num_updates is not None:
+        check_integer("num_updates", num_updates, at_least=1)
+    if until is not None:
+        check_number("until", until, above=0)
+
+
+class _Server:
+    """Takes up arrivals, does what the policy answers, and notes what each step used."""
+
+    def __init__(self, policy: Policy, clock: Clock) -> None:
+        self.policy, self.workers = policy, Machine(clock)
+        self.waits = getattr(policy, "waits", True)
+        self.made = 0  # steps
+        self.done = 0  # steps that were done when the last arrival came
+        self.arrivals = 0  # gradients that were taken up
+        self.held: dict[int, tuple[int, int, float, float]] = {}  # worker, version, arrival, begin; by number
+        self.used: list[tuple[int, int, float, float]] = []  # the same of each update
+        self.sizes: list[int] = []  # of each step
+        self.ends: list[float] = []  # of each step
+        self.counts: list[int] = []  # arrivals by each step
+        self.weights: dict[int, list[float]] = {}  # of the steps that do not take the mean
+        self.wasted_at_end, self.cancelled_at_end = 0.0, 0  # at the last step
+        self.service: list[float] = []
+
+    def run(self, num_updates: float, until: float) -> None:
+        """Simulates to the end."""
+        workers, decide = self.workers, self.policy.decide
+        num_workers = workers.clock.num_workers
+        self._start(num_workers)
+        patience = max(_PATIENCE, _PATIENCE_PER_WORKER * num_workers)
+        free, last = 0.0, 0  # when the server has made its last step, and the arrivals by then
+        while len(self.used) < num_updates:
+            event = workers.next_arrival()
+            if event is None:
+                if until < math.inf:
+                    return
+                raise InputError(f"{self._name}: no worker will finish after {self._so_far}, expected that some go on")
+            arrival, worker, began, version = event
+            if arrival > until:
+                return
+            if not self.waits:
+                workers.restart([worker], arrival, self._steps_by(arrival))
+            now = arrival if arrival > free else free
+            number = self.arrivals
+            self.arrivals += 1
+            answer = decide(Arrival(number, worker, version, self.made, now))
+            try:
+                if answer.step:
+                    free = self._step(answer, number, (worker, version, arrival, began), now, until)
+                    if free > until:
+                        return
+                    now, last = free, self.arrivals
+                elif answer.hold:
+                    self.held[number] = worker, version, arrival, began
+                else:
+                    workers.wasted += arrival - began
+                self._begin(answer, now)
+            except (AttributeError, TypeError, ValueError) as error:
+                raise self._explained(answer, error) from error
+            if answer.step:
+                self.wasted_at_end, self.cancelled_at_end = workers.wasted, workers.cancelled
+            elif self.arrivals - last > patience:
+                raise InputError(
+                    f"{self._name}: no step in the last {patience:,} arrivals, after {self._so_far}, expected that it "
+                    "makes steps"
+                )
+
+    def _start(self, num_workers: int) -> None:
+        """Lets the policy say which workers begin."""
+        answer = self.policy.start(num_workers)
+        try:
+            if answer.step or answer.hold:
+                raise InputError(f"{self._name}: start uses a gradient, expected restart or assign alone")
+            self._begin(answer, 0.0)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise self._explained(answer, error) from error
+
+    def _step(self, answer: Answer, number: int, gradient: tuple, now: float, until: float) -> float:
+        """Makes a step, and returns the second at which it is done; a step that ends too late is not made."""
+        done = now + self._seconds_of_step()
+        if done > until:
+            return done
+        held, used = self.held, []
+        for wanted in answer.step:
+            item = gradient if wanted == number else held.pop(wanted, None)
+            if item is None:
+                raise InputError(
+                    f"{self._name}: step {self.made} uses gradient {wanted!r}, expected numbers of gradients that are "
+                    "held, or that of this arrival; each can be used once"
+                )
+            used.append(item)
+        if number in answer.step:
+            if len(used) > 1 and len(set(answer.step)) < len(used):
+                raise InputError(f"{self._name}: step {self.made} uses gradient {number} twice, expected each once")
+        elif answer.hold:
+            held[number] = gradient
+        else:
+            self.workers.wasted += gradient[2] - gradient[3]
+        self.used += used
+        self.sizes.append(len(used))
+        self.ends.append(done)
+        self.counts.append(self.arrivals)
+        if answer.weight is not None:
+            self.weights[self.made] = _weights(self._name, self.made, answer.weight, len(used))
+        self.made += 1
+        return done
+
+    def _begin(self, answer: Answer, now: float) -> None:
+        """Lets the workers begin that the answer names."""
+        if len(answer.restart):
+            self.workers.restart(self._workers_in("restart", answer.restart), now, self.made)
+        if len(answer.assign):
+            self.workers.assign(self._workers_in("assign", answer.assign), now, self.made)
+
+    def _workers_in(self, name: str, workers: Any) -> list[int] | Int[np.ndarray, " n"]:
+        """Returns the workers of an answer: a list of a few, or an array of many, in order and each once."""
+        num_workers = self.workers.clock.num_workers
+        if len(workers) == 1 and type(workers[0]) is int and 0 <= workers[0] < num_workers:
+            return workers
+        is_range = isinstance(workers, range)
+        array = np.arange(workers.start, workers.stop, workers.step) if is_range else np.asarray(workers)
+        if array.ndim != 1 or array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= num_workers:
+            raise InputError(f"{self._name}: {name} is {workers!r}, expected workers from 0 to {num_workers - 1}")
+        if len(array) < COHORT:
+            return array.tolist()
+        return np.unique(array) if (np.diff(array) <= 0).any() else array
+
+    def _explained(self, answer: Any, error: Exception) -> Exception:
+        """Returns the error of an answer that cannot be followed."""
+        if isinstance(error, InputError):
+            return error
+        return InputError(
+            f"{self._name} answered {answer!r}, expected an asyncopt.traces.policies.Answer with sequences of numbers "
+            f"({error})"
+        )
+
+    def _steps_by(self, time: float) -> int:
+        """Returns how many steps are done by this second."""
+        while self.done < self.made and self.ends[self.done] <= time:  # arrivals come in order
+            self.done += 1
+        return self.done
+
+    def _seconds_of_step(self) -> float:
+        place = self.made % _STEPS_AHEAD
+        if not place:
+            self.service = self.workers.clock.step_seconds(self.made, _STEPS_AHEAD).tolist()
+        return self.service[place]
+
+    @property
+    def _name(self) -> str:
+        return f"policy {type(self.policy).__name__}"
+
+    @property
+    def _so_far(self) -> str:
+        return f"{self.made} steps and {self.arrivals} arrivals"
+
+    def trace(self) -> Trace:
+        """Returns what has been done so far as a trace."""
+        if not self.used:
+            raise InputError(
+                f"{self._name}: no step was made until the end, after {self.arrivals} arrivals; expected one"
+            )
+        sizes = np.array(self.sizes)
+        step = np.repeat(np.arange(self.made), sizes)
+        worker, version, arrival, _ = (np.array(column) for column in zip(*self.used, strict=True))
+        last_of_step = np.cumsum(sizes) - 1
+        several = bool((sizes > 1).any())
+        weight = None
+        if self.weights:
+            means = ([1 / size] * size for size in self.sizes)
+            given = (self.weights.get(number, mean) for number, mean in enumerate(means))
+            weight = np.array(list(itertools.chain.from_iterable(given)))
+        return Trace(
+            # Iterates within a step are equal; the newest of them counts as the one that was read.
+            np.minimum(np.arange(len(step)), last_of_step[version]),
+            worker=worker,
+            time=np.repeat(self.ends, sizes),
+            arrival=arrival,
+            step=step if several else None,
+            weight=weight,
+            computed=np.repeat(self.counts, sizes),
+            arrivals=self.counts[-1],
+            cancelled=self.cancelled_at_end,
+            wasted_seconds=self.wasted_at_end,
+            num_workers=self.workers.clock.num_workers,
+        )
+
+
+def _weights(name: str, step: int, weights: Any, number: int) -> list[float]:
+    if not hasattr(weights, "__len__") or len(weights) != number:
+        raise InputError(
+            f"{name}: weight of step {step} is {weights!r}, expected one number for each of {number} gradients"
+        )
+    return [check_number(f"{name}: weight of step {step}", weight) for weight in weights]
