@@ -65,6 +65,6 @@ def replay_loop(problem, optimizer, trace, recorded=()):
     prepared = prepare(Run(problem, optimizer, trace, [0], tuple(recorded)), Settings(eval_every=trace.num_updates))
     (start,), (keys,) = prepared.starts, prepared.batch_keys
     state = loop.start_one(prepared.optimizer, start, prepared.slots.capacity, None, prepared.probes, True)
-    inputs = Inputs(problem, prepared.optimizer, prepared.schedule, keys)
+    inputs = Inputs(problem, prepared.optimizer, None, prepared.schedule, keys)
     stops = Stops(jnp.int32(0), jnp.int32(0), jnp.array([trace.num_updates], jnp.int32), jnp.array([False]))
     return functools.partial(loop.advance_one, prepared.probes, inputs, state, stops)

@@ -12,8 +12,10 @@ from asyncopt.engine.probes import Probe
 from asyncopt.engine.regret_probe import RegretProbe
 from asyncopt.engine.result import Result
 from asyncopt.engine.runner import replay
+from asyncopt.engine.work import LocalSteps, Work, local_steps
 
 __all__ = [
-    "ApamProbe", "Checkpoint", "ConvexChainProbe", "DescentChainProbe", "DescentProbe", "Plan", "Probe", "RegretProbe",
-    "Result", "Run", "Settings", "batch_key", "init_key", "plan", "replay", "replay_batch",
+    "ApamProbe", "Checkpoint", "ConvexChainProbe", "DescentChainProbe", "DescentProbe", "LocalSteps", "Plan", "Probe",
+    "RegretProbe", "Result", "Run", "Settings", "Work", "batch_key", "init_key", "local_steps", "plan", "replay",
+    "replay_batch",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from asyncopt.engine.checkpoint import Checkpoint
 from asyncopt.engine.drive import OnEvaluation, Report, drive
 from asyncopt.engine.prepare import Prepared, Run, Settings, param_shapes, prepare, state_shapes
 from asyncopt.engine.result import Result, result_of
-from asyncopt.engine.state import Inputs, Schedule
+from asyncopt.engine.state import Inputs
 
 
 def replay_batch(
@@ -79,7 +79,16 @@ def replay_batch(
     own, starts = jax.device_put((own, starts), NamedSharding(mesh, PartitionSpec(loop.RUNS)))
     snapshot, share = drive(
         lambda: loop.start_many(
-            mesh, shared.optimizer, own.optimizer, starts, capacity, settings.history_dtype, first.probes, first.average
+            mesh,
+            (shared.optimizer, shared.work),
+            (own.optimizer, own.work),
+            starts,
+            capacity,
+            settings.history_dtype,
+            first.probes,
+            first.average,
+            first.has_steps,
+            _num_workers(first),
         ),
         functools.partial(loop.advance_many, mesh, first.probes, shared, own),
         first.steps,
@@ -103,7 +112,7 @@ def _inputs(
     prepared: Sequence[Prepared], lanes: Sequence[tuple[int, int]], varying: Sequence[bool]
 ) -> tuple[Inputs, Inputs]:
     """Returns the loop's inputs as two trees: the leaves that all runs share, and the stacked ones of all lanes."""
-    runs = [(run.problem, run.optimizer, run.schedule) for run in prepared]
+    runs = [(run.problem, run.optimizer, run.work, run.schedule) for run in prepared]
     leaves = [jax.tree.leaves(run) for run in runs]
     structure = jax.tree.structure(runs[0])
     shared, own = [], []
@@ -118,11 +127,12 @@ def _inputs(
 
 
 def varying_leaves(runs: Sequence[Run]) -> tuple[bool, ...]:
-    """Returns whether runs of one program differ, for each leaf of problem, optimizer and schedule in this order."""
-    leaves = [jax.tree.leaves((run.problem, optax.with_extra_args_support(run.optimizer))) for run in runs]
+    """Returns whether runs of one program differ, for each leaf of problem, optimizer, work and schedule, in order."""
+    leaves = [jax.tree.leaves((run.problem, optax.with_extra_args_support(run.optimizer), run.work)) for run in runs]
     numbers = [eqx.is_array(values[0]) and not _all_equal(values) for values in zip(*leaves, strict=True)]
     schedules = len({run.trace.digest for run in runs}) > 1
-    return (*numbers, *[schedules] * len(Schedule._fields))
+    slots, facts = 2, 4 if runs[0].has_steps else 2
+    return (*numbers, *[schedules] * (slots + facts))
 
 
 def _all_equal(values: Sequence[Any]) -> bool:
@@ -146,12 +156,18 @@ class Program(NamedTuple):
 
 def program(run: Run, settings: Settings) -> Program:
     """Returns the parts of a run that are compiled into its program."""
-    arrays, others = eqx.partition((run.problem, run.optimizer), eqx.is_array)
+    arrays, others = eqx.partition((run.problem, run.optimizer, run.work), eqx.is_array)
     leaves, structure = jax.tree.flatten(arrays)
     size = sum(leaf.size for leaf in jax.tree.leaves(param_shapes(run.problem)))
     shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
     compiled = (shapes, structure, tuple(jax.tree.leaves(others)), run.trace.num_updates, run.trace.num_blocks)
+    compiled = (*compiled, run.has_steps, _num_workers(run))
     return Program((*compiled, run.probes, settings), tuple(leaf for leaf in leaves if leaf.size > size))
+
+
+def _num_workers(run: Run) -> int:
+    """Returns the number of workers that keep something; it sets the size of what they keep."""
+    return run.trace.num_workers if run.work is not None else 1
 
 
 def with_arrays_of(reference: PyTree, tree: PyTree) -> PyTree:

@@ -1,5 +1,8 @@
 """Random keys of a run, and the mini-batches that they draw."""
 
+import functools
+import inspect
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Key, PyTree
@@ -33,7 +36,7 @@ def drawn_at_once(problem: Problem) -> int:
     Only row numbers and other integers are drawn ahead. XLA rounds numbers in one way where it computes them within
     the gradient, and in another where they are stored before; a replay is to round as a plain loop does.
     """
-    leaves = jax.tree.leaves(jax.eval_shape(problem.sample, jax.random.key(0)))
+    leaves = jax.tree.leaves(jax.eval_shape(lambda key: draw_one(problem, key, jnp.int32(0)), jax.random.key(0)))
     if not all(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in leaves):
         return 1
     return max(
@@ -41,10 +44,27 @@ def drawn_at_once(problem: Problem) -> int:
     )
 
 
-def draw(problem: Problem, keys: Key[Array, " K"], first: Int[Array, ""], number: int) -> PyTree:
+def draw_one(problem: Problem, key: Key[Array, ""], worker: Int[Array, ""]) -> PyTree:
+    """Returns a mini-batch: of the worker's own data, if `Problem.sample` has an argument ``worker``."""
+    if knows_workers(problem):
+        return problem.sample(key, worker)  # type: ignore[call-arg]
+    return problem.sample(key)
+
+
+def knows_workers(problem: Problem) -> bool:
+    """Whether workers have data of their own: whether `Problem.sample` has an argument ``worker``."""
+    try:
+        return "worker" in inspect.signature(problem.sample).parameters
+    except (TypeError, ValueError):  # a function of C does not say what it takes
+        return False
+
+
+def draw(
+    problem: Problem, keys: Key[Array, " K"], workers: Int[Array, " K"], first: Int[Array, ""], number: int
+) -> PyTree:
     """Returns the mini-batches of updates ``first`` to ``first + number - 1``, with a leading axis.
 
     Beyond the last update, the last mini-batch is repeated.
     """
     numbers = jnp.minimum(first + jnp.arange(number, dtype=jnp.int32), len(keys) - 1)
-    return jax.vmap(problem.sample)(keys[numbers])
+    return jax.vmap(functools.partial(draw_one, problem))(keys[numbers], workers[numbers])

@@ -13,9 +13,11 @@ from jaxtyping import Array, Bool, DTypeLike, Int, PyTree
 from asyncopt.engine import measure
 from asyncopt.engine.blocks import block_of
 from asyncopt.engine.columns import check_columns
-from asyncopt.engine.draws import draw, drawn_at_once
+from asyncopt.engine.draws import draw, draw_one, drawn_at_once
 from asyncopt.engine.probes import Probe, bound_to
-from asyncopt.engine.state import Evaluation, Inputs, LoopState, Marks, Schedule, Stops
+from asyncopt.engine.state import Evaluation, Facts, Inputs, LoopState, Marks, Stops
+from asyncopt.engine.work import Work
+from asyncopt.optim.each_gradient import EachGradient, only_if
 from asyncopt.problems import Problem
 
 RUNS = "runs"  # the mesh axis over which seeds are spread
@@ -30,6 +32,9 @@ def start(
     history_dtype: DTypeLike | None,
     probes: tuple[Probe, ...],
     average: bool,
+    steps: bool = False,
+    work: Work | None = None,
+    num_workers: int = 1,
 ) -> LoopState:
     """Returns the state before the first update: iterate 0 in slot 0 of an otherwise empty history.
 
@@ -40,6 +45,9 @@ def start(
       history_dtype: dtype of the iterates in the history; None for that of the parameters.
       probes: what to record for theorems.
       average: whether to keep the average of the iterates.
+      steps: whether several gradients may make a step.
+      work: what workers do in place of one gradient.
+      num_workers: how many there are; it matters with ``work`` only.
     """
 
     def empty_but_for_the_first(x):
@@ -50,6 +58,8 @@ def start(
     return LoopState(
         params=params,
         optimizer_state=optimizer_state,
+        gradient_sum=jax.tree.map(lambda x: jnp.zeros_like(measure.wide(x)), params) if steps else None,
+        work_state=None if work is None else work.init(params, num_workers),
         history=jax.tree.map(empty_but_for_the_first, params),
         average=jax.tree.map(measure.wide, params) if average else None,
         drift_sum=jnp.zeros((), measure.drift(params, params).dtype),
@@ -58,19 +68,21 @@ def start(
     )
 
 
-def update(
-    problem: Problem,
-    optimizer: optax.GradientTransformationExtraArgs,
-    schedule: Schedule,
-    probes: tuple[Probe, ...],
-    k: Int[Array, ""],
-    batch: PyTree,
-    state: LoopState,
-) -> LoopState:
-    """Makes update k: takes the gradient at the stale iterate, steps from the newest, and measures."""
+def update(inputs: Inputs, probes: tuple[Probe, ...], k: Int[Array, ""], batch: PyTree, state: LoopState) -> LoopState:
+    """Makes update k: takes the gradient at the stale iterate, steps from the newest, and measures.
+
+    With ``inputs.work``, ``batch`` is the key of the mini-batch, and the worker's job takes the place of the gradient.
+    """
+    problem, optimizer, work, schedule, _ = inputs
     stale = read(state.history, schedule.read_slot[k], state.params)
-    gradient = jax.grad(problem.loss)(stale, batch)
-    params, optimizer_state = step(optimizer, state.params, state.optimizer_state, gradient, schedule.delay[k], stale)
+    facts = jax.tree.map(lambda x: x[k], schedule.facts)
+    work_state = state.work_state
+    if work is None:
+        gradient = jax.grad(problem.loss)(stale, batch)
+    else:
+        gradient, work_state = work.direction(problem, stale, batch, facts.worker, work_state)
+    stepped = step(optimizer, state.params, state.optimizer_state, state.gradient_sum, gradient, facts, stale)
+    params, optimizer_state, gradient_sum = stepped
     observed, never = measured(problem, probes, state, k, stale, gradient)
     # XLA writes the new iterate in place, here and in the history, only if it can see that no read comes after the
     # write. Else it copies the iterate, or all of the history, in every update. Gradient and step come before the
@@ -81,7 +93,13 @@ def update(
         state.history,
         params,
     )
-    return observed._replace(params=params, optimizer_state=optimizer_state, history=history)
+    return observed._replace(
+        params=params,
+        optimizer_state=optimizer_state,
+        gradient_sum=gradient_sum,
+        work_state=work_state,
+        history=history,
+    )
 
 
 def read(history: PyTree, slot: Int[Array, ""] | Int[Array, " B"], like: PyTree) -> PyTree:
@@ -111,13 +129,32 @@ def step(
     optimizer: optax.GradientTransformationExtraArgs,
     params: PyTree,
     optimizer_state: PyTree,
+    gradient_sum: PyTree,
     gradient: PyTree,
-    delay: Int[Array, ""],
+    facts: Facts,
     stale: PyTree,
-) -> tuple[PyTree, PyTree]:
-    """Returns the next iterate and the optimizer's state after it."""
-    steps, optimizer_state = optimizer.update(gradient, optimizer_state, params, delay=delay, stale_params=stale)
-    return optax.apply_updates(params, steps), optimizer_state
+) -> tuple[PyTree, PyTree, PyTree]:
+    """Returns the next iterate, the optimizer's state after it, and the sum of the step's gradients until then.
+
+    If several gradients make a step, the optimizer is given their sum, and neither one worker nor one stale iterate,
+    unless it takes each gradient by itself.
+    """
+    makes_step = facts.makes_step
+    if makes_step is None:
+        steps, optimizer_state = optimizer.update(
+            gradient, optimizer_state, params, delay=facts.delay, stale_params=stale, worker=facts.worker
+        )
+        return optax.apply_updates(params, steps), optimizer_state, gradient_sum
+    if isinstance(optimizer, EachGradient):
+        extra = {"worker": facts.worker, "stale_params": stale, "makes_step": makes_step}
+        steps, optimizer_state = optimizer.update(gradient, optimizer_state, params, delay=facts.delay, **extra)
+        return optax.apply_updates(params, steps), optimizer_state, gradient_sum
+    total = jax.tree.map(lambda t, g: (t + facts.weight * g).astype(t.dtype), gradient_sum, gradient)
+    summed = jax.tree.map(lambda t, g: t.astype(g.dtype), total, gradient)
+    steps, new_state = optimizer.update(summed, optimizer_state, params, delay=facts.delay)
+    steps, optimizer_state = only_if(makes_step, steps, new_state, optimizer_state)
+    emptied = jax.tree.map(lambda t: jnp.where(makes_step, jnp.zeros_like(t), t), total)
+    return optax.apply_updates(params, steps), optimizer_state, emptied
 
 
 def measured(
@@ -187,22 +224,24 @@ def advance(probes: tuple[Probe, ...], inputs: Inputs, state: LoopState, stops: 
     Returns:
       The state after the last stop, and the evaluations, with a leading axis of length E.
     """
-    problem, optimizer, schedule, batch_keys = inputs
-    size = drawn_at_once(problem)
+    problem, work, batch_keys, workers = inputs.problem, inputs.work, inputs.batch_keys, inputs.schedule.facts.worker
+    size = 1 if work is not None else drawn_at_once(problem)
 
     def one_update(k, batch, state):
-        return _with_flat_average(update(problem, optimizer, schedule, probes, k, batch, _with_shaped_average(state)))
+        return _with_flat_average(update(inputs, probes, k, batch, _with_shaped_average(state)))
+
+    def update_alone(k, state):
+        key = batch_keys[k]
+        return one_update(k, key if work is not None else draw_one(problem, key, workers[k]), state)
 
     def updates(made, stop, state):
         if size == 1:
-            return jax.lax.fori_loop(
-                made, stop, lambda k, state: one_update(k, problem.sample(batch_keys[k]), state), state
-            )
+            return jax.lax.fori_loop(made, stop, update_alone, state)
         return jax.lax.fori_loop(made // size, (stop + size - 1) // size, functools.partial(block, made, stop), state)
 
     def block(made, stop, number, state):
         first = number * size
-        batches = draw(problem, batch_keys, first, size)
+        batches = draw(problem, batch_keys, workers, first, size)
 
         def update_in_block(k, state):
             return one_update(k, jax.tree.map(lambda x: x[k - first], batches), state)
@@ -244,28 +283,31 @@ def _with_shaped_average(state: LoopState) -> LoopState:
 
 
 @eqx.filter_jit
-def start_one(optimizer, params, capacity, history_dtype, probes, average):
+def start_one(optimizer, params, capacity, history_dtype, probes, average, steps=False, work=None, num_workers=1):
     """Compiled `start` of a single run."""
-    return _strongly_typed(start(optimizer, params, capacity, history_dtype, probes, average))
+    return _strongly_typed(start(optimizer, params, capacity, history_dtype, probes, average, steps, work, num_workers))
 
 
 @eqx.filter_jit
-def start_many(mesh: Mesh, shared, own, params, capacity, history_dtype, probes, average):
+def start_many(mesh: Mesh, shared, own, params, capacity, history_dtype, probes, average, steps=False, num_workers=1):
     """Compiled `start` of a batch of runs, made where they will be run: on the devices of ``mesh``.
 
     Args:
       mesh: the devices.
-      shared: the leaves of the optimizer that all runs have in common, others None.
+      shared: the leaves of optimizer and work that all runs have in common, others None.
       own: the other leaves, with a leading axis of runs.
       params: iterate 0 of each run.
       capacity: slots of the history.
       history_dtype: dtype of the iterates in the history; None for that of the parameters.
       probes: what to record for theorems.
       average: whether to keep the average of the iterates.
+      steps: whether several gradients may make a step.
+      num_workers: how many there are.
     """
 
     def start_it(own, params):
-        return start(eqx.combine(own, shared), params, capacity, history_dtype, probes, average)
+        optimizer, work = eqx.combine(own, shared)
+        return start(optimizer, params, capacity, history_dtype, probes, average, steps, work, num_workers)
 
     states = jax.vmap(start_it)(own, params)
     return _strongly_typed(jax.lax.with_sharding_constraint(states, NamedSharding(mesh, PartitionSpec(RUNS))))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
+from asyncopt.engine.draws import draw_one
 from asyncopt.engine.shapes import by_shapes
 from asyncopt.problems import Problem
 
@@ -33,9 +34,10 @@ def evaluation_cost(problem: Problem, optimizer: optax.GradientTransformation, p
     """
 
     def update(problem, optimizer, params):
-        gradient = jax.grad(problem.loss)(params, problem.sample(jax.random.key(0)))
+        worker = jnp.int32(0)
+        gradient = jax.grad(problem.loss)(params, draw_one(problem, jax.random.key(0), worker))
         extra = optax.with_extra_args_support(optimizer)
-        return extra.update(gradient, extra.init(params), params, delay=jnp.int32(0), stale_params=params)
+        return extra.update(gradient, extra.init(params), params, delay=worker, stale_params=params, worker=worker)
 
     def evaluation(problem, params):
         metrics = getattr(problem, "metrics", lambda params: {})(params)

@@ -18,7 +18,8 @@ from asyncopt.engine.operations import evaluation_cost
 from asyncopt.engine.plan import Plan, plan
 from asyncopt.engine.probes import Probe
 from asyncopt.engine.shapes import by_shapes
-from asyncopt.engine.state import LoopState, Schedule
+from asyncopt.engine.state import Facts, LoopState, Schedule
+from asyncopt.engine.work import Work
 from asyncopt.problems import Problem
 from asyncopt.traces import Trace
 
@@ -43,6 +44,7 @@ class Run:
       trace: when each gradient comes, and from which iterate.
       seeds: seeds of the starts and the mini-batches, at least one.
       probes: what to record for theorems; whoever builds the optimizer chooses them.
+      work: what a worker does in place of one gradient, such as `asyncopt.engine.local_steps`.
     """
 
     problem: Problem
@@ -50,6 +52,12 @@ class Run:
     trace: Trace
     seeds: Sequence[int]
     probes: tuple[Probe, ...] = ()
+    work: Work | None = None
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether several gradients may make a step, or a gradient has a weight."""
+        return self.trace.step is not None or self.trace.weight is not None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +93,20 @@ class Prepared(Run):
     @property
     def schedule(self) -> Schedule:
         """The trace and its plan as the loop takes them."""
-        columns = (self.slots.read_slot, self.slots.write_slot, self.trace.delay)
-        return Schedule(*(jnp.asarray(values, jnp.int32) for values in columns))
+        read, write = (jnp.asarray(values, jnp.int32) for values in (self.slots.read_slot, self.slots.write_slot))
+        return Schedule(read, write, jax.tree.map(jnp.asarray, self.facts))
+
+    @property
+    def facts(self) -> Facts:
+        """What the trace says of each update besides its iterate, as NumPy arrays."""
+        trace = self.trace
+        worker = trace.worker.astype(np.int32)
+        if not self.has_steps:
+            return Facts(trace.delay.astype(np.int32), worker)  # type: ignore[arg-type]
+        step = np.arange(trace.num_updates) if trace.step is None else trace.step
+        largest = np.zeros(trace.num_steps, np.int32)
+        np.maximum.at(largest, step, trace.step_delay)
+        return Facts(largest[step], worker, trace.makes_step, trace.step_weight)  # type: ignore[arg-type]
 
 
 def prepare(run: Run, settings: Settings) -> Prepared:
@@ -98,6 +118,11 @@ def prepare(run: Run, settings: Settings) -> Prepared:
       TypeError: if problem, optimizer or trace has another type.
     """
     _check_types(run.problem, run.optimizer, run.trace, run.probes)
+    if run.probes and (run.has_steps or run.work is not None):
+        raise InputError(
+            "probes record what theorems need, which are about one gradient for each step; expected no probes and no "
+            "record_bounds with a trace of several gradients a step, or with work"
+        )
     check_flag("average", settings.average)
     seeds = tuple(check_seeds("seeds", [_check_seed(seed) for seed in run.seeds]))
     optimizer = optax.with_extra_args_support(run.optimizer)
@@ -131,6 +156,7 @@ def prepare(run: Run, settings: Settings) -> Prepared:
         trace=run.trace,
         seeds=seeds,
         probes=run.probes,
+        work=run.work,
         slots=plan(run.trace),
         steps=steps,
         starts=starts,
@@ -155,7 +181,8 @@ def state_shapes(run: Run, params: PyTree, capacity: int, settings: Settings) ->
       settings: the precision of the history.
     """
     optimizer = optax.with_extra_args_support(run.optimizer)
-    return _state_shapes(optimizer, params, capacity, settings.history_dtype, run.probes, settings.average)
+    more = (run.has_steps, run.work, run.trace.num_workers if run.work is not None else 1)
+    return _state_shapes(optimizer, params, capacity, settings.history_dtype, run.probes, settings.average, *more)
 
 
 _state_shapes = by_shapes(functools.partial(eqx.filter_eval_shape, loop.start_one))

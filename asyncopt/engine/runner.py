@@ -21,6 +21,7 @@ from asyncopt.engine.probes import Probe
 from asyncopt.engine.result import Result, measured, result_of
 from asyncopt.engine.state import Evaluation, Inputs
 from asyncopt.engine.stepwise import replay_exactly
+from asyncopt.engine.work import Work
 from asyncopt.problems import Problem
 from asyncopt.traces import Trace
 
@@ -44,6 +45,7 @@ def replay(
     progress: bool = False,
     checkpoint: Checkpoint | None = None,
     on_evaluation: Callable[[int, dict[str, Any]], object] | None = None,
+    work: Work | None = None,
     exact: bool = False,
 ) -> Result:
     r"""Runs ``optimizer`` on ``problem``, each update with the gradient at the iterate that ``trace`` names.
@@ -58,7 +60,9 @@ def replay(
 
     Args:
       problem: what is minimised.
-      optimizer: any Optax transform. It is given ``delay`` (int32) and ``stale_params`` as extra arguments.
+      optimizer: any Optax transform. It is given ``delay`` (int32), ``stale_params`` and ``worker`` (int32) as extra
+        arguments. Where several gradients make a step of the trace, it is given their weighted sum, the largest of
+        their delays in steps, and no more, unless it is an `asyncopt.optim.EachGradient`.
       trace: when each gradient came, and from which iterate; its reads may be inconsistent.
       seed: seed of the start and the mini-batches, 0 to 2³² - 1.
       seeds: several seeds, run as one program and spread over all local devices; in place of ``seed``. A number: so
@@ -82,6 +86,7 @@ def replay(
       on_evaluation: a function of (step, values), called soon after each evaluation, in their order. ``step`` is the
         number of updates made; ``values`` maps each name of `Result.to_frame` to a float, or with ``seeds`` to a
         float[S]. A run that is resumed does not call it again for what was measured before.
+      work: what a worker does in place of one gradient, such as `asyncopt.engine.local_steps`.
       exact: make one update at a time, with the compiled functions of `asyncopt.runtime`, so that the replay of a
         recorded run is bit-identical; slower, for one ``seed``. Otherwise the replay agrees with the run to rounding.
 
@@ -99,12 +104,12 @@ def replay(
         raise InputError(f"on_evaluation is {on_evaluation!r}, expected a function of a step and a dict")
     settings = Settings(eval_every, average, param_dtype, history_dtype)
     chosen = probing.chosen(optimizer, problem, record_bounds, probes)
-    run = Run(problem, optimizer, trace, [seed] if seeds is None else check_seeds("seeds", seeds), chosen)
+    run = Run(problem, optimizer, trace, [seed] if seeds is None else check_seeds("seeds", seeds), chosen, work)
     prepared = prepare(run, settings)
     if exact:
-        if seeds is not None or history_dtype is not None or checkpoint is not None or on_evaluation is not None:
+        if any(given is not None for given in (seeds, history_dtype, checkpoint, on_evaluation, work)):
             raise InputError(
-                "exact is for one seed, without history_dtype, checkpoint and on_evaluation; expected seed=..."
+                "exact is for one seed, without history_dtype, checkpoint, on_evaluation and work; expected seed=..."
             )
         with progress_bar.reporter(trace.num_updates, 1, progress) as report:
             result = replay_exactly(prepared, report)
@@ -150,10 +155,11 @@ def _replay_one(
     (start,), (batch_keys,) = prepared.starts, prepared.batch_keys
     shapes = state_shapes(prepared, start, capacity, settings)
     memory.check(shapes, prepared.slots, 1)
-    inputs = Inputs(prepared.problem, prepared.optimizer, prepared.schedule, batch_keys)
+    inputs = Inputs(prepared.problem, prepared.optimizer, prepared.work, prepared.schedule, batch_keys)
+    more = (prepared.has_steps, prepared.work, prepared.trace.num_workers if prepared.work is not None else 1)
     snapshot, share = drive(
         functools.partial(
-            loop.start_one, prepared.optimizer, start, capacity, settings.history_dtype, probes, settings.average
+            loop.start_one, prepared.optimizer, start, capacity, settings.history_dtype, probes, settings.average, *more
         ),
         functools.partial(loop.advance_one, probes, inputs),
         prepared.steps,

@@ -6,15 +6,25 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
+from asyncopt.engine.work import Work
 from asyncopt.problems import Problem
 
 
+class Facts(NamedTuple):
+    """What a trace says of an update besides its iterate; for the loop, arrays with an axis of updates."""
+
+    delay: Int[Array, "..."]  # int32, in steps; of a step of several gradients, the largest
+    worker: Int[Array, "..."]  # int32
+    makes_step: Bool[Array, "..."] | None = None  # whether it is the last of a step; None if each is
+    weight: Float[Array, "..."] | None = None  # of the gradient in the step's sum; None with `makes_step`
+
+
 class Schedule(NamedTuple):
-    """The trace and its plan as the loop takes them, int32."""
+    """The trace and its plan as the loop takes them; slots are int32."""
 
     read_slot: Int[Array, " K"] | Int[Array, "K B"]  # with the slot of each block where reads are inconsistent
     write_slot: Int[Array, " K"]
-    delay: Int[Array, " K"]
+    facts: Facts
 
 
 class Inputs(NamedTuple):
@@ -22,6 +32,7 @@ class Inputs(NamedTuple):
 
     problem: Problem
     optimizer: optax.GradientTransformationExtraArgs
+    work: Work | None  # what a worker does in place of one gradient
     schedule: Schedule
     batch_keys: Key[Array, " K"]  # key of the mini-batch of each update
 
@@ -40,6 +51,8 @@ class LoopState(NamedTuple):
 
     params: PyTree  # x_k, iterate k
     optimizer_state: PyTree
+    gradient_sum: PyTree  # of the step under way, weighted; None if each gradient makes a step
+    work_state: PyTree  # what workers keep between their jobs
     history: PyTree  # like params, each leaf with a leading axis of slots; of another dtype if asked for
     average: PyTree  # mean of iterates 0..k - 1, float32 at least; None if it is not kept
     drift_sum: Float[Array, ""]  # Σ ‖x_k - y_k‖² since the last evaluation

@@ -18,12 +18,12 @@ from jaxtyping import Array, Int, Key, PyTree
 from asyncopt.engine import loop, minimum
 from asyncopt.engine.blocks import slices
 from asyncopt.engine.checkpoint import Snapshot, plain
-from asyncopt.engine.draws import batch_key
+from asyncopt.engine.draws import batch_key, draw_one
 from asyncopt.engine.drive import Report
 from asyncopt.engine.plan import done_after_each
 from asyncopt.engine.prepare import Prepared
 from asyncopt.engine.result import Result, result_of
-from asyncopt.engine.state import Evaluation, LoopState
+from asyncopt.engine.state import Evaluation, Facts, LoopState
 from asyncopt.problems import Problem
 
 # The caller keeps the history: one slot is the least that `loop.start` makes.
@@ -31,15 +31,18 @@ _NO_HISTORY = 1
 
 
 @eqx.filter_jit
-def gradient(problem: Problem, params: PyTree, seed_key: Key[Array, ""], sample: Int[Array, ""]) -> PyTree:
-    """Returns the gradient at ``params`` of mini-batch number ``sample`` in the run of ``seed_key``."""
-    return jax.grad(problem.loss)(params, problem.sample(batch_key(seed_key, sample)))
+def gradient(
+    problem: Problem, params: PyTree, seed_key: Key[Array, ""], sample: Int[Array, ""], worker: Int[Array, ""]
+) -> PyTree:
+    """Returns a worker's gradient at ``params`` of mini-batch number ``sample`` in the run of ``seed_key``."""
+    return jax.grad(problem.loss)(params, draw_one(problem, batch_key(seed_key, sample), worker))
 
 
-def gradient_on_host(problem: Problem, params: PyTree, seed_key: Key[Array, ""], sample: int) -> PyTree:
+def gradient_on_host(problem: Problem, params: PyTree, seed_key: Key[Array, ""], sample: int, worker: int) -> PyTree:
     """Returns `gradient` as NumPy arrays, as workers send it; the device is that of ``problem`` and ``seed_key``."""
     host = jax.tree.map(np.asarray, params)
-    return jax.tree.map(np.asarray, gradient(problem, host, seed_key, jnp.asarray(sample, jnp.int32)))
+    sample_number, worker_number = (jnp.asarray(number, jnp.int32) for number in (sample, worker))
+    return jax.tree.map(np.asarray, gradient(problem, host, seed_key, sample_number, worker_number))
 
 
 _step = eqx.filter_jit(loop.step)
@@ -62,7 +65,9 @@ class Stepwise:
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
         (start,) = prepared.starts
-        state = loop.start_one(prepared.optimizer, start, _NO_HISTORY, None, prepared.probes, prepared.average)
+        state = loop.start_one(
+            prepared.optimizer, start, _NO_HISTORY, None, prepared.probes, prepared.average, prepared.has_steps
+        )
         self.state = state._replace(history=None)
         self.made = 0
         self._evaluations: list[Evaluation] = []
@@ -85,27 +90,51 @@ class Stepwise:
         """Compiles what `update` calls, so that the first update takes no longer than others; then starts the clock."""
         self._evaluating = 0.0
         zero = jax.tree.map(jnp.zeros_like, self.state.params)
-        _step(self.prepared.optimizer, self.state.params, self.state.optimizer_state, zero, jnp.int32(0), zero)
+        state, facts = self.state, jax.tree.map(jnp.asarray, self._facts(0, 0, True, 1.0))
+        _step(self.prepared.optimizer, state.params, state.optimizer_state, state.gradient_sum, zero, facts, zero)
         _measured(self.prepared.problem, self.prepared.probes, self.state, jnp.int32(0), zero, zero)
         self._began = time.perf_counter()
 
-    def update(self, gradient: PyTree, delay: int, stale: PyTree) -> None:
+    def update(
+        self,
+        gradient: PyTree,
+        delay: int,
+        stale: PyTree,
+        worker: int,
+        makes_step: bool = True,
+        weight: float = 1.0,
+    ) -> None:
         """Makes the next update.
 
         Args:
           gradient: the gradient, in the structure of the parameters.
-          delay: its delay in updates.
+          delay: its delay in steps; of a step of several gradients, the largest.
           stale: the iterate at which it was taken.
+          worker: which worker took it.
+          makes_step: whether it is the last of its step; it counts where several gradients may make a step.
+          weight: its factor in the sum of its step.
         """
         k = jnp.asarray(self.made, jnp.int32)
-        state, age = self.state, jnp.asarray(delay, jnp.int32)
-        params, optimizer_state = _step(
-            self.prepared.optimizer, state.params, state.optimizer_state, gradient, age, stale
+        state, facts = self.state, self._facts(delay, worker, makes_step, weight)
+        params, optimizer_state, gradient_sum = _step(
+            self.prepared.optimizer,
+            state.params,
+            state.optimizer_state,
+            state.gradient_sum,
+            gradient,
+            jax.tree.map(jnp.asarray, facts),
+            stale,
         )
         observed = _measured(self.prepared.problem, self.prepared.probes, state, k, stale, gradient)
-        after = observed._replace(params=params, optimizer_state=optimizer_state)
+        after = observed._replace(params=params, optimizer_state=optimizer_state, gradient_sum=gradient_sum)
         self.state, self.made = after, self.made + 1  # together: Ctrl-C comes between statements
         self._evaluate_if_due()
+
+    def _facts(self, delay: int, worker: int, makes_step: bool, weight: float) -> Facts:
+        facts = Facts(np.int32(delay), np.int32(worker))  # type: ignore[arg-type]
+        if self.prepared.has_steps:
+            facts = facts._replace(makes_step=np.bool_(makes_step), weight=np.asarray(weight))
+        return facts
 
     def snapshot(self, rows: PyTree = None) -> Snapshot:
         """Returns the run as it is now, for a checkpoint.
@@ -171,8 +200,10 @@ def replay_exactly(
             stale = iterates[int(trace.read_version[k])]
         else:
             stale = mixture(iterates, trace.block_version[k].tolist())
-        sample = jnp.asarray(trace.sample[k], jnp.int32)
-        run.update(gradient(prepared.problem, stale, seed_key, sample), int(trace.delay[k]), stale)
+        sample, worker = (jnp.asarray(numbers[k], jnp.int32) for numbers in (trace.sample, trace.worker))
+        taken = gradient(prepared.problem, stale, seed_key, sample, worker)
+        facts = jax.tree.map(lambda numbers, k=k: numbers[k], prepared.facts)
+        run.update(taken, stale=stale, **{name: fact for name, fact in facts._asdict().items() if fact is not None})
         for version in done:
             del iterates[version]
         if k + 1 < trace.num_updates and trace.last_reader[k + 1] >= 0:

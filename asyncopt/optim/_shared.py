@@ -43,6 +43,16 @@ def known_delay(delay: jax.typing.ArrayLike | None, transform: str) -> Int[Array
     return jnp.asarray(delay, jnp.int32)
 
 
+def known_worker(worker: jax.typing.ArrayLike | None, transform: str) -> Int[Array, ""]:
+    """Returns a gradient's worker as int32; raises TypeError if ``update`` of the ``transform`` was not told it."""
+    if worker is None:
+        raise TypeError(
+            f"{transform} needs worker=, the number of the gradient's worker: call update(..., worker=...); it "
+            "cannot be inside a transform that is given the sum of a step's gradients"
+        )
+    return jnp.asarray(worker, jnp.int32)
+
+
 def only_if(condition: Bool[Array, ""], steps: PyTree, new_state: PyTree, old_state: PyTree) -> tuple[PyTree, PyTree]:
     """Returns the steps and the new state if the condition holds, else steps of zero and the old state."""
     steps = jax.tree.map(lambda step: jnp.where(condition, step, jnp.zeros_like(step)), steps)

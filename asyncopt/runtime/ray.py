@@ -153,12 +153,12 @@ class _Worker:
         self.least_seconds = latency.draws(number, num_replaced)
         self.problem = problem
         self.seed_key = jax.random.key(seed)
-        gradient_on_host(problem, params, self.seed_key, 0)  # compiles
+        gradient_on_host(problem, params, self.seed_key, 0, number)  # compiles
 
     def answer(self, request: GradientRequest) -> GradientMessage:
         """Returns the gradient that was requested."""
         start = time.perf_counter()
-        gradient = gradient_on_host(self.problem, request.params, self.seed_key, request.sample)
+        gradient = gradient_on_host(self.problem, request.params, self.seed_key, request.sample, self.number)
         wait_until(start + next(self.least_seconds))
         seconds = time.perf_counter() - start
         return GradientMessage(self.number, request.version, request.sample, gradient, seconds)

@@ -183,7 +183,7 @@ class _Server:
                     f"buffer_updates with size={self.pool.num_workers} and exponent=0"
                 )
             versions = np.full_like(versions, k)
-        self.run.update(message.gradient, k - int(versions.min()), stale)
+        self.run.update(message.gradient, k - int(versions.min()), stale, message.worker)
         jax.block_until_ready(self.run.params)
         self.pool.publish(self.run.made, self.run.params)
         applied = time.perf_counter() - self.clock_start

@@ -63,7 +63,7 @@ class Threads:
         devices = jax.local_devices()[: self.num_workers]
         self._on_devices = [jax.device_put((problem, jax.random.key(seed)), device) for device in devices]
         for problem_on_device, seed_key in self._on_devices:
-            gradient_on_host(problem_on_device, params, seed_key, 0)  # compiles
+            gradient_on_host(problem_on_device, params, seed_key, 0, 0)  # compiles
         self._num_replaced = [0] * self.num_workers
         self._messages: queue.SimpleQueue[tuple[int, int, GradientMessage | WorkerFailure, float]]
         self._messages = queue.SimpleQueue()
@@ -129,7 +129,7 @@ class Threads:
         stale, versions = (None, None) if self._shared is None else self._shared.read()
         problem, seed_key = self._on_devices[worker % len(self._on_devices)]
         params = request.params if stale is None else stale
-        gradient = gradient_on_host(problem, params, seed_key, request.sample)
+        gradient = gradient_on_host(problem, params, seed_key, request.sample, worker)
         wait_until(start + least_seconds)
         seconds = time.perf_counter() - start
         return GradientMessage(worker, request.version, request.sample, gradient, seconds, versions, stale)

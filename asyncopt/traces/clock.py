@@ -1,7 +1,7 @@
 """A clock: how long each job of each worker takes, whatever the server decides."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -206,7 +206,7 @@ class _Called:
 
 def _source(name: str, value: Any, num_workers: int, factors: np.ndarray, seed: int) -> "_Drawn | _Listed | _Called":
     if callable(value):
-        return _Called(value, num_workers, factors)
+        return _Called(cast(Seconds, value), num_workers, factors)
     if isinstance(value, np.ndarray) or _is_nested(value):
         try:
             array = np.asarray(value, dtype=np.float64)
