@@ -161,7 +161,9 @@ def program(run: Run, settings: Settings) -> Program:
     size = sum(leaf.size for leaf in jax.tree.leaves(param_shapes(run.problem)))
     shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
     compiled = (shapes, structure, tuple(jax.tree.leaves(others)), run.trace.num_updates, run.trace.num_blocks)
-    compiled = (*compiled, run.has_steps, _num_workers(run))
+    # Runs are evaluated at the ends of steps, and those of a batch after the same updates.
+    ends = None if run.trace.step is None else run.trace.step.tobytes()
+    compiled = (*compiled, run.has_steps, ends, _num_workers(run))
     return Program((*compiled, run.probes, settings), tuple(leaf for leaf in leaves if leaf.size > size))
 
 

@@ -11,7 +11,8 @@ from asyncopt.checks import InputError
 
 # Columns that `asyncopt.engine.Result.to_frame` writes for every run.
 _OWN = (
-    "seed", "step", "time", "objective", "gap", "grad_norm_sq", "average_objective", "average_gap", "drift",
+    "seed", "step", "time", "computed", "objective", "gap", "grad_norm_sq", "average_objective", "average_gap",
+    "drift",
 )  # fmt: skip
 
 

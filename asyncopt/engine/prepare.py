@@ -148,6 +148,8 @@ def prepare(run: Run, settings: Settings) -> Prepared:
         eval_every,
         lambda: evaluation_cost(run.problem, optimizer, starts[0], settings.average),
     )
+    if run.trace.step is not None:
+        steps = _at_ends_of_steps(steps, run.trace)
     samples = jnp.asarray(run.trace.sample, jnp.int32)
     batch_keys = [draws.batch_keys(key, samples) for key in keys]
     return Prepared(
@@ -273,6 +275,12 @@ def evaluation_steps(
         doublings = np.linspace(0, np.log2(spacing), number // 4, endpoint=False)
     steps = [np.arange(0, num_updates, spacing), np.round(2.0**doublings).astype(int), [num_updates]]
     return np.unique(np.concatenate(steps))
+
+
+def _at_ends_of_steps(steps: Int[np.ndarray, " E"], trace: Trace) -> Int[np.ndarray, " e"]:
+    """Returns the evaluations, each moved to the end of the step that it falls into: the time of an update is that."""
+    ends = np.append(0, np.flatnonzero(trace.makes_step) + 1)
+    return np.unique(ends[np.searchsorted(ends, steps)])
 
 
 def _affordable(num_updates: int, cost: float) -> int:

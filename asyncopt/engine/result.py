@@ -19,8 +19,8 @@ if TYPE_CHECKING:  # neither is needed for a replay, and both take long to impor
 class Result:
     """One run, or several seeds of it; arrays then have a leading axis of seeds, written [S] below.
 
-    Three clocks must not be mixed up: ``step`` counts updates; the gradient clock is the same number here, since
-    each update applies one gradient; ``time`` is the trace's own clock in seconds.
+    Three clocks must not be mixed up: ``step`` counts updates, each of which uses one gradient; ``computed`` counts
+    all gradients that came, also those that a server ignored; ``time`` is the trace's own clock in seconds.
 
     Args:
       params: iterate K, a pytree of jax arrays.
@@ -28,6 +28,7 @@ class Result:
       optimizer_state: the optimizer's state after the last update.
       step: int64[E], updates made at each evaluation, from 0 to K.
       time: float64[E], the trace's clock then, or None if the trace has none.
+      computed: int64[E], gradients that had come to the server then, used or not; None if the trace does not say.
       objective: [S] float[E], F of the iterate; inf once diverged.
       grad_norm_sq: [S] float[E], ‖∇F‖² of the iterate.
       gap: [S] float[E], objective - F*, or None if F* is unknown.
@@ -51,6 +52,7 @@ class Result:
     optimizer_state: PyTree
     step: Int[np.ndarray, " E"]
     time: Float[np.ndarray, " E"] | None
+    computed: Int[np.ndarray, " E"] | None
     objective: Float[np.ndarray, "*S E"]
     grad_norm_sq: Float[np.ndarray, "*S E"]
     gap: Float[np.ndarray, "*S E"] | None
@@ -94,6 +96,8 @@ class Result:
         frame = {"seed": np.repeat(self.seeds, num_steps), "step": np.tile(self.step, num_seeds)}
         if self.time is not None:
             frame["time"] = np.tile(self.time, num_seeds)
+        if self.computed is not None:
+            frame["computed"] = np.tile(self.computed, num_seeds)
         frame |= {name: np.ravel(values) for name, values in columns.items() if values is not None}
         return pd.DataFrame(frame)
 
@@ -147,7 +151,7 @@ def result_of(
       evaluation_seconds: the part of it that went into evaluations.
     """
     optimum = None if run.problem.optimum is None else float(run.problem.optimum)
-    time, values = run.trace.time, measured(evaluations, optimum)
+    time, computed, values = run.trace.time, run.trace.computed, measured(evaluations, optimum)
     bound_terms = {name: values[name] for columns in evaluations.probed for name in columns._fields}
     return Result(
         params=state.params,
@@ -155,6 +159,7 @@ def result_of(
         optimizer_state=state.optimizer_state,
         step=run.steps,
         time=None if time is None else np.concatenate([[0.0], time])[run.steps],
+        computed=None if computed is None else np.concatenate([[0], computed])[run.steps],
         objective=values["objective"],
         grad_norm_sq=values["grad_norm_sq"],
         gap=values.get("gap"),

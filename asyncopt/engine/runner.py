@@ -67,7 +67,8 @@ def replay(
       seed: seed of the start and the mini-batches, 0 to 2³² - 1.
       seeds: several seeds, run as one program and spread over all local devices; in place of ``seed``. A number: so
         many, from 0.
-      eval_every: evaluate F every so many updates, and at the end; "percent" for every hundredth of the run, and more
+      eval_every: evaluate F every so many updates, and at the end (of the step of several gradients that such an
+        update belongs to); "percent" for every hundredth of the run, and more
         often at the start. Default: so often that evaluations take about a fortieth of the run's operations, and at
         most a fifth. Operations are counted, not timed: the choice is the same on every machine. With probes, default
         "percent".

@@ -13,13 +13,13 @@ from asyncopt.problems.image_classification import (
 )
 from asyncopt.problems.logistic import Logistic, logistic
 from asyncopt.problems.nonconvex_logistic import NonconvexLogistic, nonconvex_logistic
+from asyncopt.problems.partitioned import Partitioned
 from asyncopt.problems.problem import Constants, Problem
 from asyncopt.problems.quadratic import Quadratic, quadratic
 from asyncopt.problems.robust_regression import RobustRegression, robust_regression
 
 __all__ = [
-    "Constants", "FromLoss", "HardInstance", "ImageClassification", "Logistic", "NonconvexLogistic", "Problem",
-    "Quadratic",
-    "RobustRegression", "all_cnn", "data", "from_loss", "hard_instance", "lenet5", "logistic", "nonconvex_logistic",
-    "perceptron", "quadratic", "resnet18", "robust_regression", "wrn_28_5",
+    "Constants", "FromLoss", "HardInstance", "ImageClassification", "Logistic", "NonconvexLogistic", "Partitioned",
+    "Problem", "Quadratic", "RobustRegression", "all_cnn", "data", "from_loss", "hard_instance", "lenet5", "logistic",
+    "nonconvex_logistic", "perceptron", "quadratic", "resnet18", "robust_regression", "wrn_28_5",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from asyncopt.checks import InputError, check_flag, check_integer, check_number
 from asyncopt.problems import networks
 from asyncopt.problems.data import ImageData
+from asyncopt.problems.partitioned import of_workers
 from asyncopt.problems.parts import sums_in_parts
 from asyncopt.problems.problem import Constants, described
 
@@ -78,6 +79,13 @@ class ImageClassification(eqx.Module):
         """Draws ``batch_size`` training images, with replacement, and crops and flips them if ``augment`` is set."""
         row_key, crop_key, flip_key = jax.random.split(key, 3)
         rows = jax.random.randint(row_key, (self.batch_size,), 0, len(self.labels))
+        return self._batch(rows, crop_key, flip_key)
+
+    def batch_of(self, rows: Int[Array, " B"], key: Key[Array, ""]) -> tuple[Float[Array, "C H W B"], Int[Array, " B"]]:
+        """Returns the mini-batch of these training images, cropped and flipped if ``augment`` is set."""
+        return self._batch(rows, *jax.random.split(key))
+
+    def _batch(self, rows, crop_key, flip_key):
         images = self.images[rows]
         if self.augment:
             images = _flip(_crop(images, crop_key), flip_key)
@@ -165,7 +173,7 @@ def _constructor(
         shapes = jax.eval_shape(lambda: network(*architecture[1:], key=jax.random.key(0)))
         measured = np.linspace(0, len(data.images), num_measured, endpoint=False).astype(int)
         dtype = jnp.zeros(()).dtype
-        return ImageClassification(
+        problem = ImageClassification(
             images=jnp.asarray(data.images),
             labels=jnp.asarray(data.labels, jnp.int32),
             measured_images=jnp.asarray(data.images[measured]),
@@ -181,6 +189,7 @@ def _constructor(
             batch_size=batch_size,
             augment=augment,
         )
+        return of_workers(problem, data.num_workers)
 
     construct.__name__ = construct.__qualname__ = name  # so that it is pickled by reference and documented
     construct.__doc__ = f"""Returns the classification of images by {description}.
@@ -188,7 +197,8 @@ def _constructor(
     Parameters have JAX's default float dtype.
 
     Args:
-      data: images, as the loaders of `asyncopt.problems.data` return them.
+      data: images, as the loaders of `asyncopt.problems.data` return them. Those that
+        `asyncopt.problems.data.partition` has divided make a problem whose workers have data of their own.
       batch_size: images drawn for a gradient, at least 1.
       width: factor of all numbers of channels and hidden units; small ones make quick tests.
       augment: whether to crop and flip the images of a mini-batch at random, keyed by the number of the sample.

@@ -13,6 +13,7 @@ from asyncopt.checks import InputError, check_flag, check_integer, check_number
 from asyncopt.optim.constraints import Box, Constraint
 from asyncopt.problems.data import Dataset, by_name, with_intercept
 from asyncopt.problems.logistic_optimum import LogisticLoss, minimise
+from asyncopt.problems.partitioned import of_workers
 from asyncopt.problems.problem import Constants, described
 from asyncopt.problems.rows import DenseRows, SparseRows, rows_of
 
@@ -102,7 +103,8 @@ def logistic(
     sparse, and may have any length.
 
     Args:
-      data: "digits", "breast_cancer", or a `Dataset` (from `asyncopt.problems.data.libsvm`, say).
+      data: "digits", "breast_cancer", or a `Dataset` (from `asyncopt.problems.data.libsvm`, say). Rows that
+        `asyncopt.problems.data.partition` has divided make a problem whose workers have data of their own.
       l2: weight of ½‖x‖², at least 0. It falls on the intercept as well, so that F is strongly convex.
       batch_size: rows drawn for a gradient, at least 1.
       intercept: add a column of ones.
@@ -133,7 +135,7 @@ def logistic(
     loss = LogisticLoss(features, dataset.labels, dataset.num_classes, l2)
     best = minimise(loss, constraint)
     dtype = jnp.zeros(()).dtype
-    return Logistic(
+    problem = Logistic(
         rows=rows_of(features, dtype),
         labels=jnp.asarray(dataset.labels, jnp.int32),
         test_rows=rows_of(test_features, dtype),
@@ -148,6 +150,7 @@ def logistic(
         num_classes=dataset.num_classes,
         batch_size=batch_size,
     )
+    return of_workers(problem, dataset.num_workers)
 
 
 def _parameter_shape(num_features: int, num_classes: int) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key
 from asyncopt.checks import check_flag, check_number
 from asyncopt.problems.data import Dataset
 from asyncopt.problems.logistic import Logistic, logistic
+from asyncopt.problems.partitioned import Partitioned, of_workers
 from asyncopt.problems.problem import Constants, described
 
 # Of h(w) = w²/(1 + w²): h' = 2w/(1 + w²)² is largest at w = 1/√3, |h''| = |2 - 6w²|/(1 + w²)³ at w = 0.
@@ -34,6 +35,11 @@ class NonconvexLogistic(eqx.Module):
     def num_rows(self) -> int:
         """N, the number of training rows."""
         return self.logistic.num_rows
+
+    @property
+    def batch_size(self) -> int:
+        """B, the number of rows of a mini-batch."""
+        return self.logistic.batch_size
 
     @property
     def num_classes(self) -> int:
@@ -94,11 +100,14 @@ def nonconvex_logistic(
     """
     check_flag("intercept", intercept)
     penalty = check_number("penalty", penalty, at_least=0)
-    base = logistic(data, 0.0, batch_size, intercept=intercept, init_scale=init_scale)
+    base: Any = logistic(data, 0.0, batch_size, intercept=intercept, init_scale=init_scale)
+    num_workers = 1
+    if isinstance(base, Partitioned):
+        base, num_workers = base.whole, base.num_workers
     smoothness, gradient_bound = base.constants.smoothness, base.constants.gradient_bound
     assert smoothness is not None
     assert gradient_bound is not None
-    return NonconvexLogistic(
+    problem = NonconvexLogistic(
         logistic=base,
         penalty=jnp.asarray(penalty, jnp.zeros(()).dtype),
         constants=Constants(
@@ -111,3 +120,4 @@ def nonconvex_logistic(
         minimiser=None,
         constraint=None,
     )
+    return of_workers(problem, num_workers)

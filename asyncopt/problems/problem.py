@@ -41,6 +41,8 @@ class Problem(Protocol):
     A problem that is a pytree with its arrays as leaves (an `equinox.Module`) is an input of the compiled loop;
     any other problem is compiled into the loop.
 
+    Workers with data of their own: ``sample`` has a second argument ``worker``, int32.
+
     Optional attributes are used where they exist:
 
     - ``constraint``: the set X, an `asyncopt.optim.Constraint` or None;

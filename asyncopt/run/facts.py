@@ -19,7 +19,8 @@ from asyncopt.engine.probes import BROKEN_AT
 from asyncopt.files import fingerprints
 from asyncopt.run import staleness
 from asyncopt.run.task import Task
-from asyncopt.traces import Trace
+from asyncopt.traces import Trace, durations
+from asyncopt.traces.trace import COSTS
 
 
 def summary(task: Task, run: Run, trace: Trace, result: Result) -> dict[str, Any]:
@@ -56,12 +57,19 @@ def replayed(run: Run, trace: Trace, result: Result) -> dict[str, Any]:
             "mean_delay": trace.mean_delay,
             "mean_square_delay": trace.mean_square_delay,
             "live_versions": trace.live_versions,
+            **_costs(trace),
             "distinct_samples": len(np.unique(trace.sample)) == trace.num_updates,
         },
         "problem": _problem_facts(run.problem),
         "diverged_at": _by_seed(result, result.diverged_at),
         "certificates": _certificates(result),
     }
+
+
+def _costs(trace: Trace) -> dict[str, Any]:
+    """Returns the number of steps, and what a server's decisions cost, of a trace that says so."""
+    costs = {name: value for name in COSTS if (value := getattr(trace, name)) is not None}
+    return costs if trace.step is None and not costs else {"num_steps": trace.num_steps, **costs}
 
 
 def versions() -> dict[str, Any]:
@@ -112,12 +120,9 @@ def _labels(settings: Mapping[str, Any], problem: Any) -> dict[str, str | None]:
         method = f"synchronous {'AMSGrad' if method == 'APAM' else method}"
     elif handling:
         method = f"{method}, {handling}"
-    clock = None
-    if {"compute", "num_workers"} <= trace.keys():
-        times = {key: trace[key] for key in ("num_workers", "compute", "stragglers", "slowdown") if key in trace}
-        clock = traces.WorkerTimes(**times).label
-        if not isinstance(trace["compute"], str | Mapping):  # a number of seconds, or one for each worker
-            clock = clock.replace("constant", str(trace["compute"]), 1)
+    policy = _policy(trace.get("policy"))
+    if policy:
+        method = f"{method}, {policy}"
     return {
         "problem": f"{title} on {data}" if data else title,
         "data": data,
@@ -125,14 +130,45 @@ def _labels(settings: Mapping[str, Any], problem: Any) -> dict[str, str | None]:
         "optimizer": transform,
         "handling": handling,
         "method": method,
-        "trace": _name_of(trace),
-        "clock": clock,
+        "trace": policy or _name_of(trace),
+        "clock": _clock(trace),
     }
+
+
+def _clock(trace: Mapping[str, Any]) -> str | None:
+    """Returns the workers' times in words, if the trace has such settings."""
+    if not {"compute", "num_workers"} <= trace.keys():
+        return None
+    compute = trace["compute"]
+    if isinstance(compute, Mapping) and "sum" in compute:
+        terms = durations.as_total("compute", compute).terms
+        return f"{' + '.join(term.distribution.replace('_', '-') for term in terms)} times"
+    times = {key: trace[key] for key in ("num_workers", "compute", "stragglers", "slowdown") if key in trace}
+    clock = traces.WorkerTimes(**times).label
+    if not isinstance(compute, str | Mapping):  # a number of seconds, or one for each worker
+        clock = clock.replace("constant", str(compute), 1)
+    return clock
+
+
+def _policy(settings: Mapping[str, Any] | None) -> str | None:
+    """Returns ``ringmaster, max delay 6, stops`` for the settings of a server's decisions."""
+    if settings is None:
+        return None
+    words = [_name_of(settings) or ""]
+    for key, value in settings.items():
+        if key != "_target_" and value is not False and value is not None:
+            name = key.replace("_", " ")
+            words.append(name if value is True else f"{name} {value}")
+    return ", ".join(words)
 
 
 def _name_of(settings: Mapping[str, Any] | None) -> str | None:
     """Returns ``breast cancer`` for the settings of `asyncopt.problems.data.breast_cancer`."""
-    return None if settings is None else get_object(settings["_target_"]).__name__.replace("_", " ")
+    if settings is None:
+        return None
+    if isinstance(settings.get("dataset"), Mapping):
+        return f"{_name_of(settings['dataset'])} divided among workers"
+    return get_object(settings["_target_"]).__name__.replace("_", " ").lower()
 
 
 def _words(class_name: str) -> str:

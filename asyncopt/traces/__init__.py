@@ -13,7 +13,7 @@ from asyncopt.traces.durations import Duration
 from asyncopt.traces.files import load
 from asyncopt.traces.rounds import rounds
 from asyncopt.traces.shared_memory import shared_memory
-from asyncopt.traces.simulate import simulate
+from asyncopt.traces.simulate import simulate, simulated
 from asyncopt.traces.speed import Speed
 from asyncopt.traces.synthetic import constant, cyclic, geometric, pareto, synchronous, uniform
 from asyncopt.traces.trace import Trace
@@ -21,5 +21,6 @@ from asyncopt.traces.worker_times import WorkerTimes
 
 __all__ = [
     "Clock", "Duration", "Speed", "Trace", "WorkerTimes", "cluster", "constant", "cyclic", "durations", "geometric",
-    "load", "pareto", "policies", "rounds", "shared_memory", "simulate", "synchronous", "uniform",
+    "load", "pareto", "policies", "rounds", "shared_memory", "simulate", "simulated",
+    "synchronous", "uniform",
 ]  # fmt: skip

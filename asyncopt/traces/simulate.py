@@ -11,7 +11,7 @@ from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.traces.clock import Clock
 from asyncopt.traces.machine import COHORT, Machine
 from asyncopt.traces.policies import Answer, Arrival, Policy
-from asyncopt.traces.trace import Trace
+from asyncopt.traces.trace import Trace, staleness_setting
 
 _STEPS_AHEAD = 1024  # durations of the server that are drawn together
 # Arrivals in a row without a step after which a policy is taken to make none: so many, or so many for each worker.
@@ -48,6 +48,25 @@ def simulate(policy: Policy, clock: Clock, num_updates: int | None = None, until
     server = _Server(policy, clock)
     server.run(math.inf if num_updates is None else num_updates, math.inf if until is None else float(until))
     return server.trace()
+
+
+@staleness_setting("num_workers")
+def simulated(
+    policy: Policy,
+    num_workers: int,
+    num_updates: int | None = None,
+    until: float | None = None,
+    compute: Any = "exponential",
+    server: Any = 0.0,
+    network: Any = 0.0,
+    stragglers: int = 0,
+    slowdown: float = 4.0,
+    speed: Any = None,
+    seed: int = 0,
+) -> Trace:
+    """Returns `simulate` of a policy on the `Clock` with these settings: what ``trace=policy`` in ``conf/`` calls."""
+    clock = Clock(num_workers, compute, network, server, stragglers, slowdown, speed, seed)
+    return simulate(policy, clock, num_updates, until)
 
 
 def _check(policy: Any, clock: Any, num_updates: Any, until: Any) -> None:

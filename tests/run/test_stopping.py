@@ -26,8 +26,10 @@ def started(*overrides, folder):
 
 
 def wait_for(there, process):
+    until = time.monotonic() + 120
     while not there():
         assert process.poll() is None
+        assert time.monotonic() < until
         time.sleep(0.01)
 
 

@@ -35,6 +35,7 @@ class Server:
         self.until = math.inf if until is None else until
         self.jobs = []  # begun, and not taken up
         self.begun = [0] * self.num_workers
+        self.assigned = [[] for _ in range(self.num_workers)]  # jobs that a worker has not begun: second and version
         self.log = []  # all jobs, in the order in which they are begun here
         self.now, self.free, self.step_ends = 0.0, 0.0, []
         self.taken_up, self.num_cancelled, self.wasted = 0, 0, 0.0
@@ -52,6 +53,9 @@ class Server:
         self.jobs.remove(job)
         self.now = max(job.arrival, self.free)
         self.taken_up += 1
+        if self.assigned[job.worker]:  # it went on when it was done, or when it got the next job
+            second, version = self.assigned[job.worker].pop(0)
+            self.begin(job.worker, max(job.arrival, second), version)
         return job
 
     def ignore(self, job):
@@ -92,10 +96,18 @@ class Server:
                 if job.arrival <= self.now:
                     return
                 self.jobs.remove(job)
+                self.assigned[worker].clear()
                 self.num_cancelled += 1
                 self.wasted += self.now - job.begin
                 break
         self.begin(worker)
+
+    def assign(self, worker):
+        """Gives a worker one more job, from the newest iterate of now."""
+        if any(job.worker == worker for job in self.jobs):
+            self.assigned[worker].append((self.now, self.num_steps))
+        else:
+            self.begin(worker)
 
     def restart_all(self):
         """Restarts all workers."""
@@ -127,28 +139,15 @@ def asynchronous(server, waits=True):
 def assignments(server, order="random", seed=0):
     generator = np.random.default_rng(seed)
     drawn = []
-    last = {}  # the latest job of each worker that it has begun
-    queue = {worker: [] for worker in range(server.num_workers)}  # versions of the jobs that it has not begun
     for worker in range(server.num_workers):
-        server.begin(worker)
-        last[worker] = server.jobs[-1]
+        server.assign(worker)
     while True:
-        job = server.take_up()
-        if queue[job.worker]:  # it went on in the second in which this gradient came, or when it got the job
-            assigned, version = queue[job.worker].pop(0)
-            server.begin(job.worker, max(job.arrival, assigned), version)
-            last[job.worker] = server.jobs[-1]
-        server.step([job])
+        server.step([server.take_up()])
         if not drawn and order == "random":
-            drawn = list(generator.integers(server.num_workers, size=1024))
+            drawn = generator.integers(server.num_workers, size=1024).tolist()
         elif not drawn:
-            drawn = list(generator.permutation(server.num_workers))[::-1]
-        worker = int(drawn.pop(0))
-        if last[worker] in server.jobs:  # its gradient has not been taken up
-            queue[worker].append((server.now, server.num_steps))
-        else:
-            server.begin(worker)
-            last[worker] = server.jobs[-1]
+            drawn = generator.permutation(server.num_workers).tolist()[::-1]
+        server.assign(drawn.pop(0))
 
 
 def rounds(server, take=None):
@@ -187,8 +186,8 @@ def ringmaster(server, max_delay, stops=True):
         server.step([job])
         k += 1
         if stops:
-            for worker in [job.worker for job in server.jobs if k - job.version >= threshold(k)]:
-                server.restart(worker)
+            for old in [other for other in server.jobs if k - other.version >= threshold(k)]:
+                server.restart(old.worker)
         server.begin(job.worker)
 
 
@@ -268,3 +267,61 @@ def ringleader(server):
                 stepped.add(job.worker)
                 server.step([job])
             server.begin(job.worker)
+
+
+def by_chance(server, seed):
+    """Holds, uses and ignores gradients, and restarts workers, by the numbers of a generator."""
+    generator = np.random.default_rng(seed)
+    held, number = {}, 0
+    server.restart_all()
+    while True:
+        job = server.take_up()
+        hold, step, weight, restart = draw_answer(generator, server.num_workers, number, list(held), job.worker)
+        held[number] = job
+        if step:
+            server.step([held[i] for i in step], weight)
+        for used in step:
+            del held[used]
+        if not hold and number in held:
+            server.ignore(held.pop(number))
+        for worker in restart:
+            server.restart(worker)
+        number += 1
+
+
+def draw_answer(generator, num_workers, number, held, worker):
+    """Returns what to do about gradient ``number`` of a worker: whether to hold it, a step, its weights, restarts."""
+    hold = bool(generator.random() < 0.5)
+    step = [i for i in held if generator.random() < 0.3]
+    if generator.random() < 0.6:
+        step.append(number)
+    step = generator.permutation(step).astype(int).tolist() if generator.random() < 0.6 else []
+    weight = generator.normal(size=len(step)).tolist() if step and generator.random() < 0.5 else None
+    restart = [w for w in range(num_workers) if generator.random() < 0.1 or w == worker == 0]
+    if worker not in restart and generator.random() < 0.8:
+        restart.insert(0, worker)
+    return hold, step, weight, restart
+
+
+def assigned_by_chance(server, seed):
+    """Makes a step with each gradient, assigns jobs, and stops workers; no worker waits for the server."""
+    generator = np.random.default_rng(seed)
+    for worker in range(server.num_workers):
+        server.assign(worker)
+    while True:
+        job = server.take_up()
+        assign, restart = draw_assignments(generator, server.num_workers, job.worker)
+        server.step([job])
+        for worker in restart:
+            server.restart(worker)
+        for worker in assign:
+            server.assign(worker)
+
+
+def draw_assignments(generator, num_workers, worker):
+    """Returns workers that get jobs, perhaps several, and others that are stopped, when a worker's gradient has come.
+
+    That worker is not stopped: it may have begun the next job in this second.
+    """
+    assign = generator.integers(num_workers, size=generator.integers(1, 3)).tolist()
+    return assign, [w for w in range(num_workers) if w != worker and generator.random() < 0.1]

@@ -4,6 +4,8 @@ Rows of one's own: `from_arrays` and `from_csv`.
 
 Sparse rows: `rcv1` reads the paper's file, and `rcv1_like` generates rows like it.
 
+`partition` divides rows or images among workers.
+
 Images: `digits_images` comes with scikit-learn, too; `fashion_mnist`, `mnist`, `cifar10`, `cinic10` and `imagenet32`
 read published files.
 """
@@ -20,6 +22,7 @@ from asyncopt.problems.data.idx import fashion_mnist, mnist
 from asyncopt.problems.data.imagenet import imagenet32
 from asyncopt.problems.data.images import ImageData
 from asyncopt.problems.data.libsvm import libsvm
+from asyncopt.problems.data.partition import partition
 from asyncopt.problems.data.reuters import rcv1, rcv1_like
 from asyncopt.problems.data.tables import from_arrays, from_csv
 
@@ -54,6 +57,6 @@ def _bundled(known: Mapping[str, Callable[[], _T]], name: str, otherwise: str) -
 
 __all__ = [
     "Dataset", "ImageData", "Matrix", "RegressionData", "breast_cancer", "by_name", "cifar10", "cinic10", "diabetes",
-    "digits", "digits_images", "fashion_mnist", "from_arrays", "from_csv", "imagenet32", "libsvm", "mnist", "rcv1",
-    "rcv1_like", "regression_by_name", "split", "with_intercept",
+    "digits", "digits_images", "fashion_mnist", "from_arrays", "from_csv", "imagenet32", "libsvm", "mnist",
+    "partition", "rcv1", "rcv1_like", "regression_by_name", "split", "with_intercept",
 ]  # fmt: skip

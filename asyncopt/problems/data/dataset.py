@@ -21,6 +21,8 @@ class Dataset:
       num_classes: at least 2.
       test_features: float64[M, d], rows held out; M may be 0.
       test_labels: int64[M], their classes.
+      num_workers: p, the workers with data of their own: worker w has rows w N/p to (w + 1) N/p - 1, see
+        `asyncopt.problems.data.partition`. 1: all workers draw from all rows.
 
     Raises:
       InputError: if features are not finite, labels are not classes, or their numbers of rows differ.
@@ -32,6 +34,7 @@ class Dataset:
     num_classes: int
     test_features: Matrix
     test_labels: np.ndarray
+    num_workers: int = 1
 
     def __repr__(self) -> str:
         rows, columns = self.features.shape
@@ -47,6 +50,7 @@ class Dataset:
         width, of_tests = self.features.shape[1], self.test_features.shape[1]
         if width != of_tests:
             raise InputError(f"{self.name}: test_features has {of_tests} columns, expected {width}, as features")
+        check_shares(self.name, len(self.labels), self.num_workers)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,6 +95,12 @@ def _check_classes(name: str, labels: np.ndarray, num_classes: int) -> None:
     wrong = labels[(labels < 0) | (labels >= num_classes)]
     if len(wrong):
         raise InputError(f"{name} has {wrong[0]}, {wanted}")
+
+
+def check_shares(name: str, num_rows: int, num_workers: int) -> None:
+    """Refuses a number of workers that does not divide the number of rows."""
+    if num_rows % check_integer(f"{name}: num_workers", num_workers, at_least=1):
+        raise InputError(f"{name}: {num_rows} rows for {num_workers} workers, expected as many for each")
 
 
 def split(

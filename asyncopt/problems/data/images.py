@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from asyncopt.checks import InputError
+from asyncopt.problems.data.dataset import check_shares
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,6 +23,8 @@ class ImageData:
       test_labels: int64[M], their classes.
       mean: float[C], each channel's mean, subtracted from pixels scaled to [0, 1].
       deviation: float[C], each channel's standard deviation, by which the difference is divided.
+      num_workers: p, the workers with data of their own: worker w has images w N/p to (w + 1) N/p - 1. 1: all workers
+        draw from all images.
 
     Raises:
       InputError: if an array has another shape or dtype, or a label is out of range; the message names both.
@@ -35,6 +38,7 @@ class ImageData:
     test_labels: Int[np.ndarray, " M"]
     mean: Float[np.ndarray, " C"]
     deviation: Float[np.ndarray, " C"]
+    num_workers: int = 1
 
     def __repr__(self) -> str:
         shape = " × ".join(map(str, self.images.shape[1:]))
@@ -54,6 +58,7 @@ class ImageData:
             check_labels(f"{self.name}: {part}labels", labels, self.num_classes)
         if not len(self.images):
             raise InputError(f"{self.name}: no images, expected at least one to train on")
+        check_shares(self.name, len(self.images), self.num_workers)
 
 
 def join(
