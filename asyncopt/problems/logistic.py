@@ -13,7 +13,7 @@ from asyncopt.checks import InputError, check_flag, check_integer, check_number
 from asyncopt.optim.constraints import Box, Constraint
 from asyncopt.problems.data import Dataset, by_name, with_intercept
 from asyncopt.problems.logistic_optimum import LogisticLoss, minimise
-from asyncopt.problems.partitioned import of_workers
+from asyncopt.problems.partitioned import Partitioned, of_workers
 from asyncopt.problems.problem import Constants, described
 from asyncopt.problems.rows import DenseRows, SparseRows, rows_of
 
@@ -96,7 +96,7 @@ def logistic(
     intercept: bool = True,
     init_scale: float = 0.0,
     constraint: Constraint | None = None,
-) -> Logistic:
+) -> Logistic | Partitioned:
     """Returns logistic regression on real data, with its optimum from an independent solver.
 
     Arrays have JAX's default float dtype; the optimum is computed in float64 in any case. Sparse rows stay

@@ -78,7 +78,7 @@ def nonconvex_logistic(
     *,
     intercept: bool = True,
     init_scale: float = 0.0,
-) -> NonconvexLogistic:
+) -> NonconvexLogistic | Partitioned:
     """Returns logistic regression on real data with the non-convex regulariser λ Σ w²/(1 + w²).
 
     F is smooth, with bounded gradients, and bounded below: all that the non-convex bound asks.

@@ -18,16 +18,23 @@ class Partitioned(eqx.Module):
 
     Args:
       whole: the problem with all rows; its mini-batches are row numbers, or are made of them by ``batch_of``.
+      optimum, minimiser, constants, constraint: those of ``whole``.
       num_workers: p.
     """
 
     whole: Any
+    optimum: float | None  # F*
+    minimiser: PyTree  # where F is F*, or None
+    constants: Constants
+    constraint: Any  # the set X, or None
     num_workers: int = eqx.field(static=True)
 
     __repr__ = described
 
-    def sample(self, key: Key[Array, ""], worker: Int[Array, ""]) -> PyTree:
+    def sample(self, key: Key[Array, ""], worker: Int[Array, ""] | None = None) -> PyTree:
         """Draws a mini-batch of the worker's own rows, with replacement."""
+        if worker is None:
+            raise InputError(f"{self.title}: sample has no worker, expected sample(key, worker)")
         size = self.whole.num_rows // self.num_workers
         if not hasattr(self.whole, "batch_of"):
             return worker * size + jax.random.randint(key, (self.whole.batch_size,), 0, size)
@@ -75,26 +82,6 @@ class Partitioned(eqx.Module):
         return f"{self.whole.title}, {self.num_workers} workers with rows of their own"
 
     @property
-    def optimum(self) -> float | None:
-        """F*, or None."""
-        return self.whole.optimum
-
-    @property
-    def minimiser(self) -> PyTree:
-        """Where F is F*, or None."""
-        return self.whole.minimiser
-
-    @property
-    def constants(self) -> Constants:
-        """Constants of F."""
-        return self.whole.constants
-
-    @property
-    def constraint(self) -> Any:
-        """The set X, or None."""
-        return self.whole.constraint
-
-    @property
     def num_rows(self) -> int:
         """N, the number of training rows."""
         return self.whole.num_rows
@@ -109,4 +96,11 @@ def of_workers(problem: Any, num_workers: int) -> Any:
     """Returns the problem itself for one worker, or with rows of their own for several."""
     if check_integer("num_workers", num_workers, at_least=1) == 1:
         return problem
-    return Partitioned(problem, num_workers)
+    return Partitioned(
+        problem,
+        problem.optimum,
+        problem.minimiser,
+        problem.constants,
+        getattr(problem, "constraint", None),
+        num_workers,
+    )

@@ -14,7 +14,9 @@ from typing import Any
 from asyncopt.checks import InputError
 
 ENTRY_POINTS = "asyncopt.constructors"  # the group in which an installed package names constructors of its own
-_OUR_MODULES = ("asyncopt.optim", "asyncopt.problems", "asyncopt.problems.data", "asyncopt.traces")
+_OUR_MODULES = (
+    "asyncopt.optim", "asyncopt.problems", "asyncopt.problems.data", "asyncopt.traces", "asyncopt.traces.policies",
+)  # fmt: skip
 _OURS = frozenset(
     {
         "asyncopt.apam",

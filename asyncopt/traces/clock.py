@@ -60,7 +60,11 @@ class Clock:
         self._compute = _source("compute", compute, self.num_workers, factors, self.seed)
         self._network = _Drawn("network", as_total("network", network), self.num_workers, self.seed, _NETWORK)
         self._server = _Drawn("server", as_total("server", server), 1, self.seed, _SERVER)
-        self.speed = Speed(**speed) if isinstance(speed, Mapping) else speed
+        if isinstance(speed, Mapping):
+            if set(speed) != {"start", "value"}:
+                raise InputError(f"speed is {dict(speed)!r}, expected start and value")
+            speed = Speed(**speed)
+        self.speed = speed
         if self.speed is not None:
             if not isinstance(self.speed, Speed):
                 raise InputError(f"speed is {speed!r}, expected an asyncopt.traces.Speed, or None")
@@ -193,10 +197,13 @@ class _Called:
     def _seconds(self, worker: int, job: int) -> float:
         known = self._known[worker]
         while len(known) <= job:
-            seconds = self._function(worker, len(known))
+            try:
+                seconds = self._function(worker, len(known))
+            except Exception as error:  # whatever it is, it is the function's
+                raise InputError(f"compute({worker}, {len(known)}) raised {type(error).__name__}: {error}") from error
             try:
                 number = float(seconds)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 number = np.nan
             if not number >= 0:
                 raise InputError(f"compute({worker}, {len(known)}) is {seconds!r}, expected at least 0 seconds")

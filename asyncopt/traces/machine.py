@@ -27,7 +27,8 @@ class Machine:
         self.end = np.full(num_workers, np.inf)  # when its gradient comes
         self.version = np.zeros(num_workers, np.int64)  # steps made when it began
         self.busy = np.zeros(num_workers, np.bool_)
-        self._queues: dict[int, collections.deque[int]] = {}  # versions of the jobs that wait for a busy worker
+        # Of the jobs that wait for a busy worker: their versions, and when they were assigned.
+        self._queues: dict[int, collections.deque[tuple[int, float]]] = {}
         self._ahead: list[list[float]] = [[]] * num_workers  # durations of the jobs to come, drawn before
         self.place = np.zeros(num_workers, np.int64)  # of the next job in them
         self.length = np.zeros(num_workers, np.int64)  # how many they are; negative once they have been passed over
@@ -60,7 +61,8 @@ class Machine:
                 began, version = self._begin[worker], self._version[worker]
                 busy[worker] = False
                 if self._queues and (queue := self._queues.get(worker)):
-                    self._start(worker, time, queue.popleft())
+                    waiting, assigned = queue.popleft()
+                    self._start(worker, max(time, assigned), waiting)
                 return time, worker, began, version
         return None
 
@@ -96,7 +98,7 @@ class Machine:
         """Gives workers one more job each; those that are busy do it afterwards."""
         for worker in map(int, workers):
             if self._busy[worker]:
-                self._queues.setdefault(worker, collections.deque()).append(version)
+                self._queues.setdefault(worker, collections.deque()).append((version, time))
             else:
                 self._start(worker, time, version)
 

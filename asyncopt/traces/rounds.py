@@ -1,5 +1,7 @@
 """Synchronous rounds of p workers, on the clock of the cluster model."""
 
+import numbers
+
 import numpy as np
 
 from asyncopt.checks import InputError, check_integer
@@ -87,8 +89,8 @@ def gradients_a_round(num_workers: int, take: int | float | None) -> int:
         return num_workers
     if isinstance(take, float) and 0 < take < 1:
         return max(round(take * num_workers), 1)
-    if isinstance(take, int) and not isinstance(take, bool) and 1 <= take <= num_workers:
-        return take
+    if isinstance(take, numbers.Integral) and not isinstance(take, bool) and 1 <= take <= num_workers:
+        return int(take)
     raise InputError(
         f"take is {take!r}, expected a whole number of gradients from 1 to num_workers, {num_workers}, or a share of "
         "them above 0 and below 1, or None for all of them"

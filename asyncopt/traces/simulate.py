@@ -1,13 +1,12 @@
 """The event loop: a policy meets the arrivals of a clock, and what it does with them is a trace."""
 
-import itertools
 import math
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from asyncopt.checks import InputError, check_integer, check_number
+from asyncopt.checks import InputError, check_flag, check_integer, check_number
 from asyncopt.traces.clock import Clock
 from asyncopt.traces.machine import COHORT, Machine
 from asyncopt.traces.policies import Answer, Arrival, Policy
@@ -24,11 +23,12 @@ def simulate(policy: Policy, clock: Clock, num_updates: int | None = None, until
     The server takes up one gradient after another, in the order in which they come: at equal times that of the smaller
     worker number, and of one worker the earlier job first. It takes up none while it makes a step; making a step takes
     the clock's ``server`` seconds. When the policy has answered, its step is made, and then the workers that it names
-    begin. A worker whose gradient has come, and waits for the server, cannot be stopped.
+    begin. A worker whose gradient has come, and waits for the server, cannot be stopped. Nobody begins after the last
+    step.
 
     What is ignored or cancelled is not in the trace. An update is one gradient that is used; those of one step follow
     each other, in the order of the answer. Update k's gradient has the delay of the newest iterate with the same
-    value, so delays in one step do not count the step's own gradients twice.
+    value, so that the gradients of one step do not make each other stale.
 
     Args:
       policy: the server's decisions, as those of `asyncopt.traces.policies`.
@@ -37,8 +37,9 @@ def simulate(policy: Policy, clock: Clock, num_updates: int | None = None, until
       until: end with the last step that is done by this second.
 
     Returns:
-      A trace with ``worker``, ``time``, ``arrival``, ``computed``, ``arrivals``, ``cancelled`` and ``wasted_seconds``;
-      with ``step`` if steps use several gradients, and with ``weight`` if they do not use their mean.
+      A trace with ``worker``, ``time`` and ``arrival``; with ``computed``, ``arrivals``, ``cancelled`` and
+      ``wasted_seconds``, which count what was taken up, or stopped, until the last step was made; with ``step`` if
+      steps use several gradients, and with ``weight`` if they do not use their mean.
 
     Raises:
       InputError: if neither an end nor a valid policy or clock is given; if the policy gives an answer that cannot be
@@ -91,6 +92,7 @@ class _Server:
     def __init__(self, policy: Policy, clock: Clock) -> None:
         self.policy, self.workers = policy, Machine(clock)
         self.waits = getattr(policy, "waits", True)
+        check_flag(f"waits of {type(policy).__name__}", self.waits)
         self.made = 0  # steps
         self.done = 0  # steps that were done when the last arrival came
         self.arrivals = 0  # gradients that were taken up
@@ -110,7 +112,8 @@ class _Server:
         self._start(num_workers)
         patience = max(_PATIENCE, _PATIENCE_PER_WORKER * num_workers)
         free, last = 0.0, 0  # when the server has made its last step, and the arrivals by then
-        while len(self.used) < num_updates:
+        latest, moved = -1.0, 0  # the second of the last arrival, and the arrivals before that second
+        while True:
             event = workers.next_arrival()
             if event is None:
                 if until < math.inf:
@@ -119,8 +122,8 @@ class _Server:
             arrival, worker, began, version = event
             if arrival > until:
                 return
-            if not self.waits:
-                workers.restart([worker], arrival, self._steps_by(arrival))
+            if arrival > latest:
+                latest, moved = arrival, self.arrivals
             now = arrival if arrival > free else free
             number = self.arrivals
             self.arrivals += 1
@@ -128,22 +131,26 @@ class _Server:
             try:
                 if answer.step:
                     free = self._step(answer, number, (worker, version, arrival, began), now, until)
-                    if free > until:
+                    if free > until or len(self.used) >= num_updates:
                         return
                     now, last = free, self.arrivals
                 elif answer.hold:
                     self.held[number] = worker, version, arrival, began
                 else:
                     workers.wasted += arrival - began
+                if not self.waits:
+                    workers.restart([worker], arrival, self._steps_by(arrival))
                 self._begin(answer, now)
             except (AttributeError, TypeError, ValueError) as error:
                 raise self._explained(answer, error) from error
-            if answer.step:
-                self.wasted_at_end, self.cancelled_at_end = workers.wasted, workers.cancelled
-            elif self.arrivals - last > patience:
+            if self.arrivals - last > patience:
                 raise InputError(
                     f"{self._name}: no step in the last {patience:,} arrivals, after {self._so_far}, expected that it "
                     "makes steps"
+                )
+            if until < math.inf and self.arrivals - moved > patience:
+                raise InputError(
+                    f"{self._name}: {patience:,} gradients came in second {arrival:g}, expected a clock that takes time"
                 )
 
     def _start(self, num_workers: int) -> None:
@@ -184,6 +191,7 @@ class _Server:
         if answer.weight is not None:
             self.weights[self.made] = _weights(self._name, self.made, answer.weight, len(used))
         self.made += 1
+        self.wasted_at_end, self.cancelled_at_end = self.workers.wasted, self.workers.cancelled
         return done
 
     def _begin(self, answer: Answer, now: float) -> None:
@@ -194,7 +202,7 @@ class _Server:
             self.workers.assign(self._workers_in("assign", answer.assign), now, self.made)
 
     def _workers_in(self, name: str, workers: Any) -> list[int] | Int[np.ndarray, " n"]:
-        """Returns the workers of an answer: a list of a few, or an array of many, in order and each once."""
+        """Returns the workers of an answer: a list of a few, or an array of many; a restart names each once."""
         num_workers = self.workers.clock.num_workers
         if len(workers) == 1 and type(workers[0]) is int and 0 <= workers[0] < num_workers:
             return workers
@@ -203,8 +211,8 @@ class _Server:
         if array.ndim != 1 or array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= num_workers:
             raise InputError(f"{self._name}: {name} is {workers!r}, expected workers from 0 to {num_workers - 1}")
         if len(array) < COHORT:
-            return array.tolist()
-        return np.unique(array) if (np.diff(array) <= 0).any() else array
+            return list(dict.fromkeys(array.tolist())) if name == "restart" else array.tolist()
+        return np.unique(array) if name == "restart" and (np.diff(array) <= 0).any() else array
 
     def _explained(self, answer: Any, error: Exception) -> Exception:
         """Returns the error of an answer that cannot be followed."""
@@ -246,11 +254,13 @@ class _Server:
         worker, version, arrival, _ = (np.array(column) for column in zip(*self.used, strict=True))
         last_of_step = np.cumsum(sizes) - 1
         several = bool((sizes > 1).any())
-        weight = None
+        weight, means = None, np.repeat(1 / sizes, sizes)
         if self.weights:
-            means = ([1 / size] * size for size in self.sizes)
-            given = (self.weights.get(number, mean) for number, mean in enumerate(means))
-            weight = np.array(list(itertools.chain.from_iterable(given)))
+            firsts = np.cumsum(sizes) - sizes
+            weight = means.copy()
+            for number, given in self.weights.items():
+                weight[firsts[number] : firsts[number] + len(given)] = given
+            weight = None if np.array_equal(weight, means) else weight
         return Trace(
             # Iterates within a step are equal; the newest of them counts as the one that was read.
             np.minimum(np.arange(len(step)), last_of_step[version]),

@@ -39,14 +39,10 @@ class Server:
         self.log = []  # all jobs, in the order in which they are begun here
         self.now, self.free, self.step_ends = 0.0, 0.0, []
         self.taken_up, self.num_cancelled, self.wasted = 0, 0, 0.0
-        self.updates, self.costs, self.just_stepped = [], None, False
+        self.updates, self.costs = [], None
 
     def take_up(self):
         """Returns the job of the next gradient, in the order of (time, worker, job)."""
-        if self.just_stepped:  # the workers have begun anew
-            self.costs, self.just_stepped = (self.taken_up, self.num_cancelled, self.wasted), False
-        if len(self.updates) >= self.num_updates:
-            raise Over
         job = min(self.jobs, key=lambda job: (job.arrival, job.worker, job.number))
         if job.arrival > self.until or job.arrival == math.inf:
             raise Over
@@ -72,7 +68,9 @@ class Server:
             self.updates.append((job.worker, job.version, job.arrival, end, self.num_steps, weight, self.taken_up))
         self.step_ends.append(end)
         self.now = self.free = end
-        self.just_stepped = True
+        self.costs = (self.taken_up, self.num_cancelled, self.wasted)
+        if len(self.updates) >= self.num_updates:  # nobody begins after the last step
+            raise Over
 
     @property
     def num_steps(self):
@@ -278,12 +276,10 @@ def by_chance(server, seed):
         job = server.take_up()
         hold, step, weight, restart = draw_answer(generator, server.num_workers, number, list(held), job.worker)
         held[number] = job
-        if step:
-            server.step([held[i] for i in step], weight)
-        for used in step:
-            del held[used]
-        if not hold and number in held:
+        if not hold and number not in step:
             server.ignore(held.pop(number))
+        if step:
+            server.step([held.pop(i) for i in step], weight)
         for worker in restart:
             server.restart(worker)
         number += 1

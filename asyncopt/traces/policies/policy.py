@@ -27,7 +27,7 @@ class Arrival(NamedTuple):
 class Answer(NamedTuple):
     """What the server does now. The default: it ignores the gradient, and its worker stays idle.
 
-    Workers that no field names go on with what they do, or stay idle.
+    Workers that no field names go on with what they do, or stay idle. One that ``restart`` names twice begins once.
     """
 
     hold: bool = False  #: keep the gradient for a later step; needless if this step uses it
