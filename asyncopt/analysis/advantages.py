@@ -164,11 +164,14 @@ def _predicted_ratio(trace: Mapping, num_workers: int, taken: int | None) -> flo
     """Returns what the formulas give for a clock, or None where they do not apply."""
     compute, server = (as_duration(name, trace[name]) for name in ("compute", "server"))
     network = as_duration("network", trace.get("network", 0.0))
-    alike = not trace.get("stragglers") and not np.any(network.mean) and np.isscalar(compute.mean)
+    if any(isinstance(duration.mean, Mapping) for duration in (compute, server, network)):
+        return None
+    alike = not trace.get("stragglers") and not np.any(network.mean) and np.isscalar(compute.mean)  # pyright: ignore
     distribution = compute.distribution
     if not alike or distribution not in ("exponential", "constant") or server.distribution != distribution:
         return None
-    means = (num_workers, float(np.max(compute.mean)), float(np.max(server.mean)), distribution)
+    seconds = [float(duration.means("mean", 1)[0]) for duration in (compute, server)]
+    means = (num_workers, seconds[0], seconds[1], distribution)
     return theory.asynchronous_throughput(*means) / theory.synchronous_throughput(*means, take=taken)
 
 

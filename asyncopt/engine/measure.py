@@ -43,8 +43,11 @@ def next_mean(mean: Array, x: Array, weight: Float[Array, ""]) -> Array:
 def total(entries: Array) -> Float[Array, ""]:
     """Returns the sum of all entries, in partial sums side by side: XLA adds a vector's entries one after another."""
     terms = entries.ravel()
-    whole = terms.size // _LANES * _LANES
-    return jnp.sum(jnp.sum(terms[:whole].reshape(-1, _LANES), axis=0)) + jnp.sum(terms[whole:])
+    # A rest of one entry is no sum to XLA. It would compute the entry anew wherever the total is used, also after the
+    # new iterate is written, and so copy the history in every update.
+    lanes = next((number for number in range(_LANES, 0, -8) if terms.size % number != 1), _LANES)
+    whole = terms.size // lanes * lanes
+    return jnp.sum(jnp.sum(terms[:whole].reshape(-1, lanes), axis=0)) + jnp.sum(terms[whole:])
 
 
 def total_of(term: Callable[..., Array], *trees: PyTree) -> Float[Array, ""]:

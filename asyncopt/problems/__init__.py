@@ -17,9 +17,11 @@ from asyncopt.problems.partitioned import Partitioned
 from asyncopt.problems.problem import Constants, Problem
 from asyncopt.problems.quadratic import Quadratic, quadratic
 from asyncopt.problems.robust_regression import RobustRegression, robust_regression
+from asyncopt.problems.tridiagonal import Tridiagonal, tridiagonal
 
 __all__ = [
     "Constants", "FromLoss", "HardInstance", "ImageClassification", "Logistic", "NonconvexLogistic", "Partitioned",
-    "Problem", "Quadratic", "RobustRegression", "all_cnn", "data", "from_loss", "hard_instance", "lenet5", "logistic",
-    "nonconvex_logistic", "perceptron", "quadratic", "resnet18", "robust_regression", "wrn_28_5",
+    "Problem", "Quadratic", "RobustRegression", "Tridiagonal", "all_cnn", "data", "from_loss", "hard_instance",
+    "lenet5", "logistic", "nonconvex_logistic", "perceptron", "quadratic", "resnet18", "robust_regression",
+    "tridiagonal", "wrn_28_5",
 ]  # fmt: skip

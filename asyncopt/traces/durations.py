@@ -31,7 +31,9 @@ class Duration:
 
     Args:
       distribution: "constant", "exponential", "gamma", "half_normal", "lognormal" or "pareto".
-      mean: the mean in seconds, at least 0; or one mean for each worker.
+      mean: the mean in seconds, at least 0; or one mean for each worker; or a mapping with ``base``, ``factor``,
+        ``exponent`` and ``first`` (by default 0, 1, 1 and 0) that makes it base + factor · (i + first)^exponent for
+        worker i.
       shape: gamma's shape parameter (above 0), lognormal's sigma (above 0), or pareto's tail exponent (above 1). The
         other distributions have no shape.
 
@@ -40,13 +42,15 @@ class Duration:
     """
 
     distribution: str
-    mean: float | Sequence[float] = 1.0
+    mean: float | Sequence[float] | Mapping[str, float] = 1.0
     shape: float | None = None
 
     def __post_init__(self):
         if self.distribution not in _UNIT_MEAN:
             raise InputError(f"distribution is {self.distribution!r}, expected one of {sorted(_UNIT_MEAN)}")
-        means = np.atleast_1d(np.asarray(self.mean, dtype=object))
+        if isinstance(self.mean, Mapping):
+            self.means("mean", 1)  # checks the mapping
+        means = np.atleast_1d(np.asarray(0.0 if isinstance(self.mean, Mapping) else self.mean, dtype=object))
         for index, mean in enumerate(means):
             name = f"mean of the {self.distribution} duration" + (f", worker {index}" if len(means) > 1 else "")
             check_number(name, mean, at_least=0)
@@ -70,6 +74,8 @@ class Duration:
         Raises:
           InputError: if there are several means, and not one for each worker.
         """
+        if isinstance(self.mean, Mapping):
+            return _power_means(name, self.mean, num_workers)
         means = np.atleast_1d(np.asarray(self.mean, dtype=float))
         if len(means) not in (1, num_workers):
             raise InputError(
@@ -77,6 +83,18 @@ class Duration:
                 + (f", or one for each of the {num_workers} workers" if num_workers > 1 else "")
             )
         return np.broadcast_to(means, num_workers)
+
+
+def _power_means(name: str, settings: Mapping[str, float], num_workers: int) -> Float[np.ndarray, " p"]:
+    """Returns base + factor · (i + first)^exponent seconds for worker i."""
+    known = {"base": 0.0, "factor": 1.0, "exponent": 1.0, "first": 0.0}
+    if not settings.keys() <= known.keys():
+        raise InputError(f"{name} has the mean {dict(settings)!r}, expected {', '.join(known)}")
+    base, factor, exponent, first = (
+        check_number(f"{name}: {key} of its mean", settings.get(key, default), at_least=0)
+        for key, default in known.items()
+    )
+    return base + factor * (np.arange(num_workers) + first) ** exponent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,10 +161,10 @@ def as_total(name: str, value: AnyDuration | Total) -> Total:
     """
     if isinstance(value, Total):
         return value
-    if isinstance(value, Mapping) and "sum" in value:
+    if isinstance(value, Mapping) and value.get("sum") is not None:
         terms = value["sum"]
-        if len(value) > 1 or isinstance(terms, str | Mapping) or not isinstance(terms, Sequence) or not terms:
-            raise InputError(f"{name} is {dict(value)!r}, expected sum alone, with a list of durations")
+        if any(value[key] is not None for key in value if key != "sum") or isinstance(terms, str | Mapping) or not isinstance(terms, Sequence) or not terms:
+            raise InputError(f"{name} is {dict(value)!r}, expected sum alone, with a list of durations, or null besides")
         return Total(tuple(as_duration(f"{name}, term {number}", term) for number, term in enumerate(terms)))
     return Total((as_duration(name, value),))
 

@@ -40,6 +40,7 @@ class Machine:
             array.data for array in (self.version, self.busy, self.place, self.length)
         )
         self._arrivals: list[tuple] = []  # a heap of (time, worker, job), perhaps with a cohort and a place in it
+        self._first_is_over = False  # whether the first of them has been returned; the next to come may take its place
         self.cancelled, self.wasted = 0, 0.0
 
     def next_arrival(self) -> tuple[float, int, float, int] | None:
@@ -47,19 +48,24 @@ class Machine:
 
         It is None if no worker will ever finish.
         """
-        arrivals, jobs, busy = self._arrivals, self._jobs, self._busy
+        arrivals = self._arrivals
+        if self._first_is_over:
+            heapq.heappop(arrivals)
+            self._first_is_over = False
         while arrivals:
             event = arrivals[0]
             time, worker, job = event[:3]
-            is_valid = busy[worker] and jobs[worker] == job
+            is_valid = self._busy[worker] and self._jobs[worker] == job
             following = self._following(event) if len(event) > 3 else None
-            if following is None:
-                heapq.heappop(arrivals)
-            else:
+            if following is not None:
                 heapq.heapreplace(arrivals, following)
+            elif is_valid:
+                self._first_is_over = True
+            else:
+                heapq.heappop(arrivals)
             if is_valid:
                 began, version = self._begin[worker], self._version[worker]
-                busy[worker] = False
+                self._busy[worker] = False
                 if self._queues and (queue := self._queues.get(worker)):
                     waiting, assigned = queue.popleft()
                     self._start(worker, max(time, assigned), waiting)
@@ -112,7 +118,15 @@ class Machine:
         self._jobs[worker] = job + 1
         self._begin[worker], self._end[worker], self._version[worker], self._busy[worker] = time, end, version, True
         if end < math.inf:
-            heapq.heappush(self._arrivals, (end, worker, job + 1))
+            self._expect((end, worker, job + 1))
+
+    def _expect(self, event: tuple) -> None:
+        """Adds an arrival to come."""
+        if self._first_is_over:
+            heapq.heapreplace(self._arrivals, event)
+            self._first_is_over = False
+        else:
+            heapq.heappush(self._arrivals, event)
 
     def _look_ahead(self, worker: int, time: float) -> None:
         """Draws durations of the worker's next jobs, and of those of others that will soon need some: many at once."""
@@ -146,4 +160,4 @@ class Machine:
         order = order[: np.searchsorted(ends[order], np.inf)]
         if len(order):
             cohort = ends[order], workers[order], self.jobs[workers[order]]
-            heapq.heappush(self._arrivals, (*(column[0].item() for column in cohort), cohort, 0))
+            self._expect((*(column[0].item() for column in cohort), cohort, 0))

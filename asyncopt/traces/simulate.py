@@ -55,7 +55,7 @@ def simulate(policy: Policy, clock: Clock, num_updates: int | None = None, until
 def simulated(
     policy: Policy,
     num_workers: int,
-    num_updates: int | None = None,
+    num_updates: int | None = 20_000,
     until: float | None = None,
     compute: Any = "exponential",
     server: Any = 0.0,
@@ -168,9 +168,33 @@ class _Server:
         done = now + self._seconds_of_step()
         if done > until:
             return done
-        held, used = self.held, []
+        if len(answer.step) == 1 and answer.step[0] == number:
+            self.used.append(gradient)
+        else:
+            self.used += self._gradients(answer, number, gradient)
+        self.sizes.append(len(answer.step))
+        self.ends.append(done)
+        self.counts.append(self.arrivals)
+        if answer.weight is not None:
+            if len(answer.weight) != len(answer.step):
+                raise InputError(
+                    f"{self._name}: weight of step {self.made} is {answer.weight!r}, expected one number for each of "
+                    f"{len(answer.step)} gradients"
+                )
+            if not math.isfinite(sum(answer.weight)):
+                raise InputError(
+                    f"{self._name}: weight of step {self.made} is {answer.weight!r}, expected finite numbers"
+                )
+            self.weights[self.made] = list(answer.weight)
+        self.made += 1
+        self.wasted_at_end, self.cancelled_at_end = self.workers.wasted, self.workers.cancelled
+        return done
+
+    def _gradients(self, answer: Answer, number: int, gradient: tuple) -> list[tuple]:
+        """Returns the gradients of a step, which are held no longer; this one is held or ignored if it is not used."""
+        used = []
         for wanted in answer.step:
-            item = gradient if wanted == number else held.pop(wanted, None)
+            item = gradient if wanted == number else self.held.pop(wanted, None)
             if item is None:
                 raise InputError(
                     f"{self._name}: step {self.made} uses gradient {wanted!r}, expected numbers of gradients that are "
@@ -178,21 +202,13 @@ class _Server:
                 )
             used.append(item)
         if number in answer.step:
-            if len(used) > 1 and len(set(answer.step)) < len(used):
+            if len(set(answer.step)) < len(used):
                 raise InputError(f"{self._name}: step {self.made} uses gradient {number} twice, expected each once")
         elif answer.hold:
-            held[number] = gradient
+            self.held[number] = gradient
         else:
             self.workers.wasted += gradient[2] - gradient[3]
-        self.used += used
-        self.sizes.append(len(used))
-        self.ends.append(done)
-        self.counts.append(self.arrivals)
-        if answer.weight is not None:
-            self.weights[self.made] = _weights(self._name, self.made, answer.weight, len(used))
-        self.made += 1
-        self.wasted_at_end, self.cancelled_at_end = self.workers.wasted, self.workers.cancelled
-        return done
+        return used
 
     def _begin(self, answer: Answer, now: float) -> None:
         """Lets the workers begin that the answer names."""
@@ -275,11 +291,3 @@ class _Server:
             wasted_seconds=self.wasted_at_end,
             num_workers=self.workers.clock.num_workers,
         )
-
-
-def _weights(name: str, step: int, weights: Any, number: int) -> list[float]:
-    if not hasattr(weights, "__len__") or len(weights) != number:
-        raise InputError(
-            f"{name}: weight of step {step} is {weights!r}, expected one number for each of {number} gradients"
-        )
-    return [check_number(f"{name}: weight of step {step}", weight) for weight in weights]

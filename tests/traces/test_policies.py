@@ -596,9 +596,9 @@ def use(arrival, **fields):
         (lambda a: use(a, restart=(), assign=(1.5,)), r"assign is \(1.5,\), expected workers from 0 to 2"),
         (lambda a: use(a, weight=(1.0, 2.0)), r"weight of step 0 is \(1.0, 2.0\), expected one number for each of 1"),
         (lambda a: use(a, weight=()), r"weight of step 0 is \(\), expected one number for each of 1"),
-        (lambda a: use(a, weight=(math.nan,)), "weight of step 0 is nan, expected a finite number"),
-        (lambda a: use(a, weight=(math.inf,)), "weight of step 0 is inf, expected a finite number"),
-        (lambda a: use(a, weight=("x",)), "weight of step 0 is 'x', expected a finite number"),
+        (lambda a: use(a, weight=(math.nan,)), r"weight of step 0 is \(nan,\), expected finite numbers"),
+        (lambda a: use(a, weight=(math.inf,)), r"weight of step 0 is \(inf,\), expected finite numbers"),
+        (lambda a: use(a, weight=("x",)), "policies.Answer with sequences of numbers"),
         (lambda a: use(a, restart=()), "no worker will finish after 3 steps and 3 arrivals"),
     ],
 )  # fmt: skip

@@ -88,6 +88,7 @@ CONFIGURED = sorted(path for path in (ROOT / "conf/trace").glob("*.yaml") if pat
 @pytest.mark.parametrize("path", CONFIGURED, ids=lambda path: path.stem)
 def test_numbers_that_are_left_out_are_those_of_the_configuration(path):
     settings = yaml.safe_load(path.read_text())
+    settings.pop("defaults", None)
     parameters = inspect.signature(getattr(traces, settings.pop("_target_").split(".")[-1])).parameters
     for name, value in settings.items():
         default = parameters[name].default

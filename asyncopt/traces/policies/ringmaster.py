@@ -55,10 +55,13 @@ class Ringmaster:
         restart: Workers = [worker]
         threshold = self._threshold(new)
         while self._oldest <= new - threshold:
-            for began in map(np.asarray, self._began.pop(self._oldest, [])):
-                too_old = began[(self._version[began] == self._oldest) & (began != worker)]
-                if len(too_old):
-                    restart = np.append(too_old, restart)
+            for began in self._began.pop(self._oldest, ()):
+                if len(began) == 1:
+                    if self._versions[began[0]] == self._oldest and began[0] != worker:
+                        restart = [*restart, began[0]]
+                else:
+                    many = np.asarray(began)
+                    restart = np.append(many[(self._version[many] == self._oldest) & (many != worker)], restart)
             self._oldest += 1
         self._note(restart, new)
         return Answer(step=(arrival.number,), restart=restart)
