@@ -67,8 +67,8 @@ def tridiagonal(dimension: int = 1729, noise: float = 0.01) -> Tridiagonal:
     noise = check_number("noise", noise, at_least=0)
     right = np.zeros(dimension)
     right[0] = -0.25
-    bands = np.vstack([np.full(dimension, -0.25), np.full(dimension, 0.5)])
-    minimiser = scipy.linalg.solveh_banded(bands, right)
+    diagonals = [np.full(dimension, -0.25), np.full(dimension, 0.5)][-min(dimension, 2) :]
+    minimiser = scipy.linalg.solveh_banded(np.vstack(diagonals), right)
     angle = np.pi / (2 * (dimension + 1))
     optimum = np.float64(-0.5 * right @ minimiser)
     return Tridiagonal(

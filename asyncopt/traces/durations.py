@@ -144,7 +144,7 @@ def pareto(mean: float | Sequence[float], shape: float) -> Duration:
 
 
 def half_normal(scale: float | Sequence[float]) -> Duration:
-    """Returns the duration |N(0, scale²)| seconds; its mean is scale · √(2/π)."""
+    """Returns the absolute value of a normal number with standard deviation ``scale``; its mean is scale · √(2/π)."""
     return Duration("half_normal", (np.sqrt(2 / np.pi) * np.asarray(scale, float)).tolist())
 
 
