@@ -144,7 +144,10 @@ def pareto(mean: float | Sequence[float], shape: float) -> Duration:
 
 
 def half_normal(scale: float | Sequence[float]) -> Duration:
-    """Returns the absolute value of a normal number with standard deviation ``scale``; its mean is scale · √(2/π)."""
+    """Returns the absolute value of a normal number whose standard deviation is ``scale``.
+
+    Its mean is scale · √(2/π).
+    """
     return Duration("half_normal", (np.sqrt(2 / np.pi) * np.asarray(scale, float)).tolist())
 
 
@@ -163,8 +166,15 @@ def as_total(name: str, value: AnyDuration | Total) -> Total:
         return value
     if isinstance(value, Mapping) and value.get("sum") is not None:
         terms = value["sum"]
-        if any(value[key] is not None for key in value if key != "sum") or isinstance(terms, str | Mapping) or not isinstance(terms, Sequence) or not terms:
-            raise InputError(f"{name} is {dict(value)!r}, expected sum alone, with a list of durations, or null besides")
+        if (
+            any(value[key] is not None for key in value if key != "sum")
+            or isinstance(terms, str | Mapping)
+            or not isinstance(terms, Sequence)
+            or not terms
+        ):
+            raise InputError(
+                f"{name} is {dict(value)!r}, expected sum alone, with a list of durations, or null besides"
+            )
         return Total(tuple(as_duration(f"{name}, term {number}", term) for number, term in enumerate(terms)))
     return Total((as_duration(name, value),))
 
