@@ -12,16 +12,22 @@ from asyncopt.checks import InputError
 from asyncopt.drawing import style, words
 
 _MOST_CURVES = 24  # more cannot be told apart
+# The x axes, in words.
+_AXES = {"step": "updates $k$", "time": "seconds on the trace's clock", "computed": "gradients computed, used or not"}
+_GRID = 80  # points of a curve whose runs are not measured at the same values of x
 
 
 @style.drawing
-def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None = None) -> Figure:
+def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None = None, axis: str = "step") -> Figure:
     """Draws a curve for each value of a setting: medians over runs and seeds, with bands from smallest to largest.
 
     Args:
       frame: the table of `asyncopt.load_runs` or `asyncopt.sweep`.
       by: the column, or columns, whose values are told apart: "optimizer.learning_rate", say.
-      quantity: the column to draw against updates. Default: "gap", or "objective" where F* is unknown.
+      quantity: the column to draw. Default: "gap", or "objective" where F* is unknown.
+      axis: what it is drawn against: "step", updates; "time", the seconds of the trace's clock; or "computed", all
+        gradients that came to a server. Of the last two, curves end where the first of their runs ends, and a run
+        counts with its last measurement.
 
     Returns:
       A matplotlib figure. Both axes are logarithmic where the quantity is positive, unless it is an accuracy. What is
@@ -32,6 +38,8 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None
     """
     columns: list[Any] = list(by or []) if by is None or isinstance(by, list | tuple) else [by]
     quantity = _checked(frame, columns, quantity)
+    if axis not in _AXES or axis not in frame:
+        raise InputError(f"axis is {axis!r}, expected one of {[name for name in _AXES if name in frame]}")
     if not columns:
         raise InputError(f"by is {by!r}, expected a column at least")
     groups = list(frame.groupby(columns, dropna=False))
@@ -42,7 +50,8 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None
     figure, axes = style.subplots((7.5, 4.6))
     finite = _finite_later(frame, quantity)
     for index, (values, rows) in enumerate(groups):
-        drawn = _finite_later(rows, quantity).groupby("step")[quantity]
+        shown = _finite_later(rows, quantity)
+        drawn = (shown if axis == "step" else _at_one_x(shown, axis, quantity)).groupby(axis)[quantity]
         estimates = np.stack([drawn.median(), drawn.min(), drawn.max()], axis=-1)
         look = {"color": style.shades(len(groups))[index], "linestyle": style.line(index)}
         look |= {"marker": style.dots(len(estimates)), "label": _in_words(values) + _lost(rows, quantity)}
@@ -51,7 +60,7 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None
         axes.text(0.5, 0.5, "no finite value after the start", ha="center", transform=axes.transAxes)
     elif (finite[quantity] > 0).all() and not quantity.endswith("accuracy"):
         axes.set(xscale="log", yscale="log")
-    axes.set(xlabel="updates $k$", ylabel=words.label(quantity))
+    axes.set(xlabel=_AXES[axis], ylabel=words.label(quantity))
     names = ", ".join(map(words.label, columns))
     axes.legend(title=names, fontsize="small", loc="center left", bbox_to_anchor=(1.01, 0.5))
     axes.set_title(words.seeds(frame["seed"].nunique(), "bands from smallest to largest"), fontsize="medium")
@@ -143,6 +152,17 @@ def _finite_later(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
     return rows[(rows["step"] > 0) & np.isfinite(rows[quantity])]
 
 
+def _at_one_x(rows: pd.DataFrame, axis: str, quantity: str) -> pd.DataFrame:
+    """Returns the last measurement of each run by each of some values of x, the same for all runs."""
+    runs = [run.sort_values(axis) for _, run in rows.groupby(_keys(rows))]
+    if not runs:
+        return rows
+    first, last = max(run[axis].iloc[0] for run in runs), min(run[axis].iloc[-1] for run in runs)
+    points = np.geomspace(first, max(first, last), _GRID) if first > 0 else np.linspace(first, last, _GRID)
+    parts = [run[quantity].to_numpy()[np.searchsorted(run[axis], points, side="right") - 1] for run in runs]
+    return pd.DataFrame({axis: np.tile(points, len(runs)), quantity: np.concatenate(parts)})
+
+
 def _lost(rows: pd.DataFrame, quantity: str) -> str:
     """Returns how many runs are not finite at their last evaluation, for the legend; nothing if all are."""
     ends = rows[rows["step"] == _last_steps(rows)][quantity]
@@ -152,5 +172,9 @@ def _lost(rows: pd.DataFrame, quantity: str) -> str:
 
 def _last_steps(rows: pd.DataFrame) -> pd.Series:
     """Returns the last step of its run for each row."""
-    keys = [key for key in ("run", "seed") if key in rows]
-    return rows.groupby(keys)["step"].transform("max")
+    return rows.groupby(_keys(rows))["step"].transform("max")
+
+
+def _keys(rows: pd.DataFrame) -> list[str]:
+    """Returns the columns that tell runs apart."""
+    return [key for key in ("run", "seed") if key in rows]

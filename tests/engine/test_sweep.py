@@ -135,6 +135,28 @@ def curve_of(objective):
     return training.curve(table, "title").axes[0]
 
 
+def test_runs_on_another_clock_are_drawn_at_one_x():
+    """Each run counts with its last measurement; curves end where the first run ends."""
+    frame = pd.DataFrame(
+        {
+            "run": ["a"] * 3 + ["b"] * 3,
+            "seed": 0,
+            "step": [0, 1, 2] * 2,
+            "time": [0.0, 1.0, 5.0, 0.0, 2.0, 4.0],
+            "gap": [9.0, 8.0, 2.0, 9.0, 4.0, 1.0],
+            "policy": "p",
+        }
+    )
+    axes = asyncopt.plot_runs(frame, "policy", axis="time").axes[0]
+    x, y = axes.lines[0].get_data()
+    assert (x[0], x[-1]) == pytest.approx((2.0, 4.0))
+    assert y[0] == np.median([8.0, 4.0])
+    assert y[-1] == pytest.approx(np.median([8.0, 1.0]), abs=2)  # the last point may be rounded to before 4 s
+    assert axes.get_xlabel() == "seconds on the trace's clock"
+    with pytest.raises(InputError, match="axis is 'computed', expected one of"):
+        asyncopt.plot_runs(frame, "policy", axis="computed")
+
+
 def test_values_below_zero_are_drawn_on_a_plain_axis():
     axes = curve_of([1.0, -2.0, -3.0])
     assert axes.get_yscale() == "linear"
