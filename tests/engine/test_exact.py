@@ -57,7 +57,9 @@ def test_divergence_is_noted():
 
 @pytest.mark.parametrize("arguments", [{"seeds": range(2)}, {"history_dtype": "float32"}])
 def test_refuses_what_an_exact_replay_cannot_do(arguments):
-    with pytest.raises(InputError, match=r"exact is for one seed, without history_dtype, checkpoint and on_evaluation"):
+    with pytest.raises(
+        InputError, match=r"exact is for one seed, without history_dtype, checkpoint, on_evaluation and work"
+    ):
         asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), traces.synchronous(5), exact=True, **arguments)
 
 

@@ -71,7 +71,7 @@ def test_after_a_resumption_only_what_is_new_is_told(tmp_path):
 
 
 def test_not_while_a_recording_is_replayed_exactly():
-    with pytest.raises(InputError, match=r"exact is for one seed, .* and on_evaluation"):
+    with pytest.raises(InputError, match=r"exact is for one seed, .* on_evaluation and work"):
         watched(exact=True)
 
 

@@ -16,7 +16,7 @@ import asyncopt
 from asyncopt import InputError, traces
 from asyncopt.engine import ApamProbe, loop
 from asyncopt.engine.draws import batch_keys
-from asyncopt.engine.state import Inputs, Schedule, Stops
+from asyncopt.engine.state import Facts, Inputs, Schedule, Stops
 from asyncopt.problems import data
 from asyncopt.traces import Trace
 
@@ -221,6 +221,22 @@ def test_one_compilation_serves_all_traces_of_one_length(digits):
     assert traced["loss"] == 2
 
 
+def compiled_text(problem, optimizer, start, probes=()):
+    """The compiled loop of 100 updates."""
+    slots = asyncopt.engine.plan(traces.uniform(100, 20))
+    keys = batch_keys(jax.random.key(0), jnp.arange(100))
+    read, write = (jnp.asarray(x, jnp.int32) for x in (slots.read_slot, slots.write_slot))
+    state = loop.start(optimizer, start, slots.capacity, None, probes, True)
+    zero = jnp.asarray(0, jnp.int32)
+    lowered = loop.advance_one.lower(
+        probes,
+        Inputs(problem, optimizer, None, Schedule(read, write, Facts(read, write)), keys),
+        state,
+        Stops(zero, zero, jnp.array([100], jnp.int32), jnp.array([True])),
+    )
+    return lowered.compile().compiled.as_text()
+
+
 @pytest.mark.optimised
 @pytest.mark.parametrize(
     ("optimizer", "probes"),
@@ -229,24 +245,23 @@ def test_one_compilation_serves_all_traces_of_one_length(digits):
 )
 def test_history_and_parameters_are_updated_in_place(digits, optimizer, probes):
     """XLA copies a buffer that is read after it is written; copies in each update would be slow."""
-    slots = asyncopt.engine.plan(traces.uniform(100, 20))
-    keys = batch_keys(jax.random.key(0), jnp.arange(100))
-    schedule = Schedule(*(jnp.asarray(x, jnp.int32) for x in (slots.read_slot, slots.write_slot, slots.read_slot)))
-    state = loop.start(optimizer, jnp.zeros((65, 10)), slots.capacity, None, probes, True)
-    zero = jnp.asarray(0, jnp.int32)
-    lowered = loop.advance_one.lower(
-        probes,
-        Inputs(digits, optimizer, schedule, keys),
-        state,
-        Stops(zero, zero, jnp.array([100], jnp.int32), jnp.array([True])),
-    )
-    program = lowered.compile().compiled.as_text()
+    program = compiled_text(digits, optimizer, jnp.zeros((65, 10)), probes)
     inside, before_the_loop = program.split("\nENTRY ")
     copy = r"= f64\[(\d+,)?65,10\]\S* copy\("
     assert not re.search(r"= f64\[\d+,65,10\]\S* copy\(", inside)
     # A probe of APAM reads two moments, which XLA copies before they are overwritten.
     assert len(re.findall(copy, inside)) == 2 * len(probes)
     assert re.search(copy, before_the_loop)  # of the arguments, which the caller keeps
+
+
+@pytest.mark.optimised
+@pytest.mark.parametrize("size", [64, 65, 66, 1729])
+def test_no_number_of_coordinates_makes_xla_copy_the_history(size):
+    """A sum of one entry, the rest of 65 or of 1,729 by 64, was once computed anew after the write."""
+    program = compiled_text(asyncopt.problems.quadratic(size), optax.sgd(0.1), jnp.zeros(size))
+    inside, _ = program.split("\nENTRY ")
+    assert re.search(rf"f64\[\d+,{size}\]", inside)
+    assert not re.search(rf"= f64\[\d+,{size}\]\S* copy\(", inside)
 
 
 @pytest.mark.optimised

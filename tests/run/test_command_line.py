@@ -350,9 +350,10 @@ def test_help_lists_the_groups(tmp_path):
     assert process.returncode == 0
     for option in (
         "problem: all_cnn, hard_instance, lenet5, logistic, nonconvex_logistic, perceptron, quadratic, resnet18",
-        "data: breast_cancer, cifar10, cinic10, diabetes, digits, digits_images, fashion_mnist, imagenet32, libsvm",
+        "data: breast_cancer, cifar10, cinic10, diabetes, digits, digits_images, digits_of_workers",
         "trace: cluster, constant",
-        "handling: buffer_updates, compensate_delay, drop_stale, restart, scale_steps_by_delay",
+        "handling: buffer_updates, compensate_delay, drop_stale, error_feedback, gradient_table, restart",
+        "policy: assignments, asynchronous, buffered, malenia, rennala, ringleader, ringmaster, rounds",
         "method: apam, momentum_sgd, sgd, synchronous_amsgrad",
         "clock: random, steady, straggler",
         "sweep: artificial_delay, artificial_delay_all_cnn, comparison, comparison_nonconvex, convex_rate",
@@ -385,6 +386,9 @@ def test_configuration_says_the_same_as_the_functions_defaults():
         ("trace/cluster.yaml", "compute"),
         ("trace/cluster.yaml", "server"),
         ("trace/cluster.yaml", "network"),
+        ("trace/policy.yaml", "compute"),
+        ("trace/policy.yaml", "server"),
+        ("trace/policy.yaml", "network"),
         ("trace/rounds.yaml", "compute"),
         ("trace/rounds.yaml", "server"),
         ("trace/rounds.yaml", "network"),
