@@ -37,7 +37,8 @@ def seconds_needed(problem, trace):
         every = max(trace.num_updates // 300, 1)
         run = asyncopt.replay(problem, optax.sgd(step_size), trace, seeds=SEEDS, eval_every=every)
         reached = np.flatnonzero(run.grad_norm_sq.mean(axis=0) <= ACCURACY)
-        best = min(best, run.time[reached[0]] if len(reached) else np.inf)
+        if len(reached) and run.time is not None:
+            best = min(best, run.time[reached[0]])
     return best
 
 

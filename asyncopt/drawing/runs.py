@@ -13,7 +13,11 @@ from asyncopt.drawing import style, words
 
 _MOST_CURVES = 24  # more cannot be told apart
 # The x axes, in words.
-_AXES = {"step": "updates $k$", "time": "seconds on the trace's clock", "computed": "gradients computed, used or not"}
+_AXES = {
+    "step": "updates $k$",
+    "time": "seconds on the trace's clock",
+    "computed": "gradients taken up by the server, used or not",
+}
 _GRID = 80  # points of a curve whose runs are not measured at the same values of x
 
 
@@ -26,7 +30,7 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None
       by: the column, or columns, whose values are told apart: "optimizer.learning_rate", say.
       quantity: the column to draw. Default: "gap", or "objective" where F* is unknown.
       axis: what it is drawn against: "step", updates; "time", the seconds of the trace's clock; or "computed", all
-        gradients that came to a server. Of the last two, curves end where the first of their runs ends, and a run
+        gradients that a server took up. Of the last two, curves end where the first of their runs ends, and a run
         counts with its last measurement.
 
     Returns:
@@ -40,6 +44,8 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None
     quantity = _checked(frame, columns, quantity)
     if axis not in _AXES or axis not in frame:
         raise InputError(f"axis is {axis!r}, expected one of {[name for name in _AXES if name in frame]}")
+    if frame[axis].isna().any():
+        raise InputError(f"some runs have no {axis}, expected a table of runs that have: choose rows of it")
     if not columns:
         raise InputError(f"by is {by!r}, expected a column at least")
     groups = list(frame.groupby(columns, dropna=False))

@@ -20,6 +20,7 @@ from asyncopt.engine.probes import Probe
 from asyncopt.engine.shapes import by_shapes
 from asyncopt.engine.state import Facts, LoopState, Schedule
 from asyncopt.engine.work import Work
+from asyncopt.optim.each_gradient import EachGradient
 from asyncopt.problems import Problem
 from asyncopt.traces import Trace
 
@@ -118,11 +119,7 @@ def prepare(run: Run, settings: Settings) -> Prepared:
       TypeError: if problem, optimizer or trace has another type.
     """
     _check_types(run.problem, run.optimizer, run.trace, run.probes)
-    if run.probes and (run.has_steps or run.work is not None):
-        raise InputError(
-            "probes record what theorems need, which are about one gradient for each step; expected no probes and no "
-            "record_bounds with a trace of several gradients a step, or with work"
-        )
+    _check_workers(run)
     check_flag("average", settings.average)
     seeds = tuple(check_seeds("seeds", [_check_seed(seed) for seed in run.seeds]))
     optimizer = optax.with_extra_args_support(run.optimizer)
@@ -141,6 +138,7 @@ def prepare(run: Run, settings: Settings) -> Prepared:
         optimizer.init(params)
     for probe in run.probes:
         probe.init(starts[0], optimizer_state)
+    _check_tables(optimizer, optimizer_state, run.trace)
     # What theorems bound is a mean over the run; a few points of a curve would give a wrong one.
     eval_every = PERCENT if settings.eval_every is None and run.probes else settings.eval_every
     steps = evaluation_steps(
@@ -201,6 +199,40 @@ def _check_types(problem: Any, optimizer: Any, trace: Any, probes: Any) -> None:
     for probe in probes:
         if isinstance(probe, type) or not isinstance(probe, Probe):
             raise TypeError(f"probes has {probe!r}, expected objects with the methods of asyncopt.engine.Probe")
+
+
+def _check_workers(run: Run) -> None:
+    """Refuses what does not go together with a trace's workers and steps, or with data of workers."""
+    if run.work is not None and (isinstance(run.work, type) or not isinstance(run.work, Work)):
+        raise TypeError(f"work is {run.work!r}, expected an object with init and direction, such as local_steps(...)")
+    owners, num_workers = getattr(run.problem, "num_workers", 1), run.trace.num_workers
+    if owners not in (1, num_workers):
+        raise InputError(
+            f"the problem's data are divided among {owners} workers, and the trace has {num_workers}, expected one "
+            "number"
+        )
+    if run.probes and (run.has_steps or run.work is not None or draws.knows_workers(run.problem)):
+        raise InputError(
+            "probes record what theorems need, which are about one gradient for each step, drawn from all data; "
+            "expected no probes and no record_bounds with a trace of several gradients a step, with work, or with data "
+            "of workers"
+        )
+
+
+def _check_tables(optimizer: optax.GradientTransformation, optimizer_state: PyTree, trace: Trace) -> None:
+    """Refuses an optimizer that keeps something for another number of workers, or that would ignore weights."""
+    for state in jax.tree.leaves(optimizer_state, is_leaf=lambda node: hasattr(node, "num_workers")):
+        number = getattr(state, "num_workers", trace.num_workers)
+        if number != trace.num_workers:
+            raise InputError(
+                f"the optimizer keeps a table for {number} workers, and the trace has {trace.num_workers}, expected "
+                "one number"
+            )
+    if isinstance(optimizer, EachGradient) and trace.weight is not None:
+        raise InputError(
+            "the trace has weights, which an optimizer that takes each gradient by itself does not use; expected a "
+            "trace without weight"
+        )
 
 
 def _check_seed(seed: int) -> int:

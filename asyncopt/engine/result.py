@@ -20,7 +20,7 @@ class Result:
     """One run, or several seeds of it; arrays then have a leading axis of seeds, written [S] below.
 
     Three clocks must not be mixed up: ``step`` counts updates, each of which uses one gradient; ``computed`` counts
-    all gradients that came, also those that a server ignored; ``time`` is the trace's own clock in seconds.
+    all gradients that a server took up, also those that it ignored; ``time`` is the trace's own clock in seconds.
 
     Args:
       params: iterate K, a pytree of jax arrays.
@@ -28,7 +28,7 @@ class Result:
       optimizer_state: the optimizer's state after the last update.
       step: int64[E], updates made at each evaluation, from 0 to K.
       time: float64[E], the trace's clock then, or None if the trace has none.
-      computed: int64[E], gradients that had come to the server then, used or not; None if the trace does not say.
+      computed: int64[E], gradients that the server had taken up then, used or not; None if the trace does not say.
       objective: [S] float[E], F of the iterate; inf once diverged.
       grad_norm_sq: [S] float[E], ‖∇F‖² of the iterate.
       gap: [S] float[E], objective - F*, or None if F* is unknown.

@@ -88,7 +88,7 @@ def local_steps(
     worker came to, if nothing came between; ``optax.sgd(0.7, momentum=0.9, nesterov=True)`` is DiLoCo's.
 
     Args:
-      inner_optimizer: any Optax transform.
+      inner_optimizer: an Optax transform that needs neither ``delay`` nor ``worker``.
       num_steps: H, at least 1; or a number for each worker.
       keep_state: whether a worker keeps the state of its inner optimizer from job to job, as DiLoCo does; else each
         job starts with a new one.

@@ -2,6 +2,8 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Int, PyTree
 
@@ -43,13 +45,27 @@ def known_delay(delay: jax.typing.ArrayLike | None, transform: str) -> Int[Array
     return jnp.asarray(delay, jnp.int32)
 
 
-def known_worker(worker: jax.typing.ArrayLike | None, transform: str) -> Int[Array, ""]:
-    """Returns a gradient's worker as int32; raises TypeError if ``update`` of the ``transform`` was not told it."""
+def checked_inner(inner: object) -> optax.GradientTransformationExtraArgs:
+    """Returns the wrapped optimizer, which takes extra arguments; raises an InputError if it is none."""
+    if not isinstance(inner, optax.GradientTransformation):
+        raise InputError(f"inner is {inner!r}, expected an optax.GradientTransformation: optax.sgd(0.1), say")
+    return optax.with_extra_args_support(inner)
+
+
+def known_worker(worker: jax.typing.ArrayLike | None, transform: str, num_workers: int) -> Int[Array, ""]:
+    """Returns a gradient's worker as int32.
+
+    Raises:
+      TypeError: if ``update`` of the ``transform`` was not told it.
+      InputError: if there is no such worker; a traced number is not checked.
+    """
     if worker is None:
         raise TypeError(
-            f"{transform} needs worker=, the number of the gradient's worker: call update(..., worker=...); it "
-            "cannot be inside a transform that is given the sum of a step's gradients"
+            f"{transform} needs worker=, the number of the gradient's worker: call update(..., worker=...). Where "
+            "several gradients make a step, only the outermost transform is told it, if it takes each by itself"
         )
+    if isinstance(worker, int | np.integer) and check_integer("worker", worker, at_least=0) >= num_workers:
+        raise InputError(f"worker is {worker}, expected at most {num_workers - 1}")
     return jnp.asarray(worker, jnp.int32)
 
 

@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array, Int, PyTree
 
 from asyncopt.checks import InputError, check_number
-from asyncopt.optim._shared import known_worker, static_integer
+from asyncopt.optim._shared import checked_inner, known_worker, static_integer
 
 COMPRESSORS = ("top_k", "random_k", "sign")
 
@@ -19,6 +19,11 @@ class ErrorFeedbackState(NamedTuple):
     inner: PyTree
     memory: PyTree  # what was left out, like the parameters, each leaf with a leading axis of workers
     num_received: Int[Array, ""]  # int32, gradients received
+
+    @property
+    def num_workers(self) -> int:
+        """The number of workers, p."""
+        return jax.tree.leaves(self.memory)[0].shape[0]
 
 
 def error_feedback(
@@ -57,7 +62,7 @@ def error_feedback(
         raise InputError(f"compressor is {compressor!r}, expected one of {COMPRESSORS}")
     if check_number("share", share, above=0) > 1:
         raise InputError(f"share is {share!r}, expected at most 1")
-    inner = optax.with_extra_args_support(inner)
+    inner = checked_inner(inner)
 
     def compressed(leaf, key):
         flat = leaf.ravel()
@@ -75,7 +80,7 @@ def error_feedback(
         return ErrorFeedbackState(inner.init(params), memory, jnp.zeros((), jnp.int32))
 
     def update(updates, state, params=None, *, worker=None, **extra_args):
-        worker = known_worker(worker, "error_feedback")
+        worker = known_worker(worker, "error_feedback", num_workers)
         wanted = jax.tree.map(lambda g, e: g + e[worker].astype(g.dtype), updates, state.memory)
         leaves, structure = jax.tree.flatten(wanted)
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), state.num_received), max(len(leaves), 1))

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PyTree
 
-from asyncopt.checks import check_flag
-from asyncopt.optim._shared import known_worker, only_if, static_integer
+from asyncopt.checks import InputError, check_flag
+from asyncopt.optim._shared import checked_inner, known_worker, only_if, static_integer
 from asyncopt.optim.each_gradient import EachGradient
 
 
@@ -20,6 +20,11 @@ class GradientTableState(NamedTuple):
     num_averaged: Int[Array, " p"]  # int32, gradients in each worker's mean
     round: Int[Array, " p"]  # int32, the round that they belong to, or -1
     num_steps: Int[Array, ""]  # int32, steps made
+
+    @property
+    def num_workers(self) -> int:
+        """The number of workers, p."""
+        return self.num_averaged.shape[0]
 
 
 def gradient_table(inner: optax.GradientTransformation, num_workers: int, rounds: bool = False) -> EachGradient:
@@ -33,7 +38,7 @@ def gradient_table(inner: optax.GradientTransformation, num_workers: int, rounds
     them.
 
     ``update`` needs the keyword ``worker``: int, in 0..p - 1. With ``makes_step`` false, the gradient joins the table,
-    and no step is made.
+    and no step is made. The trace's weights are not used; `asyncopt.replay` refuses a trace that has some.
 
     Args:
       inner: the optimizer; it receives the mean.
@@ -51,7 +56,9 @@ def gradient_table(inner: optax.GradientTransformation, num_workers: int, rounds
     """
     num_workers = static_integer("num_workers", num_workers, at_least=1)
     check_flag("rounds", rounds)
-    inner = optax.with_extra_args_support(inner)
+    if isinstance(inner, EachGradient):
+        raise InputError(f"inner is {inner!r}, expected a transform that takes sums of gradients, and no table")
+    inner = checked_inner(inner)
 
     def init(params):
         table = jax.tree.map(lambda p: jnp.broadcast_to(jnp.zeros_like(p), (num_workers, *jnp.shape(p))), params)
@@ -59,7 +66,7 @@ def gradient_table(inner: optax.GradientTransformation, num_workers: int, rounds
         return GradientTableState(inner.init(params), table, zeros, zeros - 1, jnp.zeros((), jnp.int32))
 
     def update(updates, state, params=None, *, worker=None, makes_step=True, **extra_args):
-        worker = known_worker(worker, "gradient_table")
+        worker = known_worker(worker, "gradient_table", num_workers)
         this_round = state.num_steps // num_workers
         joins = (state.round[worker] == this_round) if rounds else False
         count = jnp.where(joins, state.num_averaged[worker] + 1, 1)

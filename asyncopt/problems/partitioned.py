@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from asyncopt.checks import InputError, check_integer
@@ -42,8 +43,10 @@ class Partitioned(eqx.Module):
         rows = worker * size + jax.random.randint(row_key, (self.whole.batch_size,), 0, size)
         return self.whole.batch_of(rows, batch_key)
 
-    def worker_objective(self, params: PyTree, worker: int) -> Float[Array, ""]:
+    def worker_objective(self, params: PyTree, worker: int | Int[Array, ""]) -> Float[Array, ""]:
         """Returns F_w(x), the mean loss over the rows of a worker."""
+        if isinstance(worker, int | np.integer) and check_integer("worker", worker, at_least=0) >= self.num_workers:
+            raise InputError(f"worker is {worker}, expected at most {self.num_workers - 1}")
         size = self.whole.num_rows // self.num_workers
         if hasattr(self.whole, "batch_of"):
             raise InputError(f"{self.title}: a worker's objective is known only where mini-batches are row numbers")

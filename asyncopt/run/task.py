@@ -90,6 +90,14 @@ def _trace(settings: Mapping[str, Any]) -> Trace:
         )
     with errors_of("trace"):
         trace = make()
+    policy = settings["trace"].get("policy") or {}
+    if policy.get("_target_") == "asyncopt.traces.policies.Ringleader":
+        handling = settings["handling"] or {}
+        if handling.get("_target_") != "asyncopt.optim.gradient_table" or not handling.get("rounds"):
+            raise InputError(
+                "trace: ringleader steps with a table of gradients, expected +handling=gradient_table "
+                "handling.rounds=true"
+            )
     if make.func is traces.rounds:
         taken = gradients_a_round(trace.num_workers, settings["trace"].get("take"))
         check_rounds("trace", settings["handling"], taken)

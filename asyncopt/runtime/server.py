@@ -13,8 +13,8 @@ import numpy as np
 import optax
 from jaxtyping import DTypeLike, PyTree
 
-from asyncopt import stopping, traces
-from asyncopt.checks import InputError, check_flag
+from asyncopt import stopping
+from asyncopt.checks import InputError, check_flag, check_integer
 from asyncopt.engine import Checkpoint, Probe, Run, Settings, plan
 from asyncopt.engine import probes as probing
 from asyncopt.engine import progress as progress_bar
@@ -82,7 +82,8 @@ def record(
     chosen = probing.chosen(optimizer, problem, record_bounds, probes)
     # Only the length of the trace is known before the run.
     check_flag("synchronous", synchronous)
-    run = Run(problem, optimizer, traces.synchronous(num_updates), [seed], chosen)
+    length = check_integer("num_updates", num_updates, at_least=1)
+    run = Run(problem, optimizer, Trace(np.arange(length), num_workers=pool.num_workers), [seed], chosen)
     prepared = prepare(run, Settings(eval_every, average, param_dtype))
     if synchronous and num_updates % pool.num_workers:
         raise InputError(

@@ -21,8 +21,8 @@ Seconds = Callable[[int, int], float]
 class Clock:
     """The seconds that each job of p workers takes, and each step of the server.
 
-    Job j of worker w takes a time that depends on (seed, w, j) alone, whatever happened before. So every policy meets
-    the same machine, and two policies can be compared job by job.
+    Job j of worker w takes a time that depends on (seed, w, j) alone, whatever happened before; with ``speed``, on the
+    second at which it begins, too. So every policy meets the same machine, and policies can be compared job by job.
 
     Args:
       num_workers: p, at least 1.

@@ -196,7 +196,7 @@ def as_duration(name: str, value: AnyDuration) -> Duration:
         if isinstance(value, str):
             return Duration(value)
         if isinstance(value, Mapping):
-            return Duration(**{str(key): field for key, field in value.items()})
+            return Duration(**{str(key): field for key, field in value.items() if key != "sum" or field is not None})
         return Duration("constant", value)
     except (InputError, TypeError) as error:
         raise InputError(f"{name}: {error}") from error

@@ -129,7 +129,7 @@ class _Server:
             self.arrivals += 1
             answer = decide(Arrival(number, worker, version, self.made, now))
             try:
-                if answer.step:
+                if len(answer.step):
                     free = self._step(answer, number, (worker, version, arrival, began), now, until)
                     if free > until or len(self.used) >= num_updates:
                         return
@@ -157,7 +157,7 @@ class _Server:
         """Lets the policy say which workers begin."""
         answer = self.policy.start(num_workers)
         try:
-            if answer.step or answer.hold:
+            if len(answer.step) or answer.hold:
                 raise InputError(f"{self._name}: start uses a gradient, expected restart or assign alone")
             self._begin(answer, 0.0)
         except (AttributeError, TypeError, ValueError) as error:

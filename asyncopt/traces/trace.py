@@ -53,9 +53,9 @@ class Trace:
         of a step makes it, with the sum of its weighted gradients; iterates within a step are equal. None: each
         gradient makes a step.
       weight: float[K], the factor of gradient k in the sum of its step. None: each step takes the mean.
-      computed: int[K], how many gradients had come to the server when update k was applied, used or not,
-        non-decreasing; or None.
-      arrivals: the gradients that came to the server until the last update, or None.
+      computed: int[K], how many gradients the server had taken up when update k was applied, used or not; at least
+        k + 1, non-decreasing; or None.
+      arrivals: the gradients that the server had taken up at the last update, or None.
       cancelled: the gradients whose computing was stopped until then, or None.
       wasted_seconds: the seconds of computing whose gradients were ignored or cancelled until then, or None.
       num_workers: the number of workers. Default: one more than the largest ``worker``.
@@ -423,6 +423,8 @@ def _computed(values: ArrayLike, length: int) -> Int[np.ndarray, " K"]:
     computed = _integers("computed", values, length)
     backwards = np.flatnonzero(np.diff(computed) < 0) + 1
     _refuse_first("computed", computed, backwards, "expected at least that of the update before")
+    least = np.arange(1, length + 1)
+    _check_range("computed", computed, least, _MAX_UPDATES, "each update uses one")
     return computed
 
 

@@ -254,6 +254,21 @@ def test_what_does_not_go_together():
         asyncopt.replay(PROBLEM, optim.compensate_delay(optax.sgd(0.1)), trace)
     with pytest.raises(InputError, match="num_steps has 3 numbers, expected one, or one for each of 4 workers"):
         asyncopt.replay(PROBLEM, optax.sgd(0.1), trace, work=local_steps(optax.sgd(0.1), [1, 2, 3]))
+    with pytest.raises(InputError, match="a table for 3 workers, and the trace has 4"):
+        asyncopt.replay(PROBLEM, optim.gradient_table(optax.sgd(0.1), 3), TRACES["rennala"])
+    with pytest.raises(InputError, match="a table for 5 workers, and the trace has 4"):
+        asyncopt.replay(PROBLEM, optim.error_feedback(optax.sgd(0.1), 5), TRACES["weights alone"])
+    with pytest.raises(InputError, match="the trace has weights, which an optimizer"):
+        asyncopt.replay(PROBLEM, optim.gradient_table(optax.sgd(0.1), NUM_WORKERS), trace)
+    with pytest.raises(InputError, match="expected a transform that takes sums of gradients"):
+        optim.gradient_table(optim.gradient_table(optax.sgd(0.1), 2), 2)
+    with pytest.raises(InputError, match=r"inner is None, expected an optax.GradientTransformation"):
+        optim.error_feedback(None, 2)
+    with pytest.raises(TypeError, match="work is 5, expected an object with init and direction"):
+        asyncopt.replay(PROBLEM, optax.sgd(0.1), trace, work=5)
+    table = optim.gradient_table(optax.sgd(0.1), 2)
+    with pytest.raises(InputError, match="worker is 9, expected at most 1"):
+        table.update(jnp.ones(2), table.init(jnp.zeros(2)), worker=9)
     with pytest.raises(InputError, match="num_steps is 0"):
         local_steps(optax.sgd(0.1), 0)
     with pytest.raises(InputError, match="inner_optimizer is 3"):
@@ -273,6 +288,7 @@ def test_fields_of_a_trace_are_checked_and_kept(tmp_path):
         ({"weight": [1.0, np.nan, 1.0]}, "weight of update 1 is nan"),
         ({"weight": [1.0]}, "weight has shape"),
         ({"computed": [3, 2, 4]}, "computed of update 1 is 2"),
+        ({"computed": [1, 1, 4]}, "computed of update 1 is 1, expected 2 to"),
         ({"arrivals": 2}, "arrivals is 2, expected an integer of at least 3"),
         ({"wasted_seconds": -1.0}, "wasted_seconds is -1.0"),
     ):

@@ -84,6 +84,16 @@ def test_nonconvex_logistic_of_workers():
     assert run.objective[-1] < run.objective[0]
 
 
+def test_the_trace_must_have_the_same_workers():
+    problem = asyncopt.problems.logistic(data.partition(DIGITS, 7, by="random"))
+    with pytest.raises(InputError, match="divided among 7 workers, and the trace has 4"):
+        asyncopt.replay(problem, asyncopt.apam(0.1), asyncopt.traces.cluster(20, 4))
+    with pytest.raises(InputError, match="drawn from all data"):
+        asyncopt.replay(problem, asyncopt.apam(0.1), asyncopt.traces.cluster(20, 7), record_bounds=True)
+    with pytest.raises(InputError, match="worker is 7, expected at most 6"):
+        problem.worker_objective(jnp.zeros((65, 10)), 7)
+
+
 def test_bad_input():
     for arguments, message in (
         ({"num_workers": 2000}, "num_workers is 2000, expected at most"),

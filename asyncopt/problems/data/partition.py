@@ -22,16 +22,18 @@ def partition(
 ) -> Dataset | ImageData:
     """Divides the training rows among workers, and returns them in the order of the workers.
 
-    Each of p workers gets ⌊N/p⌋ rows, so that F, the mean over all rows, is the mean of the workers' own objectives.
-    The N mod p rows that are left over are left out. Held-out rows stay as they are.
+    Each worker gets as many rows, so that F, the mean over the rows that are kept, is the mean of the workers' own
+    objectives. Fewer than p rows are left out, or fewer than ``shards`` · p. Held-out rows stay as they are.
 
     Args:
       dataset: rows or images with classes.
       num_workers: p, at least 1, at most N.
       by: "label": each worker draws shares of the classes from a symmetric Dirichlet distribution, and takes rows in
-        these shares as long as a class has some; "shard": rows are sorted by class and cut into ``shards`` · p pieces,
-        and each worker gets ``shards`` of them, drawn at random; "random": rows are drawn at random.
-      alpha: of the Dirichlet distribution, above 0: near 0, a worker has one class; at infinity, all have the same.
+        these shares. When none is left of its classes, it takes rows of the others. "shard": rows are sorted by class
+        and cut into ``shards`` · p pieces, and each worker gets ``shards`` of them, drawn at random. "random": rows are
+        drawn at random.
+      alpha: the parameter of the Dirichlet distribution, above 0. If it is small, a worker has few classes; if it is
+        large, all workers have the same.
       seed: seed of all draws.
       shards: pieces for each worker, at least 1.
 
