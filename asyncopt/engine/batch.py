@@ -88,7 +88,7 @@ def replay_batch(
             first.probes,
             first.average,
             first.has_steps,
-            _num_workers(first),
+            first.num_keepers,
         ),
         functools.partial(loop.advance_many, mesh, first.probes, shared, own),
         first.steps,
@@ -163,13 +163,8 @@ def program(run: Run, settings: Settings) -> Program:
     compiled = (shapes, structure, tuple(jax.tree.leaves(others)), run.trace.num_updates, run.trace.num_blocks)
     # Runs are evaluated at the ends of steps, and those of a batch after the same updates.
     ends = None if run.trace.step is None else run.trace.step.tobytes()
-    compiled = (*compiled, run.has_steps, ends, _num_workers(run))
+    compiled = (*compiled, run.has_steps, ends, run.num_keepers)
     return Program((*compiled, run.probes, settings), tuple(leaf for leaf in leaves if leaf.size > size))
-
-
-def _num_workers(run: Run) -> int:
-    """Returns the number of workers that keep something; it sets the size of what they keep."""
-    return run.trace.num_workers if run.work is not None else 1
 
 
 def with_arrays_of(reference: PyTree, tree: PyTree) -> PyTree:

@@ -17,7 +17,8 @@ from asyncopt.engine.draws import draw, draw_one, drawn_at_once
 from asyncopt.engine.probes import Probe, bound_to
 from asyncopt.engine.state import Evaluation, Facts, Inputs, LoopState, Marks, Stops
 from asyncopt.engine.work import Work
-from asyncopt.optim.each_gradient import EachGradient, only_if
+from asyncopt.optim._shared import only_if
+from asyncopt.optim.each_gradient import EachGradient
 from asyncopt.problems import Problem
 
 RUNS = "runs"  # the mesh axis over which seeds are spread

@@ -60,6 +60,11 @@ class Run:
         """Whether several gradients may make a step, or a gradient has a weight."""
         return self.trace.step is not None or self.trace.weight is not None
 
+    @property
+    def num_keepers(self) -> int:
+        """The number of workers that may keep something between their jobs; it sets the size of what they keep."""
+        return self.trace.num_workers if self.work is not None else 1
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -181,7 +186,7 @@ def state_shapes(run: Run, params: PyTree, capacity: int, settings: Settings) ->
       settings: the precision of the history.
     """
     optimizer = optax.with_extra_args_support(run.optimizer)
-    more = (run.has_steps, run.work, run.trace.num_workers if run.work is not None else 1)
+    more = (run.has_steps, run.work, run.num_keepers)
     return _state_shapes(optimizer, params, capacity, settings.history_dtype, run.probes, settings.average, *more)
 
 

@@ -157,7 +157,7 @@ def _replay_one(
     shapes = state_shapes(prepared, start, capacity, settings)
     memory.check(shapes, prepared.slots, 1)
     inputs = Inputs(prepared.problem, prepared.optimizer, prepared.work, prepared.schedule, batch_keys)
-    more = (prepared.has_steps, prepared.work, prepared.trace.num_workers if prepared.work is not None else 1)
+    more = (prepared.has_steps, prepared.work, prepared.num_keepers)
     snapshot, share = drive(
         functools.partial(
             loop.start_one, prepared.optimizer, start, capacity, settings.history_dtype, probes, settings.average, *more

@@ -2,10 +2,6 @@
 
 import optax
 
-from asyncopt.optim._shared import only_if
-
-__all__ = ["EachGradient", "only_if"]
-
 
 class EachGradient(optax.GradientTransformationExtraArgs):
     """A transform whose ``update`` is called with each gradient, and told which of them make a step.

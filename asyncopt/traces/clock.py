@@ -6,10 +6,11 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float, Int
 
-from asyncopt.checks import InputError, check_integer, check_number
+from asyncopt.checks import InputError, check_integer
 from asyncopt.traces.durations import AnyDuration, Total, as_total
 from asyncopt.traces.keyed_draws import UNIT_MEAN, KeyedDraws
 from asyncopt.traces.speed import Speed
+from asyncopt.traces.worker_times import straggler_factors
 
 # What is drawn for a clock; each has independent numbers. The terms of a sum follow each other.
 _COMPUTE, _NETWORK, _SERVER = 0, 1000, 2000
@@ -54,9 +55,7 @@ class Clock:
     ) -> None:
         self.num_workers = check_integer("num_workers", num_workers, at_least=1)
         self.seed = check_integer("seed", seed, at_least=0)
-        stragglers = check_integer("stragglers", stragglers, at_least=0)
-        factors = np.ones(self.num_workers)
-        factors[max(self.num_workers - stragglers, 1) :] = check_number("slowdown", slowdown, at_least=1)
+        factors = straggler_factors(self.num_workers, stragglers, slowdown)
         self._compute = _source("compute", compute, self.num_workers, factors, self.seed)
         self._network = _Drawn("network", as_total("network", network), self.num_workers, self.seed, _NETWORK)
         self._server = _Drawn("server", as_total("server", server), 1, self.seed, _SERVER)

@@ -49,11 +49,12 @@ class Duration:
         if self.distribution not in _UNIT_MEAN:
             raise InputError(f"distribution is {self.distribution!r}, expected one of {sorted(_UNIT_MEAN)}")
         if isinstance(self.mean, Mapping):
-            self.means("mean", 1)  # checks the mapping
-        means = np.atleast_1d(np.asarray(0.0 if isinstance(self.mean, Mapping) else self.mean, dtype=object))
-        for index, mean in enumerate(means):
-            name = f"mean of the {self.distribution} duration" + (f", worker {index}" if len(means) > 1 else "")
-            check_number(name, mean, at_least=0)
+            self.means("mean", 1)  # refuses bad numbers
+        else:
+            means = np.atleast_1d(np.asarray(self.mean, dtype=object))
+            for index, mean in enumerate(means):
+                name = f"mean of the {self.distribution} duration" + (f", worker {index}" if len(means) > 1 else "")
+                check_number(name, mean, at_least=0)
         meaning, above = _SHAPE.get(self.distribution, (None, 0.0))
         if meaning is None and self.shape is not None:
             raise InputError(f"shape is {self.shape!r}, but a {self.distribution} duration has none")

@@ -139,7 +139,7 @@ class Trace:
             "arrival": None if arrival is None else _arrivals(arrival, time, num_updates),
             "sample": samples,
             "step": None if step is None else _steps(step, num_updates),
-            "weight": None if weight is None else _weights(weight, num_updates),
+            "weight": None if weight is None else _floats("weight", weight, num_updates),
             "computed": None if computed is None else _computed(computed, num_updates),
             "arrivals": None if arrivals is None else check_integer("arrivals", arrivals, at_least=num_updates),
             "cancelled": None if cancelled is None else check_integer("cancelled", cancelled, at_least=0),
@@ -406,18 +406,6 @@ def _steps(values: ArrayLike, length: int) -> Int[np.ndarray, " K"]:
     return steps
 
 
-def _weights(values: ArrayLike, length: int) -> Float[np.ndarray, " K"]:
-    """Returns ``weight`` as finite float64."""
-    try:
-        weights = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"weight is not an array of numbers: {error}") from error
-    if weights.shape != (length,):
-        raise InputError(f"weight has shape {weights.shape}, expected one number for each of the {length} updates")
-    _refuse_first("weight", weights, np.flatnonzero(~np.isfinite(weights)), "expected a finite number")
-    return weights
-
-
 def _computed(values: ArrayLike, length: int) -> Int[np.ndarray, " K"]:
     """Returns ``computed`` as int64: non-decreasing, and at least one for each update that came before."""
     computed = _integers("computed", values, length)
@@ -440,14 +428,21 @@ def _times(values: ArrayLike, length: int) -> Float[np.ndarray, " K"]:
 
 def _seconds(name: str, values: ArrayLike, length: int) -> Float[np.ndarray, " K"]:
     """Returns seconds as a finite float64 array."""
+    return _floats(name, values, length, "second", "expected a finite number of seconds")
+
+
+def _floats(
+    name: str, values: ArrayLike, length: int, unit: str = "number", finite: str = "expected a finite number"
+) -> Float[np.ndarray, " K"]:
+    """Returns a finite float64 array; messages call an entry by its unit, and say what is expected of it."""
     try:
-        seconds = np.asarray(values, dtype=np.float64)
+        array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{name} is not an array of seconds: {error}") from error
-    if seconds.shape != (length,):
-        raise InputError(f"{name} has shape {seconds.shape}, expected one second for each of the {length} updates")
-    _refuse_first(name, seconds, np.flatnonzero(~np.isfinite(seconds)), "expected a finite number of seconds")
-    return seconds
+        raise InputError(f"{name} is not an array of {unit}s: {error}") from error
+    if array.shape != (length,):
+        raise InputError(f"{name} has shape {array.shape}, expected one {unit} for each of the {length} updates")
+    _refuse_first(name, array, np.flatnonzero(~np.isfinite(array)), finite)
+    return array
 
 
 def _check_range(name: str, values: np.ndarray, low: ArrayLike, high: ArrayLike, reason: str, first: int = 0) -> None:

@@ -30,8 +30,7 @@ class WorkerTimes:
 
     def __post_init__(self) -> None:
         check_integer("num_workers", self.num_workers, at_least=1)
-        check_integer("stragglers", self.stragglers, at_least=0)
-        check_number("slowdown", self.slowdown, at_least=1)
+        straggler_factors(self.num_workers, self.stragglers, self.slowdown)  # refuses bad numbers
         self.duration.means("compute", self.num_workers)  # refuses another number of them
 
     @property
@@ -42,9 +41,8 @@ class WorkerTimes:
     @property
     def means(self) -> Float[np.ndarray, " p"]:
         """float[p], the mean seconds of each worker."""
-        means = np.array(self.duration.means("compute", self.num_workers))
-        means[max(self.num_workers - self.stragglers, 1) :] *= self.slowdown
-        return means
+        factors = straggler_factors(self.num_workers, self.stragglers, self.slowdown)
+        return self.duration.means("compute", self.num_workers) * factors
 
     @property
     def label(self) -> str:
@@ -57,3 +55,17 @@ class WorkerTimes:
     def unit_draws(self, generator: np.random.Generator, size: int) -> Float[np.ndarray, " size"]:
         """Returns independent draws of mean 1; a worker's seconds are a draw times its mean."""
         return self.duration.unit_draws(generator, size)
+
+
+def straggler_factors(num_workers: int, stragglers: int, slowdown: float) -> Float[np.ndarray, " p"]:
+    """Returns how many times as long as others each worker takes: 1, or ``slowdown`` for the last ``stragglers``.
+
+    Worker 0 is never slow.
+
+    Raises:
+      InputError: if ``stragglers`` is not a number of workers, or ``slowdown`` is below 1.
+    """
+    factors = np.ones(num_workers)
+    slow = check_integer("stragglers", stragglers, at_least=0)
+    factors[max(num_workers - slow, 1) :] = check_number("slowdown", slowdown, at_least=1)
+    return factors
