@@ -73,11 +73,12 @@ def verify(folder: str | os.PathLike[str], show: bool = False, trusted: Collecti
     if records.CHECKSUMS in record.summary:
         files = (records.CONFIG, records.METRICS, records.SUMMARY, recording.TRACE, recording.RECORDING)
         differences += [f"{manifest.NAME} does not list {name}" for name in files if name not in listed]
-    task = dataclasses.replace(prepare(OmegaConf.create(dict(record.config))), trace=recorded.trace)
+    asked = prepare(OmegaConf.create(dict(record.config)))
+    task = dataclasses.replace(asked, trace=recorded.trace)
     prepare_jax(task.settings, task.num_side_by_side)
     built = build(task)
     num_updates = recorded.trace.num_updates
-    first, result = _replay(prepare_run(built, task.measured), recorded, show)
+    first, result = _replay(prepare_run(built, task.measured, asked.trace.num_updates), recorded, show)
     if result is None:
         differences.insert(0, _of_update(recorded.trace, first))
     else:

@@ -11,7 +11,7 @@ from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.engine.stepwise import gradient_on_host
 from asyncopt.problems import Problem
 from asyncopt.runtime.shared_memory import SharedParams
-from asyncopt.runtime.worker_pool import GradientMessage, GradientRequest, InjectedLatency, WorkerFailure, wait_until
+from asyncopt.runtime.worker_pool import Delay, GradientMessage, GradientRequest, InjectedLatency, WorkerFailure
 from asyncopt.traces.durations import AnyDuration
 
 
@@ -68,6 +68,7 @@ class Threads:
         self._messages: queue.SimpleQueue[tuple[int, int, GradientMessage | WorkerFailure, float]]
         self._messages = queue.SimpleQueue()
         self._requests = [queue.SimpleQueue() for _ in range(self.num_workers)]
+        self._delays = [Delay() for _ in range(self.num_workers)]
         self._threads = [self._start_thread(worker) for worker in range(self.num_workers)]
 
     def publish(self, version: int, params: PyTree) -> None:
@@ -78,6 +79,10 @@ class Threads:
     def dispatch(self, worker: int, request: GradientRequest) -> None:
         """See `WorkerPool`."""
         self._requests[worker].put(request)
+
+    def stop(self, worker: int, sample: int) -> None:
+        """See `WorkerPool`."""
+        self._delays[worker].stop(sample)
 
     def receive(self) -> tuple[GradientMessage | WorkerFailure, float]:
         """See `WorkerPool`."""
@@ -130,6 +135,6 @@ class Threads:
         problem, seed_key = self._on_devices[worker % len(self._on_devices)]
         params = request.params if stale is None else stale
         gradient = gradient_on_host(problem, params, seed_key, request.sample, worker)
-        wait_until(start + least_seconds)
+        self._delays[worker].wait(start + least_seconds, request.sample)
         seconds = time.perf_counter() - start
         return GradientMessage(worker, request.version, request.sample, gradient, seconds, versions, stale)
