@@ -1,7 +1,7 @@
 """Real asynchronous training: one server and p workers. The recorded trace replays bit-identically.
 
-`record` trains; a policy may decide what the server does. The workers are threads of this process (`threads.Threads`) or processes on one or many machines
-(`ray.Ray`).
+`record` trains; a policy may decide what its server does. The workers are threads of this process (`threads.Threads`)
+or processes on one or many machines (`ray.Ray`).
 """
 
 from asyncopt.runtime.real_run import record
