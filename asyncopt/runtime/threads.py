@@ -1,6 +1,7 @@
 """A pool of workers that are threads of this process, and share its memory."""
 
 import queue
+import sys
 import threading
 import time
 
@@ -53,6 +54,7 @@ class Threads:
         self.latency = InjectedLatency(workers, compute, stragglers, slowdown, seed)
         self.num_workers = workers
         self._shared: SharedParams | None = None
+        self._delays: list[Delay] = []
         self._requests: list[queue.SimpleQueue[GradientRequest | None]] = []
         self._threads: list[threading.Thread] = []
 
@@ -104,8 +106,9 @@ class Threads:
 
     def close(self) -> None:
         """See `WorkerPool`."""
-        for requests in self._requests:
+        for requests, delay in zip(self._requests, self._delays, strict=True):
             requests.put(None)
+            delay.stop(sys.maxsize)
         for thread in self._threads:
             thread.join()
         self._threads = []
