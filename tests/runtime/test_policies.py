@@ -13,6 +13,7 @@ from asyncopt import InputError, runtime
 from asyncopt.engine import Checkpoint, stepwise
 from asyncopt.runtime import Threads, WorkerFailure
 from asyncopt.runtime.worker_pool import Delay
+from asyncopt.traces import answers as policy_answers
 from asyncopt.traces import policies
 from asyncopt.traces.policies import Answer
 from tests.runtime.test_server import APAM, QUADRATIC, WRONG, Unreliable, check_replays
@@ -240,20 +241,15 @@ def test_refuses_what_does_not_go_together():
         runtime.record(QUADRATIC, TABLE, Threads(4), num_updates=40, policy=policies.buffered(3))
 
 
-def test_a_policy_that_never_steps_ends():
-    server_patience = 50
-
+def test_a_policy_that_never_steps_ends(monkeypatch):
     class Idle(Odd):
         def decide(self, arrival):
             return Answer(restart=[arrival.worker])
 
-    from asyncopt.traces import answers
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answers, "_PATIENCE", server_patience)
-        patch.setattr(answers, "_PATIENCE_PER_WORKER", 1)
-        with pytest.raises(InputError, match="policy Idle: no step in the last 50 arrivals"):
-            runtime.record(QUADRATIC, APAM, Threads(2), num_updates=10, policy=Idle())
+    monkeypatch.setattr(policy_answers, "_PATIENCE", 50)
+    monkeypatch.setattr(policy_answers, "_PATIENCE_PER_WORKER", 1)
+    with pytest.raises(InputError, match="policy Idle: no step in the last 50 arrivals"):
+        runtime.record(QUADRATIC, APAM, Threads(2), num_updates=10, policy=Idle())
 
 
 def test_divergence_ends_the_run():
