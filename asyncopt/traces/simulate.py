@@ -1,6 +1,7 @@
 """The event loop: a policy meets the arrivals of a clock, and what it does with them is a trace."""
 
 import math
+from array import array
 from typing import Any
 
 import numpy as np
@@ -94,10 +95,10 @@ class _Server:
         self.made = 0  # steps
         self.done = 0  # steps that were done when the last arrival came
         self.arrivals = 0  # gradients that were taken up
-        self.used: list[_Gradient] = []  # of each update
-        self.sizes: list[int] = []  # of each step
-        self.ends: list[float] = []  # of each step
-        self.counts: list[int] = []  # arrivals by each step
+        # Arrays of numbers: Python's garbage collector would look through millions of tuples.
+        self.used_workers, self.used_versions = array("q"), array("q")  # of each update
+        self.used_arrivals = array("d")  # of each update
+        self.sizes, self.ends, self.counts = array("q"), array("d"), array("q")  # of each step; arrivals by then
         self.weights: dict[int, list[float]] = {}  # of the steps that do not take the mean
         self.wasted_at_end, self.cancelled_at_end = 0.0, 0  # at the last step
         self.service: list[float] = []
@@ -131,7 +132,7 @@ class _Server:
                     if done > until:
                         return
                     self._step(answer, number, (worker, version, arrival, began), done)
-                    if len(self.used) >= num_updates:
+                    if len(self.used_workers) >= num_updates:
                         return
                     now, free, last = done, done, self.arrivals
                 elif answer.hold:
@@ -162,7 +163,10 @@ class _Server:
 
     def _step(self, answer: Answer, number: int, gradient: _Gradient, done: float) -> None:
         """Makes a step, which is done at this second."""
-        self.used += self.answers.step_gradients(answer, number, gradient, self.made)
+        for worker, version, arrival, _ in self.answers.step_gradients(answer, number, gradient, self.made):
+            self.used_workers.append(worker)
+            self.used_versions.append(version)
+            self.used_arrivals.append(arrival)
         if number not in answer.step and not answer.hold:
             self.workers.wasted += gradient[2] - gradient[3]
         self.sizes.append(len(answer.step))
@@ -198,21 +202,20 @@ class _Server:
 
     def trace(self) -> Trace:
         """Returns what has been done so far as a trace."""
-        if not self.used:
+        if not self.used_workers:
             raise InputError(
                 f"{self.answers.name}: no step was made until the end, after {self.arrivals} arrivals; expected one"
             )
         sizes = np.array(self.sizes)
         step = np.repeat(np.arange(self.made), sizes)
-        worker, version, arrival, _ = (np.array(column) for column in zip(*self.used, strict=True))
         weight, firsts = np.repeat(1 / sizes, sizes), np.cumsum(sizes) - sizes
         for number, given in self.weights.items():
             weight[firsts[number] : firsts[number] + len(given)] = given
         return Trace(
-            read_versions(step, version),
-            worker=worker,
+            read_versions(step, np.array(self.used_versions)),
+            worker=np.array(self.used_workers),
             time=np.repeat(self.ends, sizes),
-            arrival=arrival,
+            arrival=np.array(self.used_arrivals),
             step=step if (sizes > 1).any() else None,
             weight=unless_means(weight, step),
             computed=np.repeat(self.counts, sizes),
