@@ -150,6 +150,7 @@ def _replay(task: Task, folder: pathlib.Path) -> Record:
         seeds=run.seeds,
         record_bounds=False,  # the probes are chosen already
         probes=run.probes,
+        work=run.work,
         **dataclasses.asdict(task.measured),
         progress=task.settings["progress"],
         checkpoint=checkpoint,

@@ -34,6 +34,8 @@ def checked(config: DictConfig) -> dict[str, Any]:
                 f"{group}.constraint is {own!r}, expected +constraint=NAME, which sets it for F* and steps"
             )
     _check_policy(settings)
+    if settings["work"] is not None and settings["runtime"] is not None:
+        raise InputError(f"work is {settings['work']['_target_']}, expected work=null: real workers compute gradients")
     seeds, history_dtype = settings["seeds"], settings["history_dtype"]
     num_seeds = len(seeds) if isinstance(seeds, list) else seeds
     if settings["runtime"] is not None and (num_seeds != 1 or history_dtype is not None):
@@ -122,6 +124,7 @@ _OPTIONAL_GROUPS: Mapping[str, Sequence[str]] = {
     "handling": ["_target_"],
     "policy": ["_target_"],
     "runtime": ["_target_", "workers", "synchronous"],
+    "work": ["_target_"],
 }
 
 

@@ -73,8 +73,8 @@ def verify(folder: str | os.PathLike[str], show: bool = False, trusted: Collecti
     if records.CHECKSUMS in record.summary:
         files = (records.CONFIG, records.METRICS, records.SUMMARY, recording.TRACE, recording.RECORDING)
         differences += [f"{manifest.NAME} does not list {name}" for name in files if name not in listed]
-    # Runs recorded before servers could have one have no policy.
-    task = prepare(OmegaConf.create({"policy": None, **record.config}))
+    # Runs recorded before there were policies and local work do not have these keys.
+    task = prepare(OmegaConf.create({"policy": None, "work": None, **record.config}))
     prepare_jax(task.settings, task.num_side_by_side)
     # Step sizes and evaluations are for the updates that were asked for; the last step may have used more.
     built = dataclasses.replace(build(task), trace=recorded.trace)

@@ -76,7 +76,7 @@ def test_the_replay_of_a_server_that_decides_is_the_run(overrides, tmp_path, cap
 
 def test_a_run_that_was_recorded_before_there_were_policies(recorded):
     record = records.load_run(recorded)
-    old = {key: value for key, value in record.config.items() if key != "policy"}
+    old = {key: value for key, value in record.config.items() if key not in ("policy", "work")}
     with pytest.MonkeyPatch.context() as patch:
         load = records.load_run
         patch.setattr(records, "load_run", lambda *args, **more: dataclasses.replace(load(*args, **more), config=old))
