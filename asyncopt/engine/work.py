@@ -10,7 +10,10 @@ from jaxtyping import Array, Int, Key, PyTree
 
 from asyncopt.checks import InputError, check_flag, check_integer
 from asyncopt.engine.draws import draw_one
+from asyncopt.optim.each_gradient import EachGradient
 from asyncopt.problems import Problem
+
+_MOST_STEPS = 2**31 - 1  # they are counted with 32 bits
 
 
 @runtime_checkable
@@ -101,9 +104,14 @@ def local_steps(
       <https://arxiv.org/abs/2311.08105>`_, 2023; Liu et al., `Asynchronous local-SGD training for language modeling
       <https://arxiv.org/abs/2401.09135>`_, 2024.
     """
-    if not isinstance(inner_optimizer, optax.GradientTransformation):
-        raise InputError(f"inner_optimizer is {inner_optimizer!r}, expected an optax.GradientTransformation")
+    if not isinstance(inner_optimizer, optax.GradientTransformation) or isinstance(inner_optimizer, EachGradient):
+        raise InputError(
+            f"inner_optimizer is {inner_optimizer!r}, expected an optax.GradientTransformation, without a table of "
+            "workers"
+        )
     check_flag("keep_state", keep_state)
     listed = num_steps if isinstance(num_steps, list | tuple) else [num_steps]
-    numbers = jnp.array([check_integer("num_steps", number, at_least=1) for number in listed], jnp.int32)
-    return LocalSteps(optax.with_extra_args_support(inner_optimizer), numbers, keep_state)
+    numbers = [check_integer("num_steps", number, at_least=1) for number in listed]
+    if max(numbers, default=0) > _MOST_STEPS or not numbers:
+        raise InputError(f"num_steps is {num_steps}, expected numbers from 1 to {_MOST_STEPS}")
+    return LocalSteps(optax.with_extra_args_support(inner_optimizer), jnp.array(numbers, jnp.int32), keep_state)

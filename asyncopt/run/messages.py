@@ -40,6 +40,8 @@ def _explain(error: BaseException, keys: Callable[[], Iterable[str]]) -> str:
     if isinstance(error, ConfigCompositionException) and (match := re.match(r"Could not override '([^']*)'", text)):
         key = match[1]
         return f"{key}: no such key, +{key}=... adds one, --help lists all{_did_you_mean(key, list(keys()))}"
+    if isinstance(error, ConfigCompositionException) and (match := re.match(r"Multiple values for ([\w/]+)\.", text)):
+        return f"{match[1]} is given twice: it has a value already, expected {match[1]}=... without +"
     if isinstance(error, HydraException | OmegaConfBaseException):
         place = error.override if isinstance(error, OverrideParseException) else getattr(error, "full_key", None)
         # The last lines name a page of Hydra's documentation, or what is in `place` and Python's type of it.

@@ -1,6 +1,6 @@
 """A clock: how long each job of each worker takes, whatever the server decides."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -213,7 +213,7 @@ class _Called:
 def _source(name: str, value: Any, num_workers: int, factors: np.ndarray, seed: int) -> "_Drawn | _Listed | _Called":
     if callable(value):
         return _Called(cast(Seconds, value), num_workers, factors)
-    if isinstance(value, np.ndarray) or _is_nested(value):
+    if hasattr(value, "__array__") or _has_rows(value):
         try:
             array = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError) as error:
@@ -224,7 +224,7 @@ def _source(name: str, value: Any, num_workers: int, factors: np.ndarray, seed: 
     return _Drawn(name, as_total(name, value), num_workers, seed, _COMPUTE, factors)
 
 
-def _is_nested(value: Any) -> bool:
-    return (
-        isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0 and isinstance(value[0], Sequence)
-    )
+def _has_rows(value: Any) -> bool:
+    """Whether a list has a row of seconds for each worker, as a list or an array."""
+    first = value[0] if isinstance(value, list | tuple) and value else None
+    return isinstance(first, list | tuple) or getattr(first, "ndim", 0) > 0

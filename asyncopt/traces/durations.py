@@ -148,8 +148,16 @@ def half_normal(scale: float | Sequence[float]) -> Duration:
     """Returns the absolute value of a normal number whose standard deviation is ``scale``.
 
     Its mean is scale · √(2/π).
+
+    Args:
+      scale: at least 0; one number, or one for each worker.
+
+    Raises:
+      InputError: if a scale is not such a number.
     """
-    return Duration("half_normal", (np.sqrt(2 / np.pi) * np.asarray(scale, float)).tolist())
+    scales = np.ravel(np.asarray(scale, dtype=object))
+    means = [np.sqrt(2 / np.pi) * check_number("scale", one, at_least=0) for one in scales]
+    return Duration("half_normal", means if np.ndim(scale) else means[0])
 
 
 def total(*terms: AnyDuration) -> Total:

@@ -271,6 +271,12 @@ def test_what_does_not_go_together():
         table.update(jnp.ones(2), table.init(jnp.zeros(2)), worker=9)
     with pytest.raises(InputError, match="num_steps is 0"):
         local_steps(optax.sgd(0.1), 0)
+    with pytest.raises(InputError, match="num_steps is 3000000000, expected numbers from 1 to 2147483647"):
+        local_steps(optax.sgd(0.1), 3_000_000_000)
+    with pytest.raises(InputError, match=r"num_steps is \[\], expected numbers"):
+        local_steps(optax.sgd(0.1), [])
+    with pytest.raises(InputError, match=r"inner_optimizer is EachGradient.*without a table of workers"):
+        local_steps(optim.gradient_table(optax.sgd(0.1), 3), 2)
     with pytest.raises(InputError, match="inner_optimizer is 3"):
         local_steps(3, 1)
 

@@ -35,6 +35,9 @@ def said(*overrides):
         ("a=b=c", "a=b=c: mismatched input '='"),
         ("seeds='", "seeds=': LexerNoViableAltException"),
         ("+trace=uniform", "trace appears more than once"),
+        ("+policy=rounds", "policy (appears more than once|is given twice)"),
+        ("data=digits_of_workers", "data.num_workers: the trace asyncopt.traces.uniform sets no workers, expected"),
+        ("policy=rounds", "policy: asyncopt.traces.policies.Rounds changes nothing about .*uniform, expected trace="),
         ("~trace", "trace is missing, expected trace=..."),
         ("~seeds", "seeds is missing, expected seeds=..."),
         ("~optimizer.learning_rate", "optimizer.learning_rate is missing"),
@@ -54,6 +57,12 @@ def test_what_is_wrong_is_said_in_one_line(override, expected):
     assert line is not None
     assert re.match(expected, line), line
     assert "\n" not in line
+
+
+def test_a_policy_is_chosen_without_a_plus():
+    assert said("trace=policy", "+policy=rounds") == (
+        "policy is given twice: it has a value already, expected policy=... without +"
+    )
 
 
 def test_a_value_of_ones_own_is_for_others_to_refer_to():

@@ -2,6 +2,7 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
@@ -718,6 +719,19 @@ def test_a_clock_refuses(arguments, message):
     """The message names the argument."""
     with pytest.raises(InputError, match=message):
         Clock(**{"num_workers": 3} | arguments)
+
+
+@pytest.mark.parametrize("form", [list, lambda rows: [np.array(row) for row in rows], jnp.asarray, np.array])
+def test_a_clock_takes_rows_of_seconds_in_any_form(form):
+    rows = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    clock = Clock(2, form(rows))
+    assert [[clock.duration(worker, job) for job in range(3)] for worker in range(2)] == rows
+
+
+@pytest.mark.parametrize("scale", ["x", {"base": 1.0}, -1.0, [1.0, None]])
+def test_a_half_normal_duration_refuses(scale):
+    with pytest.raises(InputError, match=r"scale is .*, expected a finite number >= 0"):
+        durations.half_normal(scale)
 
 
 @pytest.mark.parametrize(
