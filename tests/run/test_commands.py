@@ -30,7 +30,7 @@ def command(monkeypatch, capsys):
 
 def test_version(command):
     assert command("--version") == (0, f"asyncopt {metadata.version('asyncopt')}\n", "")
-    assert command("version") == command("--version")
+    assert command("version") == command("--version") == command("run", "--version")
     assert asyncopt.__version__ == metadata.version("asyncopt")
 
 
@@ -61,6 +61,7 @@ def test_a_word_in_the_place_of_an_override(words, command):
 
 def test_help_of_a_part(command):
     assert command("help", "report")[1].startswith("usage: asyncopt report ")
+    assert command("run", "help", "report") == command("help", "report")
     assert command("run", "report")[0].endswith("; did you mean asyncopt report?")
 
 
