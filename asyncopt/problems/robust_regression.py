@@ -11,14 +11,14 @@ from jaxtyping import Array, Float, Int, Key
 
 from asyncopt.checks import InputError, check_flag, check_integer, check_number
 from asyncopt.problems.data import RegressionData, regression_by_name, with_intercept
-from asyncopt.problems.problem import Constants, described
+from asyncopt.problems.problem import Constants, Described
 
 # Of ρ(r) = ½ r²/(1 + r²): ρ' = r/(1 + r²)² is largest at r = 1/√3, |ρ''| = |1 - 3r²|/(1 + r²)³ at r = 0.
 _LARGEST_SLOPE = 3 * math.sqrt(3) / 16
 _LARGEST_CURVATURE = 1.0
 
 
-class RobustRegression(eqx.Module):
+class RobustRegression(Described, eqx.Module):
     """Mean over the rows of s² ρ(r/s), ρ(r) = ½ r²/(1 + r²), r the residual of a linear model."""
 
     title: ClassVar[str] = "robust regression"
@@ -31,8 +31,6 @@ class RobustRegression(eqx.Module):
     minimiser: None
     constraint: None
     batch_size: int = eqx.field(static=True)
-
-    __repr__ = described
 
     @property
     def num_rows(self) -> int:

@@ -71,6 +71,8 @@ def test_without_a_gap_f_is_drawn():
     [
         ("trace.max_dely", "gap", "no column 'trace.max_dely', expected one of"),
         ("seed", "loss", "no column 'loss'"),
+        (["seed", "name", "seed"], "gap", "by has 'seed' 2 times, expected each once"),
+        ("pair", "gap", r"the column 'pair' has the value \[1, 2\], expected numbers or texts"),
         ([], "gap", "by is \\[\\]"),
         (None, "gap", "by is None"),
         (3, "gap", "no column 3"),
@@ -81,7 +83,7 @@ def test_without_a_gap_f_is_drawn():
 )
 def test_a_table_without_what_is_to_be_drawn(by, quantity, message):
     table = asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), uniform(3), seeds=3, eval_every=1).to_frame()
-    table["name"] = "a"
+    table["name"], table["pair"] = "a", [[1, 2]] * len(table)
     with pytest.raises(InputError, match=message):
         asyncopt.plot_runs(table, by, quantity)
     with pytest.raises(InputError, match=r"expected a table: .* or to_frame\(\) of a result"):
@@ -118,3 +120,56 @@ def test_a_heat_map_says_what_is_missing():
         asyncopt.plot_heatmap(pd.concat([table, table.assign(step=20, seed=9)]), "step_size", "delay")
     with pytest.raises(InputError, match="no column 'delays'"):
         asyncopt.plot_heatmap(table, "step_size", "delays")
+
+
+def table_of(**columns):
+    """A table of runs of 10 updates each, whose gap is the number of the run."""
+    number = len(next(iter(columns.values())))
+    return pd.DataFrame({"seed": 0, "step": 10, "gap": np.arange(1.0, number + 1), **columns})
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([0.1, 0.2], ["0.1", "0.2"]),
+        ([0.1, 0.1 + 1e-9], ["0.1", "0.100000001"]),
+        ([10_000_000, 10_000_001], ["10000000", "10000001"]),
+        ([1.0, np.nan], ["1", "none"]),
+        ([1, "a", None], ["1", "a", "none"]),
+        ([1, "1"], ["1", "'1'"]),
+        (["none", None], ["'none'", "none"]),
+        ([False, True], ["False", "True"]),
+        ([9.0, 10.0, None], ["9", "10", "none"]),
+        (["$\\bad$", "a $x$"], [r"\$\bad\$", "a $x$"]),
+    ],
+)
+def test_labels_tell_all_values_apart(values, labels):
+    table = table_of(
+        value=pd.Series(values, dtype=object if any(isinstance(v, str) for v in values) else None), other=0
+    )
+    figure = asyncopt.plot_runs(table, "value")
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == labels
+    figure.savefig(io.BytesIO())
+    figure = asyncopt.plot_heatmap(table, "value", "other")
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == labels
+    assert [text.get_text() for text in figure.axes[0].texts] == [str(1 + run) for run in range(len(values))]
+    figure.savefig(io.BytesIO())
+
+
+def test_columns_that_cannot_be_drawn_are_named():
+    table = table_of(a=[1, 2], b=[[0], [1]], c=[3, 4])
+    for draw in (lambda table: asyncopt.plot_runs(table, "a"), lambda table: asyncopt.plot_heatmap(table, "a", "c")):
+        for column in ("a", "gap", "step"):
+            twice = pd.concat([table, table[[column]]], axis="columns")
+            with pytest.raises(InputError, match=f"the table has 2 columns '{column}', expected one"):
+                draw(twice)
+    for x, y in (("a", "b"), ("b", "a")):
+        with pytest.raises(InputError, match=r"the column 'b' has the value \[0\], expected numbers or texts"):
+            asyncopt.plot_heatmap(table, x, y)
+
+
+@pytest.mark.parametrize("column", ["$\\bad$", "cost in $"])
+def test_a_column_whose_name_is_no_formula(column):
+    table = table_of(**{column: [1, 2], "other": [0, 0]})
+    asyncopt.plot_runs(table, column).savefig(io.BytesIO())
+    asyncopt.plot_heatmap(table, column, "other").savefig(io.BytesIO())

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pandas as pd
+import pytest
 
 import asyncopt
 from asyncopt import traces
@@ -52,3 +53,13 @@ def test_a_gap_lost_in_rounding_is_not_drawn_on_a_logarithmic_axis():
     axes = training.curve(table, "title").axes[0]
     assert axes.lines[0].get_ydata().tolist() == [0.5, 1e-17]
     assert axes.get_yscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("title", "shown"), [("$\\tau$ updates late", "$\\tau$ updates late"), ("$\\bad$, 5 $", r"\$\bad\$, 5 \$")]
+)
+def test_a_formula_that_cannot_be_read_is_shown_as_typed(title, shown):
+    problem = asyncopt.problems.quadratic(6, 4.0)
+    figure = asyncopt.replay(problem, asyncopt.apam(0.1), traces.uniform(20, 3)).plot(title)
+    assert figure.axes[0].get_title().split("\n")[0] == shown
+    figure.savefig(io.BytesIO())

@@ -84,6 +84,7 @@ def test_one_axis_alone():
         ({"seeds": 0}, "seeds is 0"),
         ({"seeds": [1, 1]}, "seeds has 1 2 times"),
         ({"seeds": "01"}, "seeds is '01'"),
+        ({"progress": "no"}, "progress is 'no', expected true or false"),
     ],
 )
 def test_what_cannot_be_swept(changed, message):
@@ -96,13 +97,3 @@ def test_a_number_of_seeds_is_those_from_0():
     several = asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), uniform(3), seeds=3)
     listed = asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), uniform(3), seeds=range(3))
     np.testing.assert_array_equal(several.gap, listed.gap)
-
-
-def test_a_result_is_told_in_a_line():
-    result = asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), uniform(3), seeds=3)
-    first, last = result.gap[:, 0].mean(), result.gap[:, -1].mean()
-    assert repr(result).startswith(f"Result(80 updates, 3 seeds, mean gap {first:.4g} → {last:.4g}, ")
-    for shown in (result, QUADRATIC, asyncopt.problems.data.digits(), asyncopt.problems.logistic("digits"), uniform(3)):
-        assert len(repr(shown)) < 300
-    diverging = asyncopt.replay(QUADRATIC, optax.sgd(1e30), uniform(60), seeds=3)
-    assert ", 3 diverged, " in repr(diverging)
