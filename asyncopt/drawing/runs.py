@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from asyncopt.checks import InputError, check_distinct
 from asyncopt.drawing import style, words
 
-_MOST_CURVES = 24  # more cannot be told apart
+MOST_CURVES = 24  # more cannot be told apart
 # The x axes, in words.
 _AXES = {
     "step": "updates $k$",
@@ -50,9 +50,9 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None
         raise InputError(f"by is {by!r}, expected a column at least")
     check_distinct("by", columns)
     groups = list(frame.groupby(columns, dropna=False))
-    if len(groups) > _MOST_CURVES:
+    if len(groups) > MOST_CURVES:
         raise InputError(
-            f"by={by!r} has {len(groups)} values, expected at most {_MOST_CURVES}: choose rows of the table"
+            f"by={by!r} has {len(groups)} values, expected at most {MOST_CURVES}: choose rows of the table"
         )
     figure, axes = style.subplots((7.5, 4.6))
     finite = _finite_later(frame, quantity)
@@ -172,8 +172,7 @@ def _name(column: str) -> str:
 
 def _labels(keys: Sequence[tuple[Any, ...]]) -> list[str]:
     """Returns the label of each combination of values."""
-    columns = map(words.values, zip(*keys, strict=True))
-    return [style.text(", ".join(texts)) for texts in zip(*columns, strict=True)]
+    return [*map(style.text, words.combinations(keys))]
 
 
 def _places(column: pd.Series) -> tuple[np.ndarray, list[str]]:

@@ -1,6 +1,6 @@
 """How numbers are put in words, in figures, pages and tables alike."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,12 @@ def values(given: Iterable[Any]) -> list[str]:
             return texts
     # A text that looks like another value: in quotes.
     return [repr(value) if isinstance(value, str) else _text(value, 17) for value in every]
+
+
+def combinations(given: Iterable[Sequence[Any]]) -> list[str]:
+    """Returns the texts of the values of each combination, with commas between them."""
+    columns = map(values, zip(*given, strict=True))
+    return [", ".join(texts) for texts in zip(*columns, strict=True)]
 
 
 def _text(value: Any, digits: int) -> str:

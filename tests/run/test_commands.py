@@ -65,12 +65,22 @@ def test_help_of_a_part(command):
     assert command("run", "report")[0].endswith("; did you mean asyncopt report?")
 
 
-@pytest.mark.parametrize("swept", ["trace=uniform,synchronous", "trace.max_delay=1,5 trace.seed=0,1"])
-def test_no_curves_where_there_is_no_one_setting(swept, start_command_line, tmp_path):
+@pytest.mark.parametrize(
+    ("swept", "curves"),
+    [
+        ("problem=logistic,nonconvex_logistic optimizer=apam", ""),
+        ("trace=uniform,synchronous", " or asyncopt curves 'a b' --by trace"),
+        (
+            "trace.max_delay=1,5 optimizer.learning_rate=0.1,0.2",
+            " or asyncopt curves 'a b' --by trace.max_delay --by optimizer.learning_rate",
+        ),
+    ],
+)
+def test_what_comes_after_a_sweep(swept, curves, start_command_line, tmp_path):
     options = ["trace.num_updates=20", "seeds=[0]", "plot=false", "hydra.sweep.dir='a b'"]
     status, out, errors = start_command_line("-m", *swept.split(), *options, folder=tmp_path).end()
     assert status == 0, errors
-    assert out.splitlines()[-1] == "next: asyncopt report 'a b'"
+    assert out.splitlines()[-1] == f"next: asyncopt report 'a b'{curves}"
 
 
 def test_a_folder_alone(command, tmp_path):
