@@ -3,6 +3,8 @@
 See ``conf/`` for what can be set.
 """
 
+import atexit
+import gc
 import importlib
 import pathlib
 import sys
@@ -22,6 +24,7 @@ _COMMANDS = {
 def main() -> None:
     """Runs the command line; an error is one line on the standard error, and exit status 1."""
     stopping.install()
+    atexit.register(gc.freeze)  # else Python searches all objects for cycles as it ends, for half a second
     match sys.argv[1:]:
         case ["--version" | "version", *_] | ["run", "--version" | "version", *_]:
             import asyncopt

@@ -319,6 +319,7 @@ def _threshold(claim: claims.Threshold, measures: Measures) -> list[Verdict]:
     elif exact < len(num_updates):
         limits = f"; a limit only at {len(num_updates) - exact} of {len(num_updates)} K"
         decision = decision._replace(rule=decision.rule + limits)
+    decision = decision._replace(tolerance=tolerance(EXPONENT_MARGIN))
     cells = np.flatnonzero(np.isin(measures.study.cells["num_updates"], num_updates))
     harmless, law = f"largest delay with at most {ACCEPTED_INFLATION:g} times the updates", power(claim.exponent)
     words, predicted = f"{harmless} grows as {law} or faster", f"exponent ≥ {claim.exponent:g}"

@@ -1,5 +1,7 @@
 """The command ``asyncopt``: its parts, its version, and what it says to a word that it does not know."""
 
+import atexit
+import gc
 import re
 import runpy
 import sys
@@ -32,6 +34,13 @@ def test_version(command):
     assert command("--version") == (0, f"asyncopt {metadata.version('asyncopt')}\n", "")
     assert command("version") == command("--version") == command("run", "--version")
     assert asyncopt.__version__ == metadata.version("asyncopt")
+
+
+def test_a_command_ends_without_a_search_for_cycles(command, monkeypatch):
+    registered = []
+    monkeypatch.setattr(atexit, "register", registered.append)
+    command("version")
+    assert registered == [gc.freeze]
 
 
 @pytest.mark.parametrize("name", ["report", "curves", "compare", "verify", "fit"])
