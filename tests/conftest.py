@@ -20,6 +20,9 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _OWN_CACHE = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="asyncopt-tests-")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+# NumPy's threads wait for each other in small products, the more so where test processes share the cores. For the
+# processes that are started from here on: those of xdist, and those of tests.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Compiling takes most of the time of a test, and half of that are XLA's optimisations. Only tests marked `optimised`,
 # which are about the bits of two different programs, have them; with JAX_DISABLE_MOST_OPTIMIZATIONS=0, all tests.
 FEW_OPTIMISATIONS = os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1"

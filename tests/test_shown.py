@@ -45,6 +45,7 @@ IMAGES = data.ImageData(
         asyncopt.problems.nonconvex_logistic("breast_cancer"),
         asyncopt.problems.robust_regression("diabetes"),
         asyncopt.problems.hard_instance(100),
+        asyncopt.problems.least_squares("diabetes"),
         asyncopt.problems.tridiagonal(5),
     ],
     ids=lambda shown: type(shown).__name__,

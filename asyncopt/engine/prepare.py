@@ -115,8 +115,14 @@ class Prepared(Run):
         return Facts(largest[step], worker, trace.makes_step, trace.step_weight)  # type: ignore[arg-type]
 
 
-def prepare(run: Run, settings: Settings) -> Prepared:
+def prepare(run: Run, settings: Settings, num_updates: int | None = None) -> Prepared:
     """Checks a run, and makes what it starts from.
+
+    Args:
+      run: the run.
+      settings: what is measured, how often, and in which precision.
+      num_updates: evaluations are spaced for so many updates; None: for those of the trace. The last step of a real
+        run may use more gradients than were asked for.
 
     Raises:
       InputError: if something is out of range, the start or the minimiser is outside the problem's constraint, or the
@@ -147,12 +153,12 @@ def prepare(run: Run, settings: Settings) -> Prepared:
     # What theorems bound is a mean over the run; a few points of a curve would give a wrong one.
     eval_every = PERCENT if settings.eval_every is None and run.probes else settings.eval_every
     steps = evaluation_steps(
-        run.trace.num_updates,
+        run.trace.num_updates if num_updates is None else num_updates,
         eval_every,
         lambda: evaluation_cost(run.problem, optimizer, starts[0], settings.average),
     )
     if run.trace.step is not None:
-        steps = _at_ends_of_steps(steps, run.trace)
+        steps = moved_to_ends(steps, np.append(0, np.flatnonzero(run.trace.makes_step) + 1))
     samples = jnp.asarray(run.trace.sample, jnp.int32)
     batch_keys = [draws.batch_keys(key, samples) for key in keys]
     return Prepared(
@@ -233,7 +239,13 @@ def _check_tables(optimizer: optax.GradientTransformation, optimizer_state: PyTr
                 f"the optimizer keeps a table for {number} workers, and the trace has {trace.num_workers}, expected "
                 "one number"
             )
-    if isinstance(optimizer, EachGradient) and trace.weight is not None:
+    if trace.weight is not None:
+        check_uses_weights(optimizer)
+
+
+def check_uses_weights(optimizer: optax.GradientTransformation) -> None:
+    """Refuses an optimizer that would ignore the weights of gradients."""
+    if isinstance(optimizer, EachGradient):
         raise InputError(
             "the trace has weights, which an optimizer that takes each gradient by itself does not use; expected a "
             "trace without weight"
@@ -314,10 +326,15 @@ def evaluation_steps(
     return np.unique(np.concatenate(steps))
 
 
-def _at_ends_of_steps(steps: Int[np.ndarray, " E"], trace: Trace) -> Int[np.ndarray, " e"]:
-    """Returns the evaluations, each moved to the end of the step that it falls into: the time of an update is that."""
-    ends = np.append(0, np.flatnonzero(trace.makes_step) + 1)
-    return np.unique(ends[np.searchsorted(ends, steps)])
+def moved_to_ends(steps: Int[np.ndarray, " E"], ends: Int[np.ndarray, " S"]) -> Int[np.ndarray, " e"]:
+    """Returns the evaluations, each moved to the end of the step that it falls into: the time of an update is that.
+
+    Args:
+      steps: updates made at each evaluation; those after the last end stay.
+      ends: updates made at the end of each step, from 0 on.
+    """
+    ended = steps[steps <= ends[-1]]
+    return np.unique(np.append(ends[np.searchsorted(ends, ended)], steps[len(ended) :]))
 
 
 def _affordable(num_updates: int, cost: float) -> int:

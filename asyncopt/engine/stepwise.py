@@ -71,6 +71,8 @@ class Stepwise:
         self.state = state._replace(history=None)
         self.made = 0
         self._evaluations: list[Evaluation] = []
+        self._evaluated = 0  # updates made at the last evaluation
+        self._next = 0  # place of the next evaluation in the steps of ``prepared``
         self._earlier = 0.0  # seconds of the run before it was resumed
         self._evaluating = 0.0  # seconds of evaluations
         self._began = time.perf_counter()
@@ -128,7 +130,8 @@ class Stepwise:
         observed = _measured(self.prepared.problem, self.prepared.probes, state, k, stale, gradient)
         after = observed._replace(params=params, optimizer_state=optimizer_state, gradient_sum=gradient_sum)
         self.state, self.made = after, self.made + 1  # together: Ctrl-C comes between statements
-        self._evaluate_if_due()
+        if makes_step:
+            self._evaluate_if_due()
 
     def _facts(self, delay: int, worker: int, makes_step: bool, weight: float) -> Facts:
         facts = Facts(np.int32(delay), np.int32(worker))  # type: ignore[arg-type]
@@ -152,6 +155,7 @@ class Stepwise:
         count = evaluations.objective.shape[-1]
         self.state, self.made = snapshot.state, snapshot.made
         self._evaluations = [jax.tree.map(lambda x, i=i: x[..., i], evaluations) for i in range(count)]
+        self._evaluated, self._next = snapshot.evaluated, self._planned_by(snapshot.evaluated)
         self._earlier = snapshot.seconds
         self._evaluate_if_due()  # the run may have stopped just before an evaluation
 
@@ -160,14 +164,9 @@ class Stepwise:
         snapshot = self.snapshot()
         return result_of(self.prepared, self.state, snapshot.evaluations[0], snapshot.seconds, self._evaluating)
 
-    @property
-    def _evaluated(self) -> int:
-        """Updates made when the run was last evaluated."""
-        return int(self.prepared.steps[len(self._evaluations) - 1]) if self._evaluations else 0
-
     def _evaluate_if_due(self) -> None:
         steps = self.prepared.steps
-        if len(self._evaluations) == len(steps) or self.made != steps[len(self._evaluations)]:
+        if self._next == len(steps) or self.made < steps[self._next]:
             return
         began = time.perf_counter()
         now, before = (jnp.asarray(step, jnp.int32) for step in (self.made, self._evaluated))
@@ -175,7 +174,13 @@ class Stepwise:
         state, evaluation = self.state._replace(**marks._asdict()), jax.tree.map(np.asarray, evaluation)
         minimum.check(self.prepared.problem, state.params, evaluation)
         self._evaluating += time.perf_counter() - began
-        self.state, self._evaluations = state, [*self._evaluations, evaluation]  # together, as in `update`
+        evaluations = [*self._evaluations, evaluation]
+        place = self._planned_by(self.made)
+        self.state, self._evaluations, self._evaluated, self._next = state, evaluations, self.made, place  # together
+
+    def _planned_by(self, made: int) -> int:
+        """Returns the number of evaluations planned until so many updates are made; some may fall into one step."""
+        return int(np.searchsorted(self.prepared.steps, made, side="right"))
 
 
 def replay_exactly(

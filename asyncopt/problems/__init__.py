@@ -11,6 +11,7 @@ from asyncopt.problems.image_classification import (
     resnet18,
     wrn_28_5,
 )
+from asyncopt.problems.least_squares import LeastSquares, least_squares
 from asyncopt.problems.logistic import Logistic, logistic
 from asyncopt.problems.nonconvex_logistic import NonconvexLogistic, nonconvex_logistic
 from asyncopt.problems.partitioned import Partitioned
@@ -20,8 +21,8 @@ from asyncopt.problems.robust_regression import RobustRegression, robust_regress
 from asyncopt.problems.tridiagonal import Tridiagonal, tridiagonal
 
 __all__ = [
-    "Constants", "FromLoss", "HardInstance", "ImageClassification", "Logistic", "NonconvexLogistic", "Partitioned",
-    "Problem", "Quadratic", "RobustRegression", "Tridiagonal", "all_cnn", "data", "from_loss", "hard_instance",
-    "lenet5", "logistic", "nonconvex_logistic", "perceptron", "quadratic", "resnet18", "robust_regression",
-    "tridiagonal", "wrn_28_5",
+    "Constants", "FromLoss", "HardInstance", "ImageClassification", "LeastSquares", "Logistic", "NonconvexLogistic",
+    "Partitioned", "Problem", "Quadratic", "RobustRegression", "Tridiagonal", "all_cnn", "data", "from_loss",
+    "hard_instance", "least_squares", "lenet5", "logistic", "nonconvex_logistic", "perceptron", "quadratic", "resnet18",
+    "robust_regression", "tridiagonal", "wrn_28_5",
 ]  # fmt: skip

@@ -45,6 +45,7 @@ class LogisticLoss:
         self.size = features.shape[1] * self.num_scores
         # With two classes, the score of class 0 is 0: then both cases are a softmax.
         self._targets = np.eye(num_classes)[labels][:, num_classes - self.num_scores :]
+        self._last: tuple[Vector, np.ndarray, np.ndarray] | None = None  # a point, and its probabilities
 
     def _scores(self, point: Vector) -> np.ndarray:
         """Returns each row's score of every class, N by C; with two classes that of class 0 is 0."""
@@ -52,11 +53,16 @@ class LogisticLoss:
         return np.hstack([np.zeros((len(scores), self.num_classes - self.num_scores)), scores])
 
     def _probabilities(self, point: Vector) -> tuple[np.ndarray, np.ndarray]:
-        """Returns -log p of each row's own class, and p of each class that has a score."""
-        full = self._scores(point)
-        log_p = full - scipy.special.logsumexp(full, axis=1, keepdims=True)
-        own = -log_p[np.arange(len(full)), self.labels]
-        return own, np.exp(log_p[:, self.num_classes - self.num_scores :])
+        """Returns -log p of each row's own class, and p of each class that has a score.
+
+        Those of the last point are kept: a solver asks for many products with the Hessian at one point.
+        """
+        if self._last is None or not np.array_equal(self._last[0], point):
+            full = self._scores(point)
+            log_p = full - scipy.special.logsumexp(full, axis=1, keepdims=True)
+            own = -log_p[np.arange(len(full)), self.labels]
+            self._last = point.copy(), own, np.exp(log_p[:, self.num_classes - self.num_scores :])
+        return self._last[1:]
 
     def value_and_gradient(self, point: Vector) -> tuple[float, Vector]:
         """Returns F(x) and ∇F(x)."""

@@ -3,55 +3,25 @@
 import math
 from typing import ClassVar
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float
 
-from asyncopt.checks import InputError, check_flag, check_integer, check_number
-from asyncopt.problems.data import RegressionData, regression_by_name, with_intercept
-from asyncopt.problems.problem import Constants, Described
+from asyncopt.checks import check_number
+from asyncopt.problems.data import RegressionData
+from asyncopt.problems.problem import Constants
+from asyncopt.problems.regression import Regression, arrays, regression_rows
 
 # Of ρ(r) = ½ r²/(1 + r²): ρ' = r/(1 + r²)² is largest at r = 1/√3, |ρ''| = |1 - 3r²|/(1 + r²)³ at r = 0.
 _LARGEST_SLOPE = 3 * math.sqrt(3) / 16
 _LARGEST_CURVATURE = 1.0
 
 
-class RobustRegression(Described, eqx.Module):
+class RobustRegression(Regression):
     """Mean over the rows of s² ρ(r/s), ρ(r) = ½ r²/(1 + r²), r the residual of a linear model."""
 
     title: ClassVar[str] = "robust regression"
-    features: Float[Array, "N d"]
-    targets: Float[Array, " N"]
     scale: Float[Array, ""]
-    init_scale: Float[Array, ""]
-    constants: Constants
-    optimum: None
-    minimiser: None
-    constraint: None
-    batch_size: int = eqx.field(static=True)
-
-    @property
-    def num_rows(self) -> int:
-        """N, the number of rows."""
-        return self.targets.shape[0]
-
-    def init(self, key: Key[Array, ""]) -> Float[Array, " d"]:
-        """Returns normal draws of standard deviation ``init_scale``."""
-        return self.init_scale * jax.random.normal(key, (self.features.shape[1],), self.features.dtype)
-
-    def sample(self, key: Key[Array, ""]) -> Int[Array, " B"]:
-        """Draws ``batch_size`` rows, with replacement."""
-        return jax.random.randint(key, (self.batch_size,), 0, len(self.targets))
-
-    def loss(self, params: Float[Array, " d"], batch: Int[Array, " B"]) -> Float[Array, ""]:
-        """Returns the mean loss of a mini-batch."""
-        return self._mean_loss(params, self.features[batch], self.targets[batch])
-
-    def objective(self, params: Float[Array, " d"]) -> Float[Array, ""]:
-        """Returns F(x), the mean loss of all rows."""
-        return self._mean_loss(params, self.features, self.targets)
 
     def _mean_loss(self, params, features, targets):
         squares = ((features @ params - targets) / self.scale) ** 2
@@ -83,22 +53,11 @@ def robust_regression(
     References:
       Barron, `A general and adaptive robust loss function <https://arxiv.org/abs/1701.03077>`_, 2019, section 1.
     """
-    rows = regression_by_name(data) if isinstance(data, str) else data
-    if not isinstance(rows, RegressionData):
-        raise InputError(
-            f"data is {type(rows).__name__}, expected RegressionData (real targets) or the name of a bundled set"
-        )
-    check_flag("intercept", intercept)
+    features, targets = regression_rows(data, intercept)
     scale = check_number("scale", scale, above=0)
-    batch_size = check_integer("batch_size", batch_size, at_least=1)
-    init_scale = check_number("init_scale", init_scale, at_least=0)
-    features = with_intercept(rows.features) if intercept else rows.features
-    dtype = jnp.zeros(()).dtype
     return RobustRegression(
-        features=jnp.asarray(features, dtype),
-        targets=jnp.asarray(rows.targets, dtype),
-        scale=jnp.asarray(scale, dtype),
-        init_scale=jnp.asarray(init_scale, dtype),
+        **arrays(features, targets, batch_size, init_scale),
+        scale=jnp.asarray(scale, jnp.zeros(()).dtype),
         constants=Constants(
             features.shape[1],
             smoothness=_LARGEST_CURVATURE * np.linalg.norm(features, 2) ** 2 / len(features),
@@ -108,5 +67,4 @@ def robust_regression(
         optimum=None,
         minimiser=None,
         constraint=None,
-        batch_size=batch_size,
     )

@@ -3,14 +3,15 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import optax
 
-from asyncopt.checks import InputError
+from asyncopt.checks import InputError, check_number
 from asyncopt.engine import Run
 from asyncopt.engine.probes import chosen
+from asyncopt.engine.work import Work
 from asyncopt.optim import parametric, step_size
 from asyncopt.problems import Problem
 from asyncopt.run.task import Task, constructor, errors_of
@@ -45,7 +46,22 @@ def build(task: Task) -> Run:
             wrap(optimizer)  # runs the wrapper's checks here, so that its errors do not name the optimizer
         handled = _Handled(make.func, wrap.func, tuple(sorted(wrap.keywords.items())))
         optimizer = parametric(handled, **make.keywords, **objects)
-    return Run(problem, optimizer, task.trace, task.seeds, chosen(optimizer, problem, settings["record_bounds"], ()))
+    probes = chosen(optimizer, problem, settings["record_bounds"], ())
+    return Run(problem, optimizer, task.trace, task.seeds, probes, _work(settings["work"]))
+
+
+def _work(settings: Mapping[str, Any] | None) -> Work | None:
+    if settings is None:
+        return None
+    own, objects = dict(settings), {}
+    with errors_of("work"):
+        if "inner_optimizer" in own:
+            inner = own.pop("inner_optimizer")
+            if "learning_rate" in inner:
+                check_number("inner_optimizer.learning_rate", inner["learning_rate"], at_least=0)
+            make = constructor("work.inner_optimizer", inner)
+            objects["inner_optimizer"] = parametric(make.func, **make.keywords)
+        return constructor("work", own)(**objects)
 
 
 @dataclasses.dataclass(frozen=True)

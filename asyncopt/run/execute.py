@@ -150,6 +150,7 @@ def _replay(task: Task, folder: pathlib.Path) -> Record:
         seeds=run.seeds,
         record_bounds=False,  # the probes are chosen already
         probes=run.probes,
+        work=run.work,
         **dataclasses.asdict(task.measured),
         progress=task.settings["progress"],
         checkpoint=checkpoint,
@@ -167,6 +168,8 @@ def _train(task: Task, folder: pathlib.Path) -> Record:
     synchronous = pool_settings.pop("synchronous")
     if synchronous:
         check_rounds("runtime.synchronous", task.settings["handling"], pool_settings["workers"])
+    with errors_of("policy"):
+        policy = None if task.settings["policy"] is None else constructor("policy", task.settings["policy"])()
     make_pool = constructor("runtime", pool_settings)
     with errors_of("runtime"):
         recording = runtime.record(
@@ -181,6 +184,7 @@ def _train(task: Task, folder: pathlib.Path) -> Record:
             record_bounds=False,
             probes=run.probes,
             synchronous=synchronous,
+            policy=policy,
             progress=task.settings["progress"],
             checkpoint=checkpoint,
         )

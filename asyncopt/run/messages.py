@@ -13,6 +13,7 @@ from asyncopt.checks import InputError
 
 # Hydra prints whole tracebacks, and lets errors pass, if this variable is 1.
 FULL = "HYDRA_FULL_ERROR"
+_FROM_A_RESOLVER = "InputError raised while resolving interpolation: "
 _LONGEST = 600  # characters; a value in a message may be a whole array
 
 
@@ -45,7 +46,8 @@ def _explain(error: BaseException, keys: Callable[[], Iterable[str]]) -> str:
         lines = [
             line.strip() for line in str(error).splitlines() if not re.match(r"See |\s*(full_key|object_type)", line)
         ]
-        return (f"{place}: " if place else "") + " ".join(lines).removeprefix("asyncopt: ")
+        said = " ".join(lines).removeprefix("asyncopt: ").removeprefix(_FROM_A_RESOLVER)
+        return (f"{place}: " if place else "") + said
     if isinstance(error, ValueError) and text.startswith("Config group override must be a string"):
         return f"an option of a group is a name, expected no number, boolean or null ({text})"
     if isinstance(error, ImportError):

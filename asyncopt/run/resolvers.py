@@ -20,6 +20,7 @@ def register() -> None:
     """Registers the resolvers with OmegaConf."""
     OmegaConf.register_new_resolver("staleness_or", _staleness_or, replace=True)
     OmegaConf.register_new_resolver("workers_or", _workers_or, replace=True)
+    OmegaConf.register_new_resolver("num_workers", _num_workers, replace=True)
     OmegaConf.register_new_resolver("gradients_a_round", _gradients_a_round, replace=True)
     OmegaConf.register_new_resolver("seeds_of_clock", _seeds_of_clock, replace=True)
     OmegaConf.register_new_resolver("files_of", _files_of, replace=True)
@@ -37,6 +38,19 @@ def _staleness_or(default: int | float, *, _parent_: DictConfig, _root_: DictCon
 def _workers_or(default: int, *, _parent_: DictConfig, _root_: DictConfig) -> int | float:
     """Returns the number of workers with that staleness: p workers have a mean delay of p - 1."""
     return _staleness_or(default - 1, _parent_=_parent_, _root_=_root_) + 1
+
+
+def _num_workers(*, _root_: DictConfig) -> int:
+    """Returns the number of workers of a real run, or else of the trace."""
+    number = OmegaConf.select(_root_, "runtime.workers")
+    if number is None:
+        number = OmegaConf.select(_root_, "trace.num_workers")
+    if number is None:
+        raise InputError(
+            f"the trace {OmegaConf.select(_root_, 'trace._target_')} sets no workers, expected trace=policy or "
+            "trace=cluster, a real run, or a number"
+        )
+    return number
 
 
 def _gradients_a_round(*, _root_: DictConfig) -> int:

@@ -33,6 +33,9 @@ def checked(config: DictConfig) -> dict[str, Any]:
             raise InputError(
                 f"{group}.constraint is {own!r}, expected +constraint=NAME, which sets it for F* and steps"
             )
+    _check_policy(settings)
+    if settings["work"] is not None and settings["runtime"] is not None:
+        raise InputError(f"work is {settings['work']['_target_']}, expected work=null: real workers compute gradients")
     seeds, history_dtype = settings["seeds"], settings["history_dtype"]
     num_seeds = len(seeds) if isinstance(seeds, list) else seeds
     if settings["runtime"] is not None and (num_seeds != 1 or history_dtype is not None):
@@ -41,6 +44,20 @@ def checked(config: DictConfig) -> dict[str, Any]:
             "history_dtype=null: a real run keeps no history; a sweep makes several runs: -m seeds=[0],[1]"
         )
     return settings
+
+
+def _check_policy(settings: Mapping[str, Any]) -> None:
+    """Refuses a policy where no server asks it, and two descriptions of one server."""
+    policy, runtime = settings["policy"], settings["runtime"]
+    if policy is None:
+        return
+    if runtime is None and "policy" not in settings["trace"]:
+        raise InputError(
+            f"policy: {policy['_target_']} changes nothing about {settings['trace']['_target_']}, "
+            "expected trace=policy, runtime=threads or runtime=ray"
+        )
+    if runtime is not None and runtime["synchronous"]:
+        raise InputError("runtime.synchronous is true and a policy is given, expected one; policy=rounds is both")
 
 
 def _plain(config: DictConfig, *, resolve: bool) -> dict[str, Any]:
@@ -105,7 +122,9 @@ _OPTIONAL_GROUPS: Mapping[str, Sequence[str]] = {
     "constraint": ["_target_"],
     "data": ["_target_"],
     "handling": ["_target_"],
+    "policy": ["_target_"],
     "runtime": ["_target_", "workers", "synchronous"],
+    "work": ["_target_"],
 }
 
 

@@ -77,6 +77,7 @@ def prepare(config: DictConfig) -> Task:
 def _trace(settings: Mapping[str, Any]) -> Trace:
     make = constructor("trace", settings["trace"])
     is_real, recorded = settings["runtime"] is not None, make.func is runtime.record
+    _check_ringleader(settings)
     if recorded and is_real:
         with errors_of("trace"):
             return traces.synchronous(settings["trace"]["num_updates"])
@@ -90,18 +91,21 @@ def _trace(settings: Mapping[str, Any]) -> Trace:
         )
     with errors_of("trace"):
         trace = make()
-    policy = settings["trace"].get("policy") or {}
-    if policy.get("_target_") == "asyncopt.traces.policies.Ringleader":
-        handling = settings["handling"] or {}
-        if handling.get("_target_") != "asyncopt.optim.gradient_table" or not handling.get("rounds"):
-            raise InputError(
-                "trace: ringleader steps with a table of gradients, expected +handling=gradient_table "
-                "handling.rounds=true"
-            )
     if make.func is traces.rounds:
         taken = gradients_a_round(trace.num_workers, settings["trace"].get("take"))
         check_rounds("trace", settings["handling"], taken)
     return trace
+
+
+def _check_ringleader(settings: Mapping[str, Any]) -> None:
+    """Refuses the policy Ringleader without the optimizer that makes its steps."""
+    policy, handling = settings["policy"] or {}, settings["handling"] or {}
+    if policy.get("_target_") == "asyncopt.traces.policies.Ringleader" and not (
+        handling.get("_target_") == "asyncopt.optim.gradient_table" and handling.get("rounds")
+    ):
+        raise InputError(
+            "policy: ringleader steps with a table of gradients, expected +handling=gradient_table handling.rounds=true"
+        )
 
 
 def check_rounds(name: str, handling: Mapping[str, Any] | None, gradients: int) -> None:

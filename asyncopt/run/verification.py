@@ -73,11 +73,13 @@ def verify(folder: str | os.PathLike[str], show: bool = False, trusted: Collecti
     if records.CHECKSUMS in record.summary:
         files = (records.CONFIG, records.METRICS, records.SUMMARY, recording.TRACE, recording.RECORDING)
         differences += [f"{manifest.NAME} does not list {name}" for name in files if name not in listed]
-    task = dataclasses.replace(prepare(OmegaConf.create(dict(record.config))), trace=recorded.trace)
+    # Runs recorded before there were policies and local work do not have these keys.
+    task = prepare(OmegaConf.create({"policy": None, "work": None, **record.config}))
     prepare_jax(task.settings, task.num_side_by_side)
-    built = build(task)
+    # Step sizes and evaluations are for the updates that were asked for; the last step may have used more.
+    built = dataclasses.replace(build(task), trace=recorded.trace)
     num_updates = recorded.trace.num_updates
-    first, result = _replay(prepare_run(built, task.measured), recorded, show)
+    first, result = _replay(prepare_run(built, task.measured, task.trace.num_updates), recorded, show)
     if result is None:
         differences.insert(0, _of_update(recorded.trace, first))
     else:

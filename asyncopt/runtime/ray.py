@@ -17,7 +17,7 @@ from asyncopt.checks import InputError, check_number
 from asyncopt.engine.stepwise import gradient_on_host
 from asyncopt.problems import Problem
 from asyncopt.runtime.ray_session import ray_session
-from asyncopt.runtime.worker_pool import GradientMessage, GradientRequest, InjectedLatency, WorkerFailure, wait_until
+from asyncopt.runtime.worker_pool import Delay, GradientMessage, GradientRequest, InjectedLatency, WorkerFailure
 from asyncopt.traces.durations import AnyDuration
 
 
@@ -93,6 +93,10 @@ class Ray:
         # Ray calls this as soon as the answer has come, so that a busy server does not make it seem late.
         answer.add_done_callback(lambda answer: self._answers.put((number, answer, time.perf_counter())))
 
+    def stop(self, worker: int, sample: int) -> None:
+        """See `WorkerPool`."""
+        self._actors[worker].stop.remote(sample)
+
     def receive(self) -> tuple[GradientMessage | WorkerFailure, float]:
         """See `WorkerPool`."""
         while True:
@@ -139,7 +143,8 @@ class Ray:
         import ray
 
         actor = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus)(_Worker)
-        actor = actor.options(runtime_env={"env_vars": _environment()})
+        # Two at once: a worker hears that its gradient is not wanted while it waits.
+        actor = actor.options(runtime_env={"env_vars": _environment()}, max_concurrency=2)
         return actor.remote(worker, self.latency, self._num_replaced[worker], *self._worker_arguments)
 
 
@@ -151,6 +156,7 @@ class _Worker:
     ) -> None:
         self.number = number
         self.least_seconds = latency.draws(number, num_replaced)
+        self.delay = Delay()
         self.problem = problem
         self.seed_key = jax.random.key(seed)
         gradient_on_host(problem, params, self.seed_key, 0, number)  # compiles
@@ -159,9 +165,13 @@ class _Worker:
         """Returns the gradient that was requested."""
         start = time.perf_counter()
         gradient = gradient_on_host(self.problem, request.params, self.seed_key, request.sample, self.number)
-        wait_until(start + next(self.least_seconds))
+        self.delay.wait(start + next(self.least_seconds), request.sample)
         seconds = time.perf_counter() - start
         return GradientMessage(self.number, request.version, request.sample, gradient, seconds)
+
+    def stop(self, sample: int) -> None:
+        """Ends the injected latency of this mini-batch."""
+        self.delay.stop(sample)
 
     def is_ready(self) -> bool:
         """Returns True; Ray answers only once the constructor is done."""

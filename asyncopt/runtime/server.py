@@ -1,28 +1,21 @@
-"""The server of a real run: applies each gradient as it comes, and records the trace."""
+"""The server of a real run: applies each gradient as it comes, and records it."""
 
-import contextlib
 import dataclasses
 import json
 import logging
 import time
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
-import optax
-from jaxtyping import DTypeLike, PyTree
+from jaxtyping import PyTree
 
 from asyncopt import stopping
-from asyncopt.checks import InputError, check_flag, check_integer
-from asyncopt.engine import Checkpoint, Probe, Run, Settings, plan
-from asyncopt.engine import probes as probing
-from asyncopt.engine import progress as progress_bar
+from asyncopt.checks import InputError
+from asyncopt.engine import Checkpoint, plan
 from asyncopt.engine.checkpoint import Snapshot
 from asyncopt.engine.drive import Report
-from asyncopt.engine.prepare import prepare
 from asyncopt.engine.stepwise import Stepwise, digest
-from asyncopt.problems import Problem
 from asyncopt.runtime.recording import Recording
 from asyncopt.runtime.worker_pool import GradientMessage, GradientRequest, WorkerFailure, WorkerPool
 from asyncopt.traces import Trace
@@ -32,99 +25,25 @@ log = logging.getLogger("asyncopt.runtime")
 _MAX_FAILURES_PER_WORKER = 5
 
 
-def record(
-    problem: Problem,
-    optimizer: optax.GradientTransformation,
-    pool: WorkerPool,
-    *,
-    num_updates: int,
-    seed: int = 0,
-    eval_every: int | str | None = None,
-    average: bool = True,
-    record_bounds: bool | str = False,
-    probes: Iterable[Probe] = (),
-    param_dtype: DTypeLike | None = None,
-    synchronous: bool = False,
-    progress: bool = False,
-    checkpoint: Checkpoint | None = None,
-) -> Recording:
-    """Trains with real workers, asynchronously or in rounds, and records the trace.
-
-    Every worker holds one request at a time: the newest iterate, and the number of a mini-batch. It is sent the next
-    one once its gradient has been applied, so the mean delay tends to p - 1. No gradient is applied twice. The replay
-    ``asyncopt.replay(..., exact=True)`` of the trace is bit-identical.
-
-    A worker that fails is replaced. A gradient is refused if it is not finite, has another shape or dtype, or does not
-    answer the worker's request. Both are recorded.
-
-    Args:
-      problem: what is minimised.
-      optimizer: any Optax transform.
-      pool: the workers.
-      num_updates: K, at least 1.
-      seed: seed of the start and the mini-batches.
-      eval_every: evaluate F after so many updates, as in `asyncopt.replay`. Meanwhile the server applies nothing, and
-        the clock keeps running.
-      average: keep the average of the iterates, as in `asyncopt.replay`.
-      record_bounds: record what the convergence bounds of APAM need, if `asyncopt.apam` returned ``optimizer``. With
-        "full", record every line of the theorem's proof, too; this takes full gradients in every update.
-      probes: what else to record, as in `asyncopt.replay`.
-      param_dtype: dtype of the parameters, as in `asyncopt.replay`.
-      synchronous: train in rounds: all workers compute at one iterate; when the last gradient has come, all are applied
-        in the order of the workers. The optimizer must step once a round, as does
-        ``buffer_updates(optimizer, size=p, exponent=0)``. K must be a multiple of p.
-      progress: show a progress bar on the standard error.
-      checkpoint: keep the run in this file while it runs, also when it ends with an error, and resume it from there.
-
-    Raises:
-      InputError: if an argument is out of range, the run diverges, or its workers fail again and again.
-    """
-    chosen = probing.chosen(optimizer, problem, record_bounds, probes)
-    # Only the length of the trace is known before the run.
-    check_flag("synchronous", synchronous)
-    length = check_integer("num_updates", num_updates, at_least=1)
-    run = Run(problem, optimizer, Trace(np.arange(length), num_workers=pool.num_workers), [seed], chosen)
-    prepared = prepare(run, Settings(eval_every, average, param_dtype))
-    if synchronous and num_updates % pool.num_workers:
-        raise InputError(
-            f"num_updates is {num_updates}, expected a multiple of the {pool.num_workers} workers: whole rounds"
-        )
-    server = _Server(Stepwise(prepared), pool, synchronous)
-    if checkpoint is not None:
-        server.resume_from(checkpoint)
-    with progress_bar.reporter(num_updates, 1, progress) as report, contextlib.closing(pool):
-        report(server.run.made, 0.0)
-        pool.start(problem, seed, server.run.params)
-        pool.publish(server.run.made, server.run.params)
-        try:
-            server.serve(num_updates, report, checkpoint)
-        except BaseException:
-            if checkpoint is not None and server.can_be_resumed():
-                checkpoint.save(server.snapshot())
-            raise
-    return server.recording()
-
-
-# What is recorded of each update.
-_COLUMNS = {
-    "worker": np.int64,
-    "sample": np.int64,
-    "block_version": np.int64,  # for each block
-    "arrival": np.float64,
-    "time": np.float64,
-    "compute_seconds": np.float64,
-    "digest": np.uint64,
-}
-
-
-class _Server:
+class Server:
     """A run, its workers, and the records of the updates so far."""
+
+    # What is recorded of each update.
+    columns: ClassVar[dict[str, Any]] = {
+        "worker": np.int64,
+        "sample": np.int64,
+        "block_version": np.int64,  # for each block
+        "arrival": np.float64,
+        "time": np.float64,
+        "compute_seconds": np.float64,
+        "digest": np.uint64,
+    }
 
     def __init__(self, run: Stepwise, pool: WorkerPool, synchronous: bool) -> None:
         self.run = run
         self.pool = pool
         self.synchronous = synchronous
-        self.rows: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+        self.rows: dict[str, list[Any]] = {name: [] for name in self.columns}
         self.incidents: list[dict[str, Any]] = []
         self.requests: dict[int, GradientRequest] = {}  # the open request of each worker
         self.next_sample = 0
@@ -135,30 +54,46 @@ class _Server:
         """Makes all updates that are left."""
         self.run.warm_up()
         self.clock_start = time.perf_counter() - self.earlier_seconds
-        for worker in range(self.pool.num_workers):
-            self._dispatch(worker)
+        self._begin()
         while self.run.made < num_updates:
             before = self.run.made
-            messages = self._receive()
-            for worker in sorted(messages):
-                self._apply(*messages[worker])
-            for worker in sorted(messages):
-                if self.run.made < num_updates:
-                    self._dispatch(worker)
+            self._take_turn(num_updates)
             report(self.run.made - before, self.run.evaluation_share)
             if checkpoint is not None and checkpoint.is_due and self.run.made < num_updates:
                 checkpoint.save(self.snapshot())
 
-    def _dispatch(self, worker: int) -> None:
-        params = jax.tree.map(np.asarray, self.run.params)
-        self.requests[worker] = GradientRequest(self.run.made, self.next_sample, params)
-        self.next_sample += 1
-        self.pool.dispatch(worker, self.requests[worker])
+    def _begin(self) -> None:
+        """Gives each worker its first request."""
+        for worker in range(self.pool.num_workers):
+            self._dispatch(worker)
 
-    def _receive(self) -> dict[int, tuple[GradientMessage, float]]:
-        """Waits for the gradients to apply next, one or those of a round; returns them with their times of arrival."""
+    def _take_turn(self, num_updates: int) -> None:
+        """Applies the next gradients, one or those of a round; then their workers get new requests."""
         messages: dict[int, tuple[GradientMessage, float]] = {}
         while len(messages) < (self.pool.num_workers if self.synchronous else 1):
+            message, arrival = self._receive()
+            messages[message.worker] = (message, arrival)
+        for worker in sorted(messages):
+            self._apply(*messages[worker])
+        for worker in sorted(messages):
+            if self.run.made < num_updates:
+                self._dispatch(worker)
+
+    def _dispatch(self, worker: int) -> None:
+        self._send(worker, self._new_request())
+
+    def _new_request(self) -> GradientRequest:
+        params = jax.tree.map(np.asarray, self.run.params)
+        self.next_sample += 1
+        return GradientRequest(self.run.made, self.next_sample - 1, params)
+
+    def _send(self, worker: int, request: GradientRequest) -> None:
+        self.requests[worker] = request
+        self.pool.dispatch(worker, request)
+
+    def _receive(self) -> tuple[GradientMessage, float]:
+        """Waits for a gradient that can be applied; returns it with its time of arrival."""
+        while True:
             stopping.check()
             message, received = self.pool.receive()
             if isinstance(message, WorkerFailure):
@@ -167,8 +102,7 @@ class _Server:
                 self._handle_failure(message, reason)
             else:
                 self.failures_in_a_row = 0
-                messages[message.worker] = (message, max(received - self.clock_start, self.earlier_seconds))
-        return messages
+                return message, max(received - self.clock_start, self.earlier_seconds)
 
     def _apply(self, message: GradientMessage, arrival: float) -> None:
         request = self.requests.pop(message.worker)
@@ -185,14 +119,32 @@ class _Server:
                 )
             versions = np.full_like(versions, k)
         self.run.update(message.gradient, k - int(versions.min()), stale, message.worker)
+        applied = self._publish()
+        self._note(
+            worker=message.worker,
+            sample=message.sample,
+            block_version=versions,
+            arrival=arrival,
+            time=applied,
+            compute_seconds=message.seconds,
+            digest=digest(self.run.params),
+        )
+        self._check_finite()
+
+    def _publish(self) -> float:
+        """Lets workers read the new iterate; returns the second at which it was made."""
         jax.block_until_ready(self.run.params)
         self.pool.publish(self.run.made, self.run.params)
-        applied = time.perf_counter() - self.clock_start
-        row = (message.worker, message.sample, versions, arrival, applied, message.seconds, digest(self.run.params))
-        for name, value in zip(_COLUMNS, row, strict=True):
-            self.rows[name].append(value)
+        return time.perf_counter() - self.clock_start
+
+    def _note(self, **row: Any) -> None:
+        """Adds an update to the records."""
+        for name in self.columns:  # in this order: `can_be_resumed` looks at the last
+            self.rows[name].append(row[name])
+
+    def _check_finite(self) -> None:
         if not _is_finite(self.run.params):
-            raise InputError(f"the run diverged: iterate {k + 1} is not finite, expected a smaller step size")
+            raise InputError(f"the run diverged: iterate {self.run.made} is not finite, expected a smaller step size")
 
     def _reason_to_refuse(self, message: GradientMessage) -> str | None:
         """Returns why a gradient cannot be applied, or None if it can."""
@@ -226,6 +178,10 @@ class _Server:
             return  # the worker holds no request
         if isinstance(message, WorkerFailure) or not _answers(message, request):
             self.pool.replace(worker)  # other answers of the old worker may still be on their way
+        self._try_again(worker)
+
+    def _try_again(self, worker: int) -> None:
+        """Gives a worker whose request has failed another one."""
         self._dispatch(worker)
 
     def can_be_resumed(self) -> bool:
@@ -235,33 +191,48 @@ class _Server:
 
     def snapshot(self) -> Snapshot:
         """Returns the run as it is now, for a checkpoint."""
-        incidents = np.frombuffer(json.dumps(self.incidents).encode(), np.uint8)
-        return self.run.snapshot((self._columns(), incidents))
+        notes = np.frombuffer(json.dumps(self._notes()).encode(), np.uint8)
+        return self.run.snapshot((self._columns(), notes))
+
+    def _notes(self) -> dict[str, Any]:
+        """Returns what is recorded besides the columns, ready for JSON."""
+        return {"incidents": self.incidents}
 
     def resume_from(self, checkpoint: Checkpoint) -> None:
         """Resumes the run from a checkpoint, if its file holds this run."""
         snapshot = checkpoint.load(self.snapshot())
         if snapshot is None or not snapshot.made:
             return
-        columns, incidents = snapshot.rows
+        columns, notes = snapshot.rows
         self.rows = {name: list(np.moveaxis(values, -1, 0)) for name, values in columns.items()}
-        self.incidents = json.loads(incidents.tobytes())
+        self._resume_notes(json.loads(notes.tobytes()))
         self.run.resume_from(snapshot)
         self.earlier_seconds = float(self.rows["time"][-1])
         self.next_sample = int(max(self.rows["sample"])) + 1
         log.warning("update %d: the run resumes from its checkpoint", snapshot.made)
 
+    def _resume_notes(self, notes: dict[str, Any]) -> None:
+        """Takes up the records besides the columns."""
+        self.incidents = notes["incidents"]
+
     def _columns(self) -> dict[str, np.ndarray]:
         """Returns the records as arrays whose last axis counts updates."""
-        columns = {name: np.array(self.rows[name], dtype) for name, dtype in _COLUMNS.items()}
-        columns["block_version"] = columns["block_version"].reshape(-1, self.pool.num_blocks).T
+        columns = {name: np.array(self.rows[name], dtype) for name, dtype in self.columns.items()}
+        if "block_version" in columns:
+            columns["block_version"] = columns["block_version"].reshape(-1, self.pool.num_blocks).T
         return columns
 
     def recording(self) -> Recording:
         """Returns the recording, once all updates are made."""
         columns = self._columns()
+        trace = self._trace(columns)
+        self.run.prepared = dataclasses.replace(self.run.prepared, trace=trace, slots=plan(trace))
+        result = self.run.result()
+        return Recording(trace, result, columns["digest"], columns["compute_seconds"], self.incidents)
+
+    def _trace(self, columns: dict[str, np.ndarray]) -> Trace:
         blocks = columns["block_version"].T
-        trace = Trace(
+        return Trace(
             blocks.min(axis=1),
             block_version=blocks,
             worker=columns["worker"],
@@ -270,9 +241,6 @@ class _Server:
             sample=columns["sample"],
             num_workers=self.pool.num_workers,
         )
-        self.run.prepared = dataclasses.replace(self.run.prepared, trace=trace, slots=plan(trace))
-        result = self.run.result()
-        return Recording(trace, result, columns["digest"], columns["compute_seconds"], self.incidents)
 
 
 def _answers(message: GradientMessage, request: GradientRequest) -> bool:

@@ -1,6 +1,7 @@
 """A pool of workers that are threads of this process, and share its memory."""
 
 import queue
+import sys
 import threading
 import time
 
@@ -11,7 +12,7 @@ from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.engine.stepwise import gradient_on_host
 from asyncopt.problems import Problem
 from asyncopt.runtime.shared_memory import SharedParams
-from asyncopt.runtime.worker_pool import GradientMessage, GradientRequest, InjectedLatency, WorkerFailure, wait_until
+from asyncopt.runtime.worker_pool import Delay, GradientMessage, GradientRequest, InjectedLatency, WorkerFailure
 from asyncopt.traces.durations import AnyDuration
 
 
@@ -53,6 +54,7 @@ class Threads:
         self.latency = InjectedLatency(workers, compute, stragglers, slowdown, seed)
         self.num_workers = workers
         self._shared: SharedParams | None = None
+        self._delays: list[Delay] = []
         self._requests: list[queue.SimpleQueue[GradientRequest | None]] = []
         self._threads: list[threading.Thread] = []
 
@@ -68,6 +70,7 @@ class Threads:
         self._messages: queue.SimpleQueue[tuple[int, int, GradientMessage | WorkerFailure, float]]
         self._messages = queue.SimpleQueue()
         self._requests = [queue.SimpleQueue() for _ in range(self.num_workers)]
+        self._delays = [Delay() for _ in range(self.num_workers)]
         self._threads = [self._start_thread(worker) for worker in range(self.num_workers)]
 
     def publish(self, version: int, params: PyTree) -> None:
@@ -78,6 +81,10 @@ class Threads:
     def dispatch(self, worker: int, request: GradientRequest) -> None:
         """See `WorkerPool`."""
         self._requests[worker].put(request)
+
+    def stop(self, worker: int, sample: int) -> None:
+        """See `WorkerPool`."""
+        self._delays[worker].stop(sample)
 
     def receive(self) -> tuple[GradientMessage | WorkerFailure, float]:
         """See `WorkerPool`."""
@@ -99,8 +106,9 @@ class Threads:
 
     def close(self) -> None:
         """See `WorkerPool`."""
-        for requests in self._requests:
+        for requests, delay in zip(self._requests, self._delays, strict=True):
             requests.put(None)
+            delay.stop(sys.maxsize)
         for thread in self._threads:
             thread.join()
         self._threads = []
@@ -130,6 +138,6 @@ class Threads:
         problem, seed_key = self._on_devices[worker % len(self._on_devices)]
         params = request.params if stale is None else stale
         gradient = gradient_on_host(problem, params, seed_key, request.sample, worker)
-        wait_until(start + least_seconds)
+        self._delays[worker].wait(start + least_seconds, request.sample)
         seconds = time.perf_counter() - start
         return GradientMessage(worker, request.version, request.sample, gradient, seconds, versions, stale)

@@ -1,6 +1,7 @@
 """The interface between the server and a pool of workers, its messages, and injected latency."""
 
 import dataclasses
+import threading
 import time
 from collections.abc import Iterator
 from typing import Protocol
@@ -91,6 +92,13 @@ class WorkerPool(Protocol):
         """Asks a worker for a gradient."""
         ...
 
+    def stop(self, worker: int, sample: int) -> None:
+        """Tells a worker that the gradient of this mini-batch is not wanted any more; it may answer sooner.
+
+        Only a server with a policy calls this. The worker answers all the same.
+        """
+        ...
+
     def receive(self) -> tuple[GradientMessage | WorkerFailure, float]:
         """Waits for the next message of any worker; returns it with its `time.perf_counter` time of arrival."""
         ...
@@ -150,8 +158,20 @@ class InjectedLatency:
         return WorkerTimes(self.num_workers, compute, self.stragglers, self.slowdown)
 
 
-def wait_until(deadline: float) -> None:
-    """Sleeps until `time.perf_counter` reaches the deadline."""
-    remaining = deadline - time.perf_counter()
-    if remaining > 0:
-        time.sleep(remaining)
+class Delay:
+    """Lets a worker wait for the injected latency, unless its gradient is not wanted any more."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._stopped = -1  # the number of the last mini-batch that is not wanted; those of later requests are larger
+
+    def stop(self, sample: int) -> None:
+        """Ends the wait for this mini-batch, now or as soon as it begins."""
+        with self._condition:
+            self._stopped = max(self._stopped, sample)
+            self._condition.notify_all()
+
+    def wait(self, deadline: float, sample: int) -> None:
+        """Waits until `time.perf_counter` reaches the deadline, or `stop`."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._stopped >= sample, timeout=max(deadline - time.perf_counter(), 0.0))

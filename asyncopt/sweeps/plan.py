@@ -28,7 +28,7 @@ _CACHE_BYTES_A_CORE = 2**18
 # The share of the memory that runs of one batch may take together.
 _SHARE_OF_MEMORY = 0.5
 # Settings in which jobs of one batch may differ, besides numbers.
-_NOT_COMPILED = (*fingerprints.SHOWN, "trace", "seeds", "staleness")
+_NOT_COMPILED = (*fingerprints.SHOWN, "trace", "policy", "seeds", "staleness")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _kind(task: Task) -> str:
     Which numbers are inputs of a program is known only once problems and optimizers are built; see `_by_program`.
     """
     settings = {key: value for key, value in task.settings.items() if key not in _NOT_COMPILED}
-    for section in ("problem", "optimizer"):
+    for section in ("problem", "optimizer", "work"):
         settings[section] = _without_numbers(settings[section])
     return json.dumps([task.trace.num_updates, settings], sort_keys=True)
 

@@ -1,20 +1,20 @@
 """The event loop: a policy meets the arrivals of a clock, and what it does with them is a trace."""
 
 import math
+from array import array
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from asyncopt.checks import InputError, check_flag, check_integer, check_number
+from asyncopt.traces.answers import Answers, check_policy, read_versions, unless_means
 from asyncopt.traces.clock import Clock
-from asyncopt.traces.machine import COHORT, Machine
+from asyncopt.traces.machine import Machine
 from asyncopt.traces.policies import Answer, Arrival, Policy
 from asyncopt.traces.trace import Trace, staleness_setting
 
 _STEPS_AHEAD = 1024  # durations of the server that are drawn together
-# Arrivals in a row without a step after which a policy is taken to make none: so many, or so many for each worker.
-_PATIENCE, _PATIENCE_PER_WORKER = 100_000, 1_000
+_Gradient = tuple[int, int, float, float]  # worker, version, arrival, begin
 
 
 def simulate(policy: Policy, clock: Clock, num_updates: int | None = None, until: float | None = None) -> Trace:
@@ -71,9 +71,7 @@ def simulated(
 
 
 def _check(policy: Any, clock: Any, num_updates: Any, until: Any) -> None:
-    if isinstance(policy, type) or not isinstance(policy, Policy):
-        hint = ", an object and not a class" if isinstance(policy, type) else ""
-        raise InputError(f"policy is {policy!r}, expected one with the methods start and decide{hint}")
+    check_policy(policy)
     if not isinstance(clock, Clock):
         raise InputError(f"clock is {clock!r}, expected an asyncopt.traces.Clock")
     if num_updates is None and until is None:
@@ -91,26 +89,24 @@ class _Server:
 
     def __init__(self, policy: Policy, clock: Clock) -> None:
         self.policy, self.workers = policy, Machine(clock)
+        self.answers: Answers[_Gradient] = Answers(policy, clock.num_workers)
         self.waits = getattr(policy, "waits", True)
         check_flag(f"waits of {type(policy).__name__}", self.waits)
         self.made = 0  # steps
         self.done = 0  # steps that were done when the last arrival came
         self.arrivals = 0  # gradients that were taken up
-        self.held: dict[int, tuple[int, int, float, float]] = {}  # worker, version, arrival, begin; by number
-        self.used: list[tuple[int, int, float, float]] = []  # the same of each update
-        self.sizes: list[int] = []  # of each step
-        self.ends: list[float] = []  # of each step
-        self.counts: list[int] = []  # arrivals by each step
+        # Arrays of numbers: Python's garbage collector would look through millions of tuples.
+        self.used_workers, self.used_versions = array("q"), array("q")  # of each update
+        self.used_arrivals = array("d")  # of each update
+        self.sizes, self.ends, self.counts = array("q"), array("d"), array("q")  # of each step; arrivals by then
         self.weights: dict[int, list[float]] = {}  # of the steps that do not take the mean
         self.wasted_at_end, self.cancelled_at_end = 0.0, 0  # at the last step
         self.service: list[float] = []
 
     def run(self, num_updates: float, until: float) -> None:
         """Simulates to the end."""
-        workers, decide = self.workers, self.policy.decide
-        num_workers = workers.clock.num_workers
-        self._start(num_workers)
-        patience = max(_PATIENCE, _PATIENCE_PER_WORKER * num_workers)
+        workers, decide, held, patience = self.workers, self.policy.decide, self.answers.held, self.answers.patience
+        self._start()
         free, last = 0.0, 0  # when the server has made its last step, and the arrivals by then
         latest, moved = -1.0, 0  # the second of the last arrival, and the arrivals before that second
         while True:
@@ -118,7 +114,9 @@ class _Server:
             if event is None:
                 if until < math.inf:
                     return
-                raise InputError(f"{self._name}: no worker will finish after {self._so_far}, expected that some go on")
+                raise InputError(
+                    f"{self.answers.name}: no worker will finish after {self._so_far}, expected that some go on"
+                )
             arrival, worker, began, version = event
             if arrival > until:
                 return
@@ -130,114 +128,61 @@ class _Server:
             answer = decide(Arrival(number, worker, version, self.made, now))
             try:
                 if len(answer.step):
-                    free = self._step(answer, number, (worker, version, arrival, began), now, until)
-                    if free > until or len(self.used) >= num_updates:
+                    done = now + self._seconds_of_step()
+                    if done > until:
                         return
-                    now, last = free, self.arrivals
+                    self._step(answer, number, (worker, version, arrival, began), done)
+                    if len(self.used_workers) >= num_updates:
+                        return
+                    now, free, last = done, done, self.arrivals
                 elif answer.hold:
-                    self.held[number] = worker, version, arrival, began
+                    held[number] = worker, version, arrival, began
                 else:
                     workers.wasted += arrival - began
                 if not self.waits:
                     workers.restart([worker], arrival, self._steps_by(arrival))
                 self._begin(answer, now)
             except (AttributeError, TypeError, ValueError) as error:
-                raise self._explained(answer, error) from error
+                raise self.answers.explained(answer, error) from error
             if self.arrivals - last > patience:
-                raise InputError(
-                    f"{self._name}: no step in the last {patience:,} arrivals, after {self._so_far}, expected that it "
-                    "makes steps"
-                )
+                raise self.answers.no_step(self._so_far)
             if until < math.inf and self.arrivals - moved > patience:
                 raise InputError(
-                    f"{self._name}: {patience:,} gradients came in second {arrival:g}, expected a clock that takes time"
+                    f"{self.answers.name}: {patience:,} gradients came in second {arrival:g}, expected a clock that "
+                    "takes time"
                 )
 
-    def _start(self, num_workers: int) -> None:
+    def _start(self) -> None:
         """Lets the policy say which workers begin."""
-        answer = self.policy.start(num_workers)
+        answer = self.policy.start(self.answers.num_workers)
         try:
-            if len(answer.step) or answer.hold:
-                raise InputError(f"{self._name}: start uses a gradient, expected restart or assign alone")
+            self.answers.check_start(answer)
             self._begin(answer, 0.0)
         except (AttributeError, TypeError, ValueError) as error:
-            raise self._explained(answer, error) from error
+            raise self.answers.explained(answer, error) from error
 
-    def _step(self, answer: Answer, number: int, gradient: tuple, now: float, until: float) -> float:
-        """Makes a step, and returns the second at which it is done; a step that ends too late is not made."""
-        done = now + self._seconds_of_step()
-        if done > until:
-            return done
-        if len(answer.step) == 1 and answer.step[0] == number:
-            self.used.append(gradient)
-        else:
-            self.used += self._gradients(answer, number, gradient)
+    def _step(self, answer: Answer, number: int, gradient: _Gradient, done: float) -> None:
+        """Makes a step, which is done at this second."""
+        for worker, version, arrival, _ in self.answers.step_gradients(answer, number, gradient, self.made):
+            self.used_workers.append(worker)
+            self.used_versions.append(version)
+            self.used_arrivals.append(arrival)
+        if number not in answer.step and not answer.hold:
+            self.workers.wasted += gradient[2] - gradient[3]
         self.sizes.append(len(answer.step))
         self.ends.append(done)
         self.counts.append(self.arrivals)
-        if answer.weight is not None:
-            if len(answer.weight) != len(answer.step):
-                raise InputError(
-                    f"{self._name}: weight of step {self.made} is {answer.weight!r}, expected one number for each of "
-                    f"{len(answer.step)} gradients"
-                )
-            if not math.isfinite(sum(answer.weight)):
-                raise InputError(
-                    f"{self._name}: weight of step {self.made} is {answer.weight!r}, expected finite numbers"
-                )
-            self.weights[self.made] = list(answer.weight)
+        if (weights := self.answers.weights(answer, self.made)) is not None:
+            self.weights[self.made] = weights
         self.made += 1
         self.wasted_at_end, self.cancelled_at_end = self.workers.wasted, self.workers.cancelled
-        return done
-
-    def _gradients(self, answer: Answer, number: int, gradient: tuple) -> list[tuple]:
-        """Returns the gradients of a step, which are held no longer; this one is held or ignored if it is not used."""
-        used = []
-        for wanted in answer.step:
-            item = gradient if wanted == number else self.held.pop(wanted, None)
-            if item is None:
-                raise InputError(
-                    f"{self._name}: step {self.made} uses gradient {wanted!r}, expected numbers of gradients that are "
-                    "held, or that of this arrival; each can be used once"
-                )
-            used.append(item)
-        if number in answer.step:
-            if len(set(answer.step)) < len(used):
-                raise InputError(f"{self._name}: step {self.made} uses gradient {number} twice, expected each once")
-        elif answer.hold:
-            self.held[number] = gradient
-        else:
-            self.workers.wasted += gradient[2] - gradient[3]
-        return used
 
     def _begin(self, answer: Answer, now: float) -> None:
         """Lets the workers begin that the answer names."""
         if len(answer.restart):
-            self.workers.restart(self._workers_in("restart", answer.restart), now, self.made)
+            self.workers.restart(self.answers.workers("restart", answer.restart), now, self.made)
         if len(answer.assign):
-            self.workers.assign(self._workers_in("assign", answer.assign), now, self.made)
-
-    def _workers_in(self, name: str, workers: Any) -> list[int] | Int[np.ndarray, " n"]:
-        """Returns the workers of an answer: a list of a few, or an array of many; a restart names each once."""
-        num_workers = self.workers.clock.num_workers
-        if len(workers) == 1 and type(workers[0]) is int and 0 <= workers[0] < num_workers:
-            return workers
-        is_range = isinstance(workers, range)
-        array = np.arange(workers.start, workers.stop, workers.step) if is_range else np.asarray(workers)
-        if array.ndim != 1 or array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= num_workers:
-            raise InputError(f"{self._name}: {name} is {workers!r}, expected workers from 0 to {num_workers - 1}")
-        if len(array) < COHORT:
-            return list(dict.fromkeys(array.tolist())) if name == "restart" else array.tolist()
-        return np.unique(array) if name == "restart" and (np.diff(array) <= 0).any() else array
-
-    def _explained(self, answer: Any, error: Exception) -> Exception:
-        """Returns the error of an answer that cannot be followed."""
-        if isinstance(error, InputError):
-            return error
-        return InputError(
-            f"{self._name} answered {answer!r}, expected an asyncopt.traces.policies.Answer with sequences of numbers "
-            f"({error})"
-        )
+            self.workers.assign(self.answers.workers("assign", answer.assign), now, self.made)
 
     def _steps_by(self, time: float) -> int:
         """Returns how many steps are done by this second."""
@@ -252,42 +197,30 @@ class _Server:
         return self.service[place]
 
     @property
-    def _name(self) -> str:
-        return f"policy {type(self.policy).__name__}"
-
-    @property
     def _so_far(self) -> str:
         return f"{self.made} steps and {self.arrivals} arrivals"
 
     def trace(self) -> Trace:
         """Returns what has been done so far as a trace."""
-        if not self.used:
+        if not self.used_workers:
             raise InputError(
-                f"{self._name}: no step was made until the end, after {self.arrivals} arrivals; expected one"
+                f"{self.answers.name}: no step was made until the end, after {self.arrivals} arrivals; expected one"
             )
         sizes = np.array(self.sizes)
         step = np.repeat(np.arange(self.made), sizes)
-        worker, version, arrival, _ = (np.array(column) for column in zip(*self.used, strict=True))
-        last_of_step = np.cumsum(sizes) - 1
-        several = bool((sizes > 1).any())
-        weight, means = None, np.repeat(1 / sizes, sizes)
-        if self.weights:
-            firsts = np.cumsum(sizes) - sizes
-            weight = means.copy()
-            for number, given in self.weights.items():
-                weight[firsts[number] : firsts[number] + len(given)] = given
-            weight = None if np.array_equal(weight, means) else weight
+        weight, firsts = np.repeat(1 / sizes, sizes), np.cumsum(sizes) - sizes
+        for number, given in self.weights.items():
+            weight[firsts[number] : firsts[number] + len(given)] = given
         return Trace(
-            # Iterates within a step are equal; the newest of them counts as the one that was read.
-            np.minimum(np.arange(len(step)), last_of_step[version]),
-            worker=worker,
+            read_versions(step, np.array(self.used_versions)),
+            worker=np.array(self.used_workers),
             time=np.repeat(self.ends, sizes),
-            arrival=arrival,
-            step=step if several else None,
-            weight=weight,
+            arrival=np.array(self.used_arrivals),
+            step=step if (sizes > 1).any() else None,
+            weight=unless_means(weight, step),
             computed=np.repeat(self.counts, sizes),
             arrivals=self.counts[-1],
             cancelled=self.cancelled_at_end,
             wasted_seconds=self.wasted_at_end,
-            num_workers=self.workers.clock.num_workers,
+            num_workers=self.answers.num_workers,
         )

@@ -265,6 +265,23 @@ def test_no_number_of_coordinates_makes_xla_copy_the_history(size):
 
 
 @pytest.mark.optimised
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        asyncopt.optim.gradient_table(optax.sgd(0.1), 7),
+        asyncopt.optim.gradient_table(optax.sgd(0.1), 7, rounds=True),
+        asyncopt.optim.error_feedback(optax.sgd(0.1), 7, "sign"),
+    ],
+    ids=["gradient_table", "gradient_table in rounds", "error_feedback"],
+)
+def test_a_table_of_workers_is_updated_in_place(optimizer):
+    program = compiled_text(asyncopt.problems.quadratic(640), optimizer, jnp.zeros(640))
+    inside, _ = program.split("\nENTRY ")
+    assert re.search(r"f64\[7,640\]", inside)
+    assert not re.search(r"= f64\[7,640\]\S* copy\(", inside)
+
+
+@pytest.mark.optimised
 def test_number_of_evaluations_does_not_change_the_run(digits):
     trace, optimizer = traces.uniform(1_500, 9), asyncopt.apam(0.02)
     often = asyncopt.replay(digits, optimizer, trace, eval_every=1, record_bounds=True)  # more evaluations than calls

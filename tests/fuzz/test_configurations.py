@@ -15,7 +15,8 @@ SECONDS = 90  # the longest of them compiles a network
 # Options of each group. Networks of a minute's compilation, and Ray, which has tests of its own, are left out.
 GROUPS = {
     "problem": [
-        "logistic", "nonconvex_logistic", "robust_regression", "quadratic", "hard_instance", "lenet5", "perceptron",
+        "logistic", "nonconvex_logistic", "robust_regression", "least_squares", "quadratic", "hard_instance", "lenet5",
+        "perceptron",
     ],
     "data": ["digits", "breast_cancer", "diabetes", "digits_images", "fashion_mnist", "rcv1", "libsvm", "mnist"],
     "optimizer": ["apam", "apam_deep", "sgd", "adam", "adamw", "lion", "momentum", "muon"],

@@ -9,6 +9,7 @@ import re
 import hydra
 import jax
 import numpy as np
+import optax
 import pandas as pd
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -270,6 +271,29 @@ def test_batches_are_cut_to_memory_and_the_plan_says_so(tmp_path, monkeypatch):
         "20 jobs, 40 runs of 50 updates: one program, 7 batches of up to 6 runs, as many as memory takes"
     ]
     assert [len(batch.numbers) for batch in tight.batches] == [3, 3, 3, 3, 3, 3, 2]
+
+
+def test_local_work_is_in_the_command_line_and_its_numbers_are_inputs(tmp_path):
+    """Jobs that differ in their local steps run together, with the results of a replay in Python."""
+    settings = [
+        ("+work=local_steps", f"work.num_steps={steps}", f"work.inner_optimizer.learning_rate={rate}", *more)
+        for more in ([], ["work.keep_state=true", "work.inner_optimizer._target_=optax.adam"])
+        for steps in (2, 3)
+        for rate in (0.05, 0.1)
+    ]
+    jobs = jobs_of(tmp_path, [("problem=quadratic", "optimizer=sgd", "trace.num_updates=60", *one) for one in settings])
+    sweep = plan.plan(list(jobs.values()))
+    assert [len(batch.numbers) for batch in sweep.batches] == [4, 4]
+    made = {}
+    for batch in sweep.batches:
+        made |= batches.run_batch(batch, sweep, lambda updates, evaluation_share: None)
+    for number, job in jobs.items():
+        work, inner = job.config.work, job.config.work.inner_optimizer
+        make = optax.adam if "adam" in inner._target_ else optax.sgd
+        own = asyncopt.engine.local_steps(make(inner.learning_rate), work.num_steps, work.keep_state)
+        run, together = made[number]
+        alone = asyncopt.replay(run.problem, run.optimizer, run.trace, seeds=run.seeds, work=own)
+        np.testing.assert_allclose(together.objective, alone.objective, rtol=1e-10)
 
 
 def test_regularisation_is_an_input_and_shapes_are_not(tmp_path):

@@ -28,6 +28,7 @@ NETWORKS = {
         (problems.logistic("breast_cancer"), "logistic regression", 455, 2),
         (problems.nonconvex_logistic("breast_cancer"), "non-convex logistic regression", 455, 2),
         (problems.robust_regression("diabetes"), "robust regression", 442, None),
+        (problems.least_squares("diabetes"), "least squares", 442, None),
         (problems.perceptron(IMAGES), "perceptron", 5, 7),
     ],
 )

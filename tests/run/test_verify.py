@@ -1,5 +1,6 @@
 """Recorded runs from the command line, and the command that says whether a replay is the run."""
 
+import dataclasses
 import json
 import shutil
 
@@ -53,6 +54,48 @@ def test_a_recorded_run_is_a_run(recorded):
 def test_its_replay_is_the_run(recorded, capsys):
     assert verification.main([str(recorded), "--quiet"]) == 0
     assert "80 updates of 3 workers: every iterate is bit-identical to the recorded one" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("policy=rennala", "policy.batch=7"),  # the last step uses more gradients than were asked for
+        ("policy=ringmaster", "policy.max_delay=2"),
+        ("policy=ringleader", "+handling=gradient_table", "handling.rounds=true"),
+        ("policy=buffered", "problem=logistic", "data=digits_of_workers"),
+    ],
+)
+def test_the_replay_of_a_server_that_decides_is_the_run(overrides, tmp_path, capsys):
+    record_into(tmp_path, *overrides)
+    record = records.load_run(tmp_path)
+    assert record.summary["trace"]["num_updates"] >= 80
+    assert record.metrics["step"].iloc[-1] == record.summary["trace"]["num_updates"]
+    assert verification.main([str(tmp_path), "--quiet"]) == 0
+    assert "every iterate is bit-identical to the recorded one" in capsys.readouterr().out
+
+
+def test_a_run_that_was_recorded_before_there_were_policies(recorded):
+    record = records.load_run(recorded)
+    old = {key: value for key, value in record.config.items() if key not in ("policy", "work")}
+    with pytest.MonkeyPatch.context() as patch:
+        load = records.load_run
+        patch.setattr(records, "load_run", lambda *args, **more: dataclasses.replace(load(*args, **more), config=old))
+        assert verification.verify(recorded).differs_at is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("policy=rounds",), "policy: .*Rounds changes nothing about asyncopt.traces.uniform, expected trace=policy"),
+        (("runtime=threads", "policy=rounds", "runtime.synchronous=true"), "a policy is given, expected one"),
+        (("runtime=threads", "policy=ringleader"), "policy: ringleader steps with a table of gradients, expected"),
+        (("trace=policy", "policy=ringleader"), "policy: ringleader steps with a table of gradients, expected"),
+        (("runtime=threads", "policy=rennala", "policy.batch=0"), "policy: batch is 0, expected an integer"),
+    ],
+)
+def test_policies_that_change_nothing_or_do_not_fit(overrides, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        execute.run(composed(*overrides), tmp_path)
 
 
 def test_the_replay_of_its_trace_file_agrees(recorded, tmp_path):

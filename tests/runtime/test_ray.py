@@ -18,6 +18,7 @@ from asyncopt import InputError, runtime
 from asyncopt.files import records
 from asyncopt.run import verification
 from asyncopt.runtime.ray import Ray
+from asyncopt.traces import policies
 from tests.runtime.test_server import APAM, check_replays
 
 QUADRATIC = asyncopt.problems.quadratic(dimension=20)
@@ -104,6 +105,17 @@ def test_workers_that_are_killed_are_replaced(nothing_left):
     check_replays(recording, seed=1)
     assert len(pids) == 3
     assert addresses == {"127.0.0.1"}  # this machine only
+
+
+def test_a_late_worker_is_stopped_by_a_policy(nothing_left):
+    """Slow: Ray starts, and two processes import JAX. Worker 1 takes half a minute for a gradient, and is stopped."""
+    pool = Ray(2, compute=[0.005, 30.0])
+    began = time.monotonic()
+    recording = runtime.record(QUADRATIC, APAM, pool, num_updates=60, policy=policies.ringmaster(4), eval_every=10)
+    assert recording.trace.cancelled >= 1
+    assert set(recording.trace.worker) == {0}
+    assert time.monotonic() - began < 30 * recording.trace.cancelled
+    check_replays(recording, eval_every=10)
 
 
 def test_a_server_that_is_killed_resumes(nothing_left, tmp_path):

@@ -2,6 +2,7 @@
 
 import hydra
 import pytest
+from omegaconf import OmegaConf
 
 from asyncopt.files import records
 from asyncopt.report import theorems
@@ -13,17 +14,43 @@ SWEEPS = sorted(p.stem for p in (CONFIG_FOLDER.parent / "sweeps").glob("*.yaml")
 SMALL = ["trace.num_updates=96", "seeds=2", "plot=false", "progress=false", "checkpoint_seconds=null"]
 
 
+def composed(*overrides, **more):
+    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
+        return hydra.compose("config", list(overrides), **more)
+
+
+def grid_of(sweep):
+    """The values of everything that is swept, as texts."""
+    grid = composed(f"+sweep={sweep}", return_hydra_config=True).hydra.sweeper.params
+    return {name: [value.strip() for value in str(values).split(",")] for name, values in grid.items()}
+
+
 def job(sweep, position):
     """The configuration of a small job, with the first (0) or the last (-1) value of everything that is swept."""
-    with hydra.initialize_config_dir(str(CONFIG_FOLDER), version_base="1.3"):
-        grid = hydra.compose("config", [f"+sweep={sweep}"], return_hydra_config=True).hydra.sweeper.params
-        chosen = [f"{name}={str(values).split(',')[position].strip()}" for name, values in grid.items()]
-        return hydra.compose("config", [f"+sweep={sweep}", *chosen, *SMALL])
+    chosen = [f"{name}={values[position]}" for name, values in grid_of(sweep).items()]
+    return composed(*chosen, f"+sweep={sweep}", *SMALL)  # in Hydra's order
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_the_last_job_can_be_built(sweep):
-    assert build.build(task.prepare(job(sweep, -1))).trace.num_updates == 96
+    config = job(sweep, -1)
+    trace = build.build(task.prepare(config)).trace
+    if config.trace.get("until") is None:
+        assert trace.num_updates == 96
+    else:  # it may end sooner
+        assert 0 < trace.num_updates <= 96
+        assert trace.time[-1] <= config.trace.until
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_each_method_of_a_sweep_is_another_one(sweep):
+    """What a method sets, the sweep does not set again: its file comes later."""
+    methods = grid_of(sweep).get("+method", [])
+    configurations = [
+        OmegaConf.to_container(composed(f"+method={method}", f"+sweep={sweep}", *SMALL)) for method in methods
+    ]
+    for number, configuration in enumerate(configurations):
+        assert configuration not in configurations[:number], methods[number]
 
 
 @pytest.mark.parametrize("sweep", ["proof_convex", "proof_nonconvex"])

@@ -1,14 +1,13 @@
 """Policies on a clock, against plain loops written from the papers' pseudo-code, and against theory."""
 
 import math
-import sys
 
 import numpy as np
 import pytest
 import scipy.stats
 
 from asyncopt import InputError
-from asyncopt.traces import Clock, Speed, cluster, durations, policies, rounds, simulate
+from asyncopt.traces import Clock, Speed, answers, cluster, durations, policies, rounds, simulate
 from asyncopt.traces.policies import Answer
 from tests.traces import plain_servers
 
@@ -636,9 +635,8 @@ def test_weights_without_a_step_do_nothing():
 @pytest.mark.parametrize("end", [{"num_updates": 5}, {"until": 1e9}])
 def test_a_policy_that_makes_no_step_comes_to_an_end(monkeypatch, end):
     """After many arrivals without a step there is an error, rather than no answer."""
-    module = sys.modules["asyncopt.traces.simulate"]  # the package has the function
-    monkeypatch.setattr(module, "_PATIENCE", 50)
-    monkeypatch.setattr(module, "_PATIENCE_PER_WORKER", 1)
+    monkeypatch.setattr(answers, "_PATIENCE", 50)
+    monkeypatch.setattr(answers, "_PATIENCE_PER_WORKER", 1)
     with pytest.raises(InputError, match="policy Own: no step in the last 50 arrivals, after 0 steps"):
         simulate(Own(lambda a: Answer(hold=True, restart=(a.worker,))), Clock(3), **end)
 

@@ -1,6 +1,6 @@
 """Data sets: `digits`, `breast_cancer` and `diabetes` come with scikit-learn, and `libsvm` reads a file.
 
-Rows of one's own: `from_arrays` and `from_csv`.
+Rows of one's own: `from_arrays` and `from_csv`. Rows drawn at random: `normal_rows`.
 
 Sparse rows: `rcv1` reads the paper's file, and `rcv1_like` generates rows like it.
 
@@ -18,6 +18,7 @@ from asyncopt.problems.data.bundled import breast_cancer, diabetes, digits, digi
 from asyncopt.problems.data.cifar import cifar10
 from asyncopt.problems.data.cinic import cinic10
 from asyncopt.problems.data.dataset import Dataset, Matrix, RegressionData, split, with_intercept
+from asyncopt.problems.data.generated import normal_rows
 from asyncopt.problems.data.idx import fashion_mnist, mnist
 from asyncopt.problems.data.imagenet import imagenet32
 from asyncopt.problems.data.images import ImageData
@@ -58,5 +59,5 @@ def _bundled(known: Mapping[str, Callable[[], _T]], name: str, otherwise: str) -
 __all__ = [
     "Dataset", "ImageData", "Matrix", "RegressionData", "breast_cancer", "by_name", "cifar10", "cinic10", "diabetes",
     "digits", "digits_images", "fashion_mnist", "from_arrays", "from_csv", "imagenet32", "libsvm", "mnist",
-    "partition", "rcv1", "rcv1_like", "regression_by_name", "split", "with_intercept",
+    "normal_rows", "partition", "rcv1", "rcv1_like", "regression_by_name", "split", "with_intercept",
 ]  # fmt: skip

@@ -1,0 +1,127 @@
+"""Reads the answers of a policy: checks them, and keeps the gradients that they hold."""
+
+import math
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from asyncopt.checks import InputError
+from asyncopt.traces.machine import COHORT
+from asyncopt.traces.policies import Answer, Policy
+
+_Gradient = TypeVar("_Gradient")
+# Arrivals in a row without a step after which a policy is taken to make none: so many, or so many for each worker.
+_PATIENCE, _PATIENCE_PER_WORKER = 100_000, 1_000
+
+
+class Answers(Generic[_Gradient]):
+    """The gradients that a server holds, and what its policy's answers mean for them.
+
+    Args:
+      policy: the server's decisions.
+      num_workers: p.
+    """
+
+    def __init__(self, policy: Policy, num_workers: int) -> None:
+        self.name = f"policy {type(policy).__name__}"
+        self.num_workers = num_workers
+        self.patience = max(_PATIENCE, _PATIENCE_PER_WORKER * num_workers)
+        self.held: dict[int, _Gradient] = {}  # by number
+
+    def step_gradients(self, answer: Answer, number: int, gradient: _Gradient, step: int) -> list[_Gradient]:
+        """Returns the gradients of a step, which are held no longer; this one is held if the answer says so.
+
+        Args:
+          answer: it makes a step.
+          number: of the gradient that has come.
+          gradient: what is kept of it.
+          step: number of the step.
+        """
+        if len(answer.step) == 1 and answer.step[0] == number:
+            return [gradient]
+        used = []
+        for wanted in answer.step:
+            item = gradient if wanted == number else self.held.pop(wanted, None)
+            if item is None:
+                raise InputError(
+                    f"{self.name}: step {step} uses gradient {wanted!r}, expected numbers of gradients that are "
+                    "held, or that of this arrival; each can be used once"
+                )
+            used.append(item)
+        if number in answer.step:
+            if len(set(answer.step)) < len(used):
+                raise InputError(f"{self.name}: step {step} uses gradient {number} twice, expected each once")
+        elif answer.hold:
+            self.held[number] = gradient
+        return used
+
+    def weights(self, answer: Answer, step: int) -> list[float] | None:
+        """Returns the weights of a step's gradients; None if it takes their mean."""
+        if answer.weight is None:
+            return None
+        if len(answer.weight) != len(answer.step):
+            raise InputError(
+                f"{self.name}: weight of step {step} is {answer.weight!r}, expected one number for each of "
+                f"{len(answer.step)} gradients"
+            )
+        if not math.isfinite(sum(answer.weight)):
+            raise InputError(f"{self.name}: weight of step {step} is {answer.weight!r}, expected finite numbers")
+        return list(answer.weight)
+
+    def workers(self, name: str, workers: Any) -> list[int] | Int[np.ndarray, " n"]:
+        """Returns the workers of an answer: a list of a few, or an array of many; a restart names each once."""
+        if len(workers) == 1 and type(workers[0]) is int and 0 <= workers[0] < self.num_workers:
+            return workers
+        is_range = isinstance(workers, range)
+        array = np.arange(workers.start, workers.stop, workers.step) if is_range else np.asarray(workers)
+        if array.ndim != 1 or array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= self.num_workers:
+            raise InputError(f"{self.name}: {name} is {workers!r}, expected workers from 0 to {self.num_workers - 1}")
+        if len(array) < COHORT:
+            return list(dict.fromkeys(array.tolist())) if name == "restart" else array.tolist()
+        return np.unique(array) if name == "restart" and (np.diff(array) <= 0).any() else array
+
+    def check_start(self, answer: Answer) -> None:
+        """Refuses a start that uses a gradient."""
+        if len(answer.step) or answer.hold:
+            raise InputError(f"{self.name}: start uses a gradient, expected restart or assign alone")
+
+    def explained(self, answer: Any, error: Exception) -> Exception:
+        """Returns the error of an answer that cannot be followed."""
+        if isinstance(error, InputError):
+            return error
+        return InputError(
+            f"{self.name} answered {answer!r}, expected an asyncopt.traces.policies.Answer with sequences of numbers "
+            f"({error})"
+        )
+
+    def no_step(self, so_far: str) -> InputError:
+        """Returns the error of a policy that has made no step for too many arrivals."""
+        return InputError(
+            f"{self.name}: no step in the last {self.patience:,} arrivals, after {so_far}, expected that it makes steps"
+        )
+
+
+def check_policy(policy: Any) -> None:
+    """Refuses what is no policy."""
+    if isinstance(policy, type) or not isinstance(policy, Policy):
+        hint = ", an object and not a class" if isinstance(policy, type) else ""
+        raise InputError(f"policy is {policy!r}, expected one with the methods start and decide{hint}")
+
+
+def read_versions(step: Int[np.ndarray, " K"], version: Int[np.ndarray, " K"]) -> Int[np.ndarray, " K"]:
+    """Returns the iterate that each update's gradient was taken at.
+
+    Iterates within a step are equal; the newest of them counts as the one that was read.
+
+    Args:
+      step: the step of each update.
+      version: the steps made before the gradient's worker began.
+    """
+    last_of_step = np.append(np.flatnonzero(np.diff(step)), len(step) - 1)
+    return np.minimum(np.arange(len(step)), last_of_step[version])
+
+
+def unless_means(weight: Float[np.ndarray, " K"], step: Int[np.ndarray, " K"]) -> Float[np.ndarray, " K"] | None:
+    """Returns the weights of gradients in their steps; None if each step takes the mean, as a trace does by default."""
+    return None if np.array_equal(weight, 1 / np.bincount(step)[step]) else weight
