@@ -34,7 +34,7 @@ class Verdict:
 
     @property
     def shown(self) -> str:
-        """The outcome for readers: `NOT_CLAIMED` where theory claims nothing, and the runs do not contradict it."""
+        """The outcome for readers; `NOT_CLAIMED` where theory claims nothing, and the runs do not contradict it."""
         return NOT_CLAIMED if self.unclaimed and self.outcome != VIOLATED else self.outcome
 
 

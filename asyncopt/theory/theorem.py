@@ -65,7 +65,7 @@ class Evidence:
 
     @property
     def has_larger_steps(self) -> bool:
-        """Whether several gradients make a step, or some make none: K counts gradients, not steps."""
+        """Whether several gradients make a step, or some make none; K counts gradients, not steps."""
         return self.facts.get("summary.trace.num_steps", self.num_updates) != self.num_updates
 
     def take(self, section: str, *names: str) -> dict[str, Any]:
