@@ -3,6 +3,8 @@
 See ``conf/`` for what can be set.
 """
 
+import atexit
+import gc
 import importlib
 import pathlib
 import sys
@@ -22,28 +24,38 @@ _COMMANDS = {
 def main() -> None:
     """Runs the command line; an error is one line on the standard error, and exit status 1."""
     stopping.install()
-    words = sys.argv[1:]
-    if words[:1] == ["run"]:
-        words = words[1:]
-    first = words[0] if words else ""
-    if first == "help" and words[1:2] and words[1] in _COMMANDS:  # help report: report --help
-        words = sys.argv[1:] = [words[1], "--help"]
-        first = words[0]
-    if first in ("--version", "version"):
-        import asyncopt
+    atexit.register(gc.freeze)  # else Python searches all objects for cycles as it ends, for half a second
+    match sys.argv[1:]:
+        case ["--version" | "version", *_] | ["run", "--version" | "version", *_]:
+            import asyncopt
 
-        print(f"asyncopt {asyncopt.__version__}")
-    elif first in _COMMANDS and words == sys.argv[1:]:
-        sys.argv[:2] = [f"asyncopt {first}"]
-        sys.exit(importlib.import_module(_COMMANDS[first]).main())
-    elif first and first != "help" and "=" not in first and first[0] not in "-+~":
+            print(f"asyncopt {asyncopt.__version__}")
+        case ["help", command, *_] | ["run", "help", command, *_] if command in _COMMANDS:
+            _read(command, ["--help"])
+        case [command, *options] if command in _COMMANDS:
+            _read(command, options)
+        case ["help", *overrides] | ["run", "help", *overrides]:
+            _run(["--help", *overrides])
+        case ["run", *overrides] | overrides:
+            _run(overrides)
+
+
+def _read(command: str, options: list[str]) -> None:
+    """Runs one of the commands that read the folders of runs."""
+    sys.argv = [f"asyncopt {command}", *options]
+    sys.exit(importlib.import_module(_COMMANDS[command]).main())
+
+
+def _run(overrides: list[str]) -> None:
+    """Makes one run, or a sweep."""
+    first = overrides[0] if overrides else ""
+    if first and "=" not in first and first[0] not in "-+~":
         sys.exit(f"asyncopt: {_unknown(first)}")
-    else:
-        sys.argv[1:] = ["--help", *words[1:]] if first == "help" else words
-        # Imported here, so that a signal during the import also prints its line.
-        from asyncopt.run import command_line
+    sys.argv[1:] = overrides
+    # Imported here, so that a signal during the import also prints its line.
+    from asyncopt.run import command_line
 
-        command_line.run()
+    command_line.run()
 
 
 def _unknown(word: str) -> str:

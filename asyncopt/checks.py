@@ -92,6 +92,17 @@ def check_flag(name: str, value: Any) -> None:
         raise InputError(f"{name} is {value!r}, expected true or false")
 
 
+def check_text(name: str, value: Any) -> None:
+    """Raises an InputError unless ``value`` is a text.
+
+    Args:
+      name: how the value is called in the message.
+      value: the value.
+    """
+    if not isinstance(value, str):
+        raise InputError(f"{name} is {value!r}, expected a text")
+
+
 def warn_of_idle_workers(num_workers: int, num_updates: int, level: int) -> None:
     """Warns if there are more workers than updates: the two numbers are side by side, and may have been swapped.
 

@@ -44,7 +44,7 @@ def draw(folder: pathlib.Path) -> Drawn:
     right.set(xlabel="largest delay, updates", ylabel="points at the end, less no delay")
     right.legend(loc="lower left")
     style.legend_below(figure, 4, [left], title="largest delay, updates")
-    means = accuracy.to_frame().rename(columns={accuracy.by: "max_delay"})
+    means = accuracy.to_frame().rename(columns={accuracy.by[0]: "max_delay"})
     means.insert(0, "what", "accuracy, %")
     changes = pd.DataFrame(costs).assign(what="change from no delay, points", max_delay=accuracy.settings)
     data = pd.concat([means, changes.assign(step=accuracy.step[-1])], ignore_index=True)

@@ -43,4 +43,4 @@ def by_workers(runs: Runs, quantity: str) -> Curves:
     measured = collect(runs.items(), "trace.num_workers", quantity, also=["handling.size"]).scaled(1.0)
     first = next(iter(runs.values()))
     epochs = measured.step * first.config["problem"]["batch_size"] / first.summary["problem"]["rows"]
-    return dataclasses.replace(measured, by="workers", step=epochs)
+    return dataclasses.replace(measured, by=("workers",), step=epochs)

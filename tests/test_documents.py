@@ -174,6 +174,11 @@ def test_importing_the_package_pulls_in_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_only_problems_that_need_a_solver_import_one():
+    code = "import sys, asyncopt; asyncopt.problems.quadratic(3); sys.exit('scipy.optimize' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_the_core_needs_no_package_for_files_figures_and_the_command_line():
     """What docs/getting_started.md says of a small installation."""
     missing = ["hydra", "matplotlib", "omegaconf", "pandas", "PIL", "pyarrow", "sklearn", "yaml"]

@@ -1,5 +1,6 @@
 """The claims of a comparison: ours reaches the target before each rival, and why the synchronous method is later."""
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -156,7 +157,8 @@ def throughputs(comparison: Comparison) -> list[Verdict]:
             measured, rule = Estimate(ratio, math.nan, math.nan), f"{rule} {THROUGHPUT_TOLERANCE:.0%}"
             traces = len(set(ours[0].clocks)) + len(set(trial.clocks))
             noticed = ("a prediction off by a quarter",) if holds else ()  # it is further off than the tolerance
-            verdicts.append(Verdict(claim, f"{predicted:.3g}", measured, traces, outcome, rule, noticed))
+            verdict = Verdict(claim, f"{predicted:.3g}", measured, traces, outcome, rule, noticed)
+            verdicts.append(dataclasses.replace(verdict, tolerance=f"{THROUGHPUT_TOLERANCE:.0%}"))
     return verdicts
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from asyncopt.analysis import bounds, fits, jackknife, rates, verdict
 from asyncopt.analysis.bootstrap import Estimate
 from asyncopt.analysis.conclusions import beyond, conclude, of_an_expectation, power
-from asyncopt.analysis.criteria import EXPONENT_MARGIN, ROUNDING, Criterion, Decision
+from asyncopt.analysis.criteria import EXPONENT_MARGIN, ROUNDING, Criterion, Decision, tolerance
 from asyncopt.analysis.inflation import ACCEPTED_INFLATION
 from asyncopt.analysis.measures import Measures
 from asyncopt.analysis.studies import at
@@ -72,7 +72,8 @@ def _bounds(claim: claims.BoundsHold, measures: Measures) -> list[Verdict]:
     words = ["measured mean ≤ a-posteriori bound", "a-posteriori bound ≤ a-priori bound"]
     if study.outside or not study.bounds:
         rule = f"no bound to compare: {study.outside}"
-        return [Verdict(each, predicted, _NOTHING, study.values.size, INCONCLUSIVE, rule) for each in words]
+        nothing = Verdict("", predicted, _NOTHING, study.values.size, INCONCLUSIVE, rule, unclaimed=study.outside)
+        return [dataclasses.replace(nothing, claim=each) for each in words]
     cells, total = np.arange(len(study.cells)), np.sum(list(study.bounds.values()), axis=0)
     delay = study.bounds["delay"]
     decision = bounds.holds(study.finite, total, study.censored)
@@ -173,7 +174,8 @@ def _attained(claim: claims.Attained, measures: Measures) -> list[Verdict]:
     mutants = {f"exponent {e:g}": e for e in (claim.exponent - EXPONENT_MARGIN, claim.exponent + EXPONENT_MARGIN)}
     noticed = tuple(name for name, exponent in mutants.items() if compared(exponent)[0] != CONSISTENT)
     words, predicted = f"{power(claim.exponent)} is attained without delay", f"slope = {claim.exponent:g}"
-    decision, cells = Decision(measured, outcome, f"exponent {source}: {rule}"), study.where(study.reference)
+    decision = Decision(measured, outcome, f"exponent {source}: {rule}", tolerance=tolerance(EXPONENT_MARGIN))
+    cells = study.where(study.reference)
     return [conclude(measures, words, predicted, decision, cells, noticed)]
 
 
@@ -192,7 +194,7 @@ def _delay_term(claim: claims.DelayTerm, measures: Measures) -> list[Verdict]:
         if exponents is None:
             number = int(np.sum(measures.in_delay_term & measures.significant))
             reason = f"{number} cells whose excess is significant, and a correction (4 needed)"
-            decision = Decision(_NOTHING, INCONCLUSIVE, reason)
+            decision = Decision(_NOTHING, INCONCLUSIVE, reason, tolerance=tolerance(EXPONENT_MARGIN))
         else:
             last = {} if of_last is None else {"over the last decade": of_last[:, column]}
             criterion = Criterion(exponents[:, column], limit, last, tuple(last))
@@ -200,7 +202,8 @@ def _delay_term(claim: claims.DelayTerm, measures: Measures) -> list[Verdict]:
             if measures.helped.any():
                 # The sum of a gain and a loss is no power law, so its exponents describe neither.
                 reason = f"no power law: in {measures.helped.sum()} cells the delay does good"
-                decision, noticed = Decision(decision.measured, INCONCLUSIVE, reason), ()
+                decision = Decision(decision.measured, INCONCLUSIVE, reason, tolerance=decision.tolerance)
+                noticed = ()
         words, predicted = f"excess over zero delay {words}", f"{symbol} ≤ {limit:g}"
         judged.append(conclude(measures, words, predicted, decision, cells, noticed))
     return judged
@@ -220,6 +223,8 @@ def _inflations(claim: claims.Inflation, measures: Measures) -> list[Verdict]:
         judged.append(conclude(measures, words, "slope ≤ 0", decision, cells, noticed, outside))
         if exponent < claim.critical:
             decision, noticed = _tends_to_one(measures, rule)
+            allowed = f"{CLOSE_TO_ONE:g}; {ACCEPTED_INFLATION - 1:.1g} for consistent"
+            decision = decision._replace(tolerance=allowed)
             longest = f"K = {study.cells['num_updates'].iloc[cells[-1]]:,}"
             words, predicted = f"{_UPDATES} tend to 1 at {at(rule)}", f"→ 1 (at {longest})"
             judged.append(conclude(measures, words, predicted, decision, cells, noticed, outside))
@@ -314,6 +319,7 @@ def _threshold(claim: claims.Threshold, measures: Measures) -> list[Verdict]:
     elif exact < len(num_updates):
         limits = f"; a limit only at {len(num_updates) - exact} of {len(num_updates)} K"
         decision = decision._replace(rule=decision.rule + limits)
+    decision = decision._replace(tolerance=tolerance(EXPONENT_MARGIN))
     cells = np.flatnonzero(np.isin(measures.study.cells["num_updates"], num_updates))
     harmless, law = f"largest delay with at most {ACCEPTED_INFLATION:g} times the updates", power(claim.exponent)
     words, predicted = f"{harmless} grows as {law} or faster", f"exponent ≥ {claim.exponent:g}"

@@ -50,8 +50,9 @@ def conclude(
         rule += f"; {beyond}"
     if outcome not in (CONFIRMED, CONSISTENT):
         noticed = ()
-    runs = len(study.seeds) * len(cells)
-    return Verdict(claim, predicted, decision.measured, runs, outcome, rule, noticed, p_value, decision.otherwise)
+    runs, unclaimed = len(study.seeds) * len(cells), study.outside or beyond
+    decided = (outcome, rule, noticed, p_value, decision.otherwise, decision.tolerance, unclaimed)
+    return Verdict(claim, predicted, decision.measured, runs, *decided)
 
 
 def of_an_expectation(judged: Verdict, num_seeds: int) -> Verdict:

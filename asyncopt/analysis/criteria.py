@@ -16,6 +16,12 @@ from asyncopt.analysis.verdict import CONFIRMED, CONSISTENT, INCONCLUSIVE, VIOLA
 EXPONENT_MARGIN = 0.1
 ROUNDING = 1e-9
 
+
+def tolerance(margin: float) -> str:
+    """Returns the tolerance of a claim in words, see `asyncopt.analysis.verdict.Verdict`."""
+    return f"0; {margin:g} for consistent" if margin > 0 else "0"
+
+
 Rows = Float[np.ndarray, " 1+S"]
 
 
@@ -27,6 +33,7 @@ class Decision(NamedTuple):
     rule: str
     p_value: float = math.nan  # the smallest one-sided level at which it is confirmed
     otherwise: str = INCONCLUSIVE  # the outcome if that level is too large
+    tolerance: str = "0"  # see `Verdict`
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,6 +55,9 @@ class Criterion:
 
     def decide(self) -> Decision:
         """Returns the decision."""
+        return self._decide()._replace(tolerance=tolerance(self.margin))
+
+    def _decide(self) -> Decision:
         measured = jackknife.estimate(self._exact(self.measured))
         test = verdict.at_least if self.at_least else verdict.at_most
         outcome, rule = test(measured, self.limit, self.margin)

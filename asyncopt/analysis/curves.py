@@ -19,14 +19,19 @@ from asyncopt.analysis.measures import Measures
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Curves:
-    """Training curves of runs that differ in one setting and in seeds."""
+    """Training curves of runs that differ in a few settings and in seeds."""
 
     name: str  #: problem and method in words
-    by: str  #: the setting that differs
+    by: tuple[str, ...]  #: the settings that differ
     quantity: str  #: what was measured
-    settings: list[Any]  #: the values of the setting, in order
+    combinations: list[tuple[Any, ...]]  #: the values of these settings, in order; each combination has a curve
     step: Real[np.ndarray, " E"]  #: the number of updates at each evaluation, or its equivalent in another unit
-    values: list[Float[np.ndarray, "S E"]]  #: for each setting, a row for each seed; all settings have the same seeds
+    values: list[Float[np.ndarray, "S E"]]  #: for each combination, a row for each seed; all have the same seeds
+
+    @property
+    def settings(self) -> list[Any]:
+        """The values of the setting, if only one differs."""
+        return [setting for (setting,) in self.combinations]
 
     @property
     def num_seeds(self) -> int:
@@ -35,17 +40,17 @@ class Curves:
 
     @functools.cached_property
     def intervals(self) -> list[list[Estimate]]:
-        """For each setting, the mean at each evaluation with its interval."""
+        """For each combination, the mean at each evaluation with its interval."""
         return [intervals(values) for values in self.values]
 
     @property
     def ends(self) -> list[Float[np.ndarray, " S"]]:
-        """For each setting, the last measurement of each seed."""
+        """For each combination, the last measurement of each seed."""
         return [values[:, -1] for values in self.values]
 
     @property
     def means_over_run(self) -> list[Float[np.ndarray, " S"]]:
-        """For each setting, the mean of each seed over the run, by the trapezoidal rule."""
+        """For each combination, the mean of each seed over the run, by the trapezoidal rule."""
         length = self.step[-1] - self.step[0]
         return [np.trapezoid(values, self.step, axis=1) / length for values in self.values]
 
@@ -54,9 +59,11 @@ class Curves:
         return dataclasses.replace(self, values=[factor * values.astype(float) for values in self.values])
 
     def to_frame(self, axis: str = "step") -> pd.DataFrame:
-        """Returns a row for each setting and evaluation, with the mean and its interval."""
-        pairs = zip(itertools.product(self.settings, self.step), itertools.chain(*self.intervals), strict=True)
-        return pd.DataFrame([{self.by: setting, axis: step, **mean._asdict()} for (setting, step), mean in pairs])
+        """Returns a row for each combination and evaluation, with the mean and its interval."""
+        pairs = zip(itertools.product(self.combinations, self.step), itertools.chain(*self.intervals), strict=True)
+        names = (*self.by, axis)
+        rows = [{**dict(zip(names, (*values, step), strict=True)), **mean._asdict()} for (values, step), mean in pairs]
+        return pd.DataFrame(rows)
 
 
 def intervals(values: Float[np.ndarray, "S E"]) -> list[Estimate]:

@@ -15,7 +15,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from asyncopt import theory
-from asyncopt.analysis import cells
+from asyncopt.analysis import cells, settings
 from asyncopt.analysis.cells import QUANTITIES
 from asyncopt.analysis.seeds import dependent
 from asyncopt.checks import InputError
@@ -50,10 +50,16 @@ class Study:
     proofs: tuple[tuple[Step, ...], ...] = ()  #: for each cell, the lines of the theorem's proof
     certificates: tuple[tuple[Certificate, ...], ...] = ()  #: for each cell, what its runs had to meet
     attains_rate: bool = False  #: whether the problem shows that no method is faster than the theorem's rate
+    has_larger_steps: bool = False  #: whether several gradients make a step, of which no theorem says anything
 
     @property
     def claims(self) -> tuple[Claim, ...]:
-        """What the theorem claims; without a theorem, the claims on APAM, which these runs can only contradict."""
+        """What the theorem claims; without a theorem, the claims on APAM, which these runs can only contradict.
+
+        There is nothing to contradict if several gradients make a step, since K counts gradients.
+        """
+        if self.has_larger_steps:
+            return ()
         return apam.CLAIMS if self.theorem is None else self.theorem.claims
 
     @property
@@ -124,10 +130,12 @@ def studies(runs: pd.DataFrame, quantity: str | None = None, min_updates: int = 
         elif frame["summary.trace.num_updates"].iloc[0] >= min_updates:
             run = cells.evidence(frame)
             groups.setdefault(_common_settings(run), []).append(run)
-    sorted_runs = [study for members in groups.values() if (study := _study(members, quantity)) is not None]
+    sorted_runs = {key: study for key, members in groups.items() if (study := _study(members, quantity)) is not None}
     if not sorted_runs:
         raise InputError("no run that a study can be made of" + (f" from {min_updates} updates" if min_updates else ""))
-    return sorted_runs
+    parts = {key: json.loads(key) for key in sorted_runs}
+    names = settings.names((study.name, parts[key]) for key, study in sorted_runs.items())
+    return [dataclasses.replace(study, name=names[settings.key(parts[key])]) for key, study in sorted_runs.items()]
 
 
 def _common_settings(run: Evidence) -> str:
@@ -170,6 +178,7 @@ def _study(runs: Sequence[Evidence], quantity: str | None) -> Study | None:
         values=values, seeds=tuple(int(seed) for seed in seeds), limit=float(finite.max()),
         bounds=bounds, proofs=proofs, certificates=certificates,
         attains_rate=bool(runs[0].facts.get("summary.problem.attains_rate", False)),
+        has_larger_steps=any(run.has_larger_steps for run in runs),
     )  # fmt: skip
 
 
@@ -189,7 +198,8 @@ def _name(run: Evidence) -> str:
     names = ("problem", "constraint", "optimizer", "handling", "trace")
     problem, constraint, optimizer, handling, trace = (run.facts.get(f"summary.labels.{name}") for name in names)
     within = f" in a {constraint}" if constraint else ""
-    return f"{problem}{within}; {optimizer}{f', {handling}' if handling else ''}; {trace} delays"
+    delays = trace if "trace.policy._target_" in run.facts else f"{trace} delays"
+    return f"{problem}{within}; {optimizer}{f', {handling}' if handling else ''}; {delays}"
 
 
 def _theorem(quantity: str, runs: Sequence[Evidence]) -> tuple[Theorem | None, str]:

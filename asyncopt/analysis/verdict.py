@@ -10,6 +10,8 @@ from asyncopt.analysis.jackknife import ONE_SIDED
 CONFIRMED, CONSISTENT, VIOLATED = "confirmed", "consistent", "violated"
 INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
 OUTCOMES = (CONFIRMED, CONSISTENT, VIOLATED, INCONCLUSIVE, NOT_TESTED)
+# What stands in place of an outcome where theory claims nothing, unless the claim is violated.
+NOT_CLAIMED = "not claimed"
 # The outcome of a claim about methods whose step sizes were not tuned alike, or not to the end.
 NOT_COMPARABLE = "not comparable"
 
@@ -27,6 +29,13 @@ class Verdict:
     noticed: tuple[str, ...] = ()  #: the wrong claims, in words, that these runs would not have let pass
     p_value: float = math.nan  #: the smallest one-sided level at which it is confirmed; NaN if it cannot be
     otherwise: str = INCONCLUSIVE  #: the outcome if the correction for many claims takes "confirmed" away
+    tolerance: str = "0"  #: how far beyond the limit an interval may reach if the claim is confirmed, or consistent
+    unclaimed: str = ""  #: why theory claims nothing of these runs, or ""
+
+    @property
+    def shown(self) -> str:
+        """The outcome for readers; `NOT_CLAIMED` where theory claims nothing, and the runs do not contradict it."""
+        return NOT_CLAIMED if self.unclaimed and self.outcome != VIOLATED else self.outcome
 
 
 def at_most(measured: Estimate, limit: float, margin: float = 0.0) -> tuple[str, str]:

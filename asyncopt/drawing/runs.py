@@ -8,10 +8,10 @@ import pandas as pd
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from asyncopt.checks import InputError
+from asyncopt.checks import InputError, check_distinct
 from asyncopt.drawing import style, words
 
-_MOST_CURVES = 24  # more cannot be told apart
+MOST_CURVES = 24  # more cannot be told apart
 # The x axes, in words.
 _AXES = {
     "step": "updates $k$",
@@ -48,26 +48,28 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None
         raise InputError(f"some runs have no {axis}, expected a table of runs that have: choose rows of it")
     if not columns:
         raise InputError(f"by is {by!r}, expected a column at least")
+    check_distinct("by", columns)
     groups = list(frame.groupby(columns, dropna=False))
-    if len(groups) > _MOST_CURVES:
+    if len(groups) > MOST_CURVES:
         raise InputError(
-            f"by={by!r} has {len(groups)} values, expected at most {_MOST_CURVES}: choose rows of the table"
+            f"by={by!r} has {len(groups)} values, expected at most {MOST_CURVES}: choose rows of the table"
         )
     figure, axes = style.subplots((7.5, 4.6))
     finite = _finite_later(frame, quantity)
-    for index, (values, rows) in enumerate(groups):
+    labels = _labels([values for values, _ in groups])
+    for index, ((_, rows), label) in enumerate(zip(groups, labels, strict=True)):
         shown = _finite_later(rows, quantity)
         drawn = (shown if axis == "step" else _at_one_x(shown, axis, quantity)).groupby(axis)[quantity]
         estimates = np.stack([drawn.median(), drawn.min(), drawn.max()], axis=-1)
         look = {"color": style.shades(len(groups))[index], "linestyle": style.line(index)}
-        look |= {"marker": style.dots(len(estimates)), "label": _in_words(values) + _lost(rows, quantity)}
+        look |= {"marker": style.dots(len(estimates)), "label": label + _lost(rows, quantity)}
         style.band(axes, drawn.median().index, estimates, **look)
     if finite.empty:
         axes.text(0.5, 0.5, "no finite value after the start", ha="center", transform=axes.transAxes)
     elif (finite[quantity] > 0).all() and not quantity.endswith("accuracy"):
         axes.set(xscale="log", yscale="log")
-    axes.set(xlabel=_AXES[axis], ylabel=words.label(quantity))
-    names = ", ".join(map(words.label, columns))
+    axes.set(xlabel=_AXES[axis], ylabel=_name(quantity))
+    names = ", ".join(map(_name, columns))
     axes.legend(title=names, fontsize="small", loc="center left", bbox_to_anchor=(1.01, 0.5))
     axes.set_title(words.seeds(frame["seed"].nunique(), "bands from smallest to largest"), fontsize="medium")
     return figure
@@ -93,10 +95,10 @@ def plot_heatmap(frame: pd.DataFrame, x: str, y: str, quantity: str | None = Non
     quantity = _checked(frame, [x, y], quantity)
     if len({x, y, quantity}) < 3:
         raise InputError(f"x is {x!r}, y {y!r} and quantity {quantity!r}, expected three columns")
-    for column in (x, y):  # a setting that some runs do not have
-        if frame[column].isna().any():
-            texts = ["none" if pd.isna(value) else _in_words([value]) for value in frame[column]]
-            frame = frame.assign(**{column: texts})
+    ticks = {}
+    for column in (x, y):
+        places, ticks[column] = _places(frame[column])
+        frame = frame.assign(**{column: places})
     lengths = sorted(_last_steps(frame).unique().tolist())
     if len(lengths) > 1:
         raise InputError(f"the runs have {lengths} updates, expected one number: choose rows of the table")
@@ -119,11 +121,11 @@ def plot_heatmap(frame: pd.DataFrame, x: str, y: str, quantity: str | None = Non
         axes.text(
             column + 0.5, row + 0.5, "\n".join(text), ha="center", va="center", color="white" if light else "black"
         )
-    axes.set_xticks(np.arange(len(shown.columns)) + 0.5, [_in_words([value]) for value in shown.columns])
-    axes.set_yticks(np.arange(len(shown)) + 0.5, [_in_words([value]) for value in shown.index])
+    axes.set_xticks(np.arange(len(shown.columns)) + 0.5, ticks[x])
+    axes.set_yticks(np.arange(len(shown)) + 0.5, ticks[y])
     axes.grid(visible=False)
-    axes.set(xlabel=words.label(x), ylabel=words.label(y))
-    figure.colorbar(drawn, label=words.label(quantity))
+    axes.set(xlabel=_name(x), ylabel=_name(y))
+    figure.colorbar(drawn, label=_name(quantity))
     seeds = words.seeds(frame["seed"].nunique(), "medians")
     axes.set_title(f"after {lengths[0]:,} updates, {seeds}", fontsize="medium")
     return figure
@@ -142,6 +144,11 @@ def _checked(frame: pd.DataFrame, columns: Sequence[str], quantity: str | None) 
     for column in [*columns, quantity, "step", "seed"]:
         if not isinstance(column, str) or column not in frame:
             raise InputError(f"the table has no column {column!r}, expected one of {sorted(map(str, frame.columns))}")
+    for column in (*columns, quantity, "run", "seed", *_AXES):
+        if (number := list(frame.columns).count(column)) > 1:
+            raise InputError(f"the table has {number} columns {column!r}, expected one")
+    for column in columns:
+        _check_values(frame[column])
     if not pd.api.types.is_numeric_dtype(frame[quantity]):
         raise InputError(f"the column {quantity!r} has the dtype {frame[quantity].dtype}, expected numbers")
     if frame.empty:
@@ -149,8 +156,31 @@ def _checked(frame: pd.DataFrame, columns: Sequence[str], quantity: str | None) 
     return quantity
 
 
-def _in_words(values: Sequence[Any]) -> str:
-    return ", ".join(f"{value:g}" if isinstance(value, int | float) else str(value) for value in values)
+def _check_values(column: pd.Series) -> None:
+    """Refuses a column of lists, dicts or arrays: no runs can be put together by them."""
+    for value in column:
+        try:
+            hash(value)
+        except TypeError:
+            wanted = "expected numbers or texts"
+            raise InputError(f"the column {column.name!r} has the value {value!r}, {wanted}") from None
+
+
+def _name(column: str) -> str:
+    return style.text(words.label(column))
+
+
+def _labels(keys: Sequence[tuple[Any, ...]]) -> list[str]:
+    """Returns the label of each combination of values."""
+    return [*map(style.text, words.combinations(keys))]
+
+
+def _places(column: pd.Series) -> tuple[np.ndarray, list[str]]:
+    """Returns the place of each value on an axis, from 0 in the order of the values, and the label of each place."""
+    places, values = pd.factorize(column, sort=True)
+    missing = places < 0  # of runs that do not have the setting: the last place
+    labels = words.values([*values, *([None] if missing.any() else [])])
+    return np.where(missing, len(values), places), [*map(style.text, labels)]
 
 
 def _finite_later(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
 from numpy.typing import ArrayLike
 
 from asyncopt.files import atomic
@@ -44,8 +45,23 @@ def subplots(
     """Returns an empty figure, whose size is in inches, with its axes: an array of them, or the only one."""
     figure = Figure(figsize=size, layout="constrained", dpi=150)
     if title:
-        figure.suptitle(title, fontsize="medium")
+        figure.suptitle(text(title), fontsize="medium")
     return figure, figure.subplots(rows, columns, **grid)
+
+
+def text(given: str) -> str:
+    """Returns a text for a figure. A line whose formula matplotlib cannot read is shown as it was typed."""
+    return "\n".join(line if _is_readable(line) else line.replace("$", r"\$") for line in given.split("\n"))
+
+
+def _is_readable(line: str) -> bool:
+    if "$" not in line:
+        return True
+    try:
+        MathTextParser("path").parse(line)
+    except ValueError:
+        return False
+    return True
 
 
 def save(figure: Figure, path: pathlib.Path) -> None:

@@ -49,7 +49,7 @@ def curve(metrics: pd.DataFrame, title: str, method: str = "", num_diverged: int
     axes.legend()
     seeds = words.seeds(metrics["seed"].nunique(), "bands from smallest to largest")
     seeds += f", {num_diverged} diverged" if num_diverged else ""
-    axes.set_title(f"{title}\n{seeds}", fontsize="medium")
+    axes.set_title(style.text(f"{title}\n{seeds}"), fontsize="medium")
     return figure
 
 

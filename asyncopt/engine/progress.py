@@ -8,6 +8,8 @@ from typing import Any
 
 import tqdm
 
+from asyncopt.checks import check_flag
+
 # Share of the time from which on a bar tells it.
 _SHOWN_SHARE = 0.01
 
@@ -34,7 +36,12 @@ class _Lines(Bar):
 
 
 def bar(total: int, show: bool, **settings: Any) -> Bar:
-    """Returns a progress bar on the standard error: updates made, updates a second, time left."""
+    """Returns a progress bar on the standard error: updates made, updates a second, time left.
+
+    Raises:
+      InputError: if ``show``, the argument ``progress`` of users, is neither true nor false.
+    """
+    check_flag("progress", show)
     terminal = sys.stderr.isatty()
     return (Bar if terminal else _Lines)(
         total=total,

@@ -9,14 +9,15 @@ from jaxtyping import Float, Int, PyTree
 
 from asyncopt.engine.prepare import Prepared
 from asyncopt.engine.state import Evaluation, LoopState
+from asyncopt.shown import Shown
 
 if TYPE_CHECKING:  # neither is needed for a replay, and both take long to import
     import pandas as pd
     from matplotlib.figure import Figure
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Result(Shown):
     """One run, or several seeds of it; arrays then have a leading axis of seeds, written [S] below.
 
     Three clocks must not be mixed up: ``step`` counts updates, each of which uses one gradient; ``computed`` counts
@@ -68,15 +69,15 @@ class Result:
     evaluation_seconds: float
     updates_per_second: float
 
-    def __repr__(self) -> str:
+    def _facts(self) -> list[str]:
         name = "objective" if self.gap is None else "gap"
         values = np.atleast_2d(getattr(self, name))
-        number = f"{len(self.seeds)} seeds, mean " if len(self.seeds) > 1 else ""
+        number, mean = ([f"{len(self.seeds)} seeds"], "mean ") if len(self.seeds) > 1 else ([], "")
         diverged = int(np.sum(self.diverged_at >= 0))
-        lost = f", {diverged} diverged" if diverged else ""
         # The mean of infinities is infinity; of a run that overflowed it may be NaN, which says less.
         first, last = (np.mean(values[:, at]) for at in (0, -1))
-        return f"Result({self.step[-1]:,} updates, {number}{name} {first:.4g} → {last:.4g}{lost}, {self.seconds:.3g} s)"
+        facts = [f"{self.step[-1]:,} updates", *number, f"{mean}{name} {first:.4g} → {last:.4g}"]
+        return [*facts, *([f"{diverged} diverged"] if diverged else []), f"{self.seconds:.3g} s"]
 
     def to_frame(self) -> "pd.DataFrame":
         """Returns the measurements as a table: a row for each seed and evaluation, as `asyncopt.load_runs` has them."""

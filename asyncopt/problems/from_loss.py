@@ -10,12 +10,12 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.problems.parts import sums_in_parts
-from asyncopt.problems.problem import Constants, described
+from asyncopt.problems.problem import Constants, Described
 
 _ROWS_AT_ONCE = 1024  # of an evaluation of F, so that a large model's activations fit into memory
 
 
-class FromLoss(eqx.Module):
+class FromLoss(Described, eqx.Module):
     """F(x), the mean of a loss over all rows; a mini-batch is rows drawn with replacement.
 
     Args:
@@ -35,8 +35,6 @@ class FromLoss(eqx.Module):
     batch_size: int = eqx.field(static=True)
     optimum: float | None = None
     constants: Constants | None = None
-
-    __repr__ = described
 
     @property
     def title(self) -> str:

@@ -11,10 +11,10 @@ from jaxtyping import Array, Float, Key
 
 from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.optim.constraints import Box
-from asyncopt.problems.problem import Constants, described
+from asyncopt.problems.problem import Constants, Described
 
 
-class HardInstance(eqx.Module):
+class HardInstance(Described, eqx.Module):
     """F(x) = δ x on [-1, 1], with f(x; ξ) = (δ + σ ξ) x and ξ = ±1 with equal odds; δ = ±c/√K."""
 
     attains_rate: ClassVar[bool] = True
@@ -25,8 +25,6 @@ class HardInstance(eqx.Module):
     optimum: float
     minimiser: np.ndarray  # float64[1], an end of the interval
     constraint: Box
-
-    __repr__ = described
 
     @property
     def title(self) -> str:

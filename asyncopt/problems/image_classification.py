@@ -15,7 +15,7 @@ from asyncopt.problems import networks
 from asyncopt.problems.data import ImageData
 from asyncopt.problems.partitioned import of_workers
 from asyncopt.problems.parts import sums_in_parts
-from asyncopt.problems.problem import Constants, described
+from asyncopt.problems.problem import Constants, Described
 
 # Images evaluated at once: few enough for the memory of any machine. Batch statistics are over these images, too.
 _EVALUATED_AT_ONCE = 500
@@ -32,7 +32,7 @@ class Architecture(NamedTuple):
     width: float
 
 
-class ImageClassification(eqx.Module):
+class ImageClassification(Described, eqx.Module):
     """Mean cross-entropy of a network over training images; parameters are the network itself, an Equinox module.
 
     F is measured on an evenly spaced part of the training images, the same in every evaluation.
@@ -52,8 +52,6 @@ class ImageClassification(eqx.Module):
     architecture: Architecture = eqx.field(static=True)
     batch_size: int = eqx.field(static=True)
     augment: bool = eqx.field(static=True)
-
-    __repr__ = described
 
     @property
     def title(self) -> str:

@@ -14,11 +14,11 @@ from asyncopt.optim.constraints import Box, Constraint
 from asyncopt.problems.data import Dataset, by_name, with_intercept
 from asyncopt.problems.logistic_optimum import LogisticLoss, minimise
 from asyncopt.problems.partitioned import Partitioned, of_workers
-from asyncopt.problems.problem import Constants, described
+from asyncopt.problems.problem import Constants, Described
 from asyncopt.problems.rows import DenseRows, SparseRows, rows_of
 
 
-class Logistic(eqx.Module):
+class Logistic(Described, eqx.Module):
     """Mean cross-entropy of a linear classifier over the training rows, plus ½ l2 ‖x‖².
 
     Parameters are float[d] for two classes, float[d, C] for more, d counting the intercept's column.
@@ -38,8 +38,6 @@ class Logistic(eqx.Module):
     num_features: int = eqx.field(static=True)
     num_classes: int = eqx.field(static=True)
     batch_size: int = eqx.field(static=True)
-
-    __repr__ = described
 
     @property
     def num_rows(self) -> int:

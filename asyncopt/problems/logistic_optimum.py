@@ -6,9 +6,8 @@ It shares no code with the JAX loss: their agreement is an independent check.
 from typing import NamedTuple
 
 import numpy as np
-import scipy.optimize
+import scipy  # which imports optimize and special at first use: they take long, and no other problem needs them
 import scipy.sparse
-import scipy.special
 from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator, cg, svds
 

@@ -11,14 +11,14 @@ from asyncopt.checks import check_flag, check_number
 from asyncopt.problems.data import Dataset
 from asyncopt.problems.logistic import Logistic, logistic
 from asyncopt.problems.partitioned import Partitioned, of_workers
-from asyncopt.problems.problem import Constants, described
+from asyncopt.problems.problem import Constants, Described
 
 # Of h(w) = w²/(1 + w²): h' = 2w/(1 + w²)² is largest at w = 1/√3, |h''| = |2 - 6w²|/(1 + w²)³ at w = 0.
 _LARGEST_SLOPE = 3 * math.sqrt(3) / 8
 _LARGEST_CURVATURE = 2.0
 
 
-class NonconvexLogistic(eqx.Module):
+class NonconvexLogistic(Described, eqx.Module):
     """Mean cross-entropy plus λ Σ w_i²/(1 + w_i²), which pulls small weights to zero and hardly affects large ones."""
 
     title: ClassVar[str] = "non-convex logistic regression"
@@ -28,8 +28,6 @@ class NonconvexLogistic(eqx.Module):
     optimum: None
     minimiser: None
     constraint: None
-
-    __repr__ = described
 
     @property
     def num_rows(self) -> int:

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from asyncopt.checks import InputError, check_integer
-from asyncopt.problems.problem import Constants, described
+from asyncopt.problems.problem import Constants, Described
 
 
-class Partitioned(eqx.Module):
+class Partitioned(Described, eqx.Module):
     """A problem over rows that are divided among p workers: F is the mean of the workers' own objectives.
 
     Worker w has rows w N/p to (w + 1) N/p - 1. All else is as in the problem that it is made of.
@@ -29,8 +29,6 @@ class Partitioned(eqx.Module):
     constants: Constants
     constraint: Any  # the set X, or None
     num_workers: int = eqx.field(static=True)
-
-    __repr__ = described
 
     def sample(self, key: Key[Array, ""], worker: Int[Array, ""] | None = None) -> PyTree:
         """Draws a mini-batch of the worker's own rows, with replacement."""

@@ -6,6 +6,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree
 
+from asyncopt.shown import Shown
+
 
 class Constants(eqx.Module):
     """Constants of F and X in the convergence bounds; None where unknown or infinite.
@@ -26,12 +28,13 @@ def _float64(value: float | None) -> np.float64 | None:
     return None if value is None else np.float64(value)
 
 
-def described(self: Any) -> str:
-    """Returns a problem's ``repr``: what it is called, its size and its minimum, in place of its arrays."""
-    optimum = self.optimum
-    # Inside a compiled function it may be no number.
-    minimum = f", F* = {optimum:.6g}" if isinstance(optimum, float | np.floating) else ""
-    return f"{type(self).__name__}({self.title}, {self.constants.dimension:,} parameters{minimum})"
+class Described(Shown):
+    """A problem that shows what it is called, its size and its minimum."""
+
+    def _facts(self: Any) -> list[str]:
+        facts = [self.title, f"{self.constants.dimension:,} parameters"]
+        # Inside a compiled function F* may be no number.
+        return [*facts, f"F* = {self.optimum:.6g}"] if isinstance(self.optimum, float | np.floating) else facts
 
 
 @runtime_checkable

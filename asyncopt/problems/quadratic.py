@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 
 from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.optim.constraints import Box, Constraint
-from asyncopt.problems.problem import Constants, described
+from asyncopt.problems.problem import Constants, Described
 
 
-class Quadratic(eqx.Module):
+class Quadratic(Described, eqx.Module):
     """F(x) = ½ Σ h_i x_i², with f(x; ξ) = F(x) + ⟨ξ, x⟩ and ξ_i = ±σ with equal odds."""
 
     title: ClassVar[str] = "quadratic"
@@ -25,8 +25,6 @@ class Quadratic(eqx.Module):
     optimum: float
     minimiser: np.ndarray  # float64[n], the origin
     constraint: Constraint | None
-
-    __repr__ = described
 
     def init(self, key: Key[Array, ""]) -> Float[Array, " n"]:
         """Returns normal draws of standard deviation ``init_scale``, projected onto X if there is a constraint."""

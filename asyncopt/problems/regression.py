@@ -11,10 +11,10 @@ from jaxtyping import Array, Float, Int, Key
 
 from asyncopt.checks import InputError, check_flag, check_integer, check_number
 from asyncopt.problems.data import RegressionData, regression_by_name, with_intercept
-from asyncopt.problems.problem import Constants, described
+from asyncopt.problems.problem import Constants, Described
 
 
-class Regression(eqx.Module):
+class Regression(Described, eqx.Module):
     """A linear model of real targets; a subclass says what an error costs."""
 
     features: Float[Array, "N d"]
@@ -25,8 +25,6 @@ class Regression(eqx.Module):
     minimiser: Float[np.ndarray, " d"] | None
     constraint: None
     batch_size: int = eqx.field(static=True)
-
-    __repr__ = described
 
     @property
     def num_rows(self) -> int:

@@ -10,10 +10,10 @@ import scipy.linalg
 from jaxtyping import Array, Float, Key
 
 from asyncopt.checks import check_integer, check_number
-from asyncopt.problems.problem import Constants, described
+from asyncopt.problems.problem import Constants, Described
 
 
-class Tridiagonal(eqx.Module):
+class Tridiagonal(Described, eqx.Module):
     """F(x) = ½ xᵀAx - bᵀx, with f(x; ξ) = F(x) + ⟨ξ, x⟩ and normal ξ.
 
     A is ¼ times the matrix with 2 on the diagonal and -1 beside it, and b = (-¼, 0, ..., 0).
@@ -25,8 +25,6 @@ class Tridiagonal(eqx.Module):
     optimum: float
     minimiser: np.ndarray  # float64[d]
     dimension: int = eqx.field(static=True)
-
-    __repr__ = described
 
     def init(self, key: Key[Array, ""]) -> Float[Array, " d"]:
         """Returns (√d, 0, ..., 0)."""

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from asyncopt.analysis.verdict import NOT_COMPARABLE, OUTCOMES, Verdict
+from asyncopt.analysis.verdict import NOT_CLAIMED, NOT_COMPARABLE, OUTCOMES, Verdict
 
 # The colours of outcomes are those of Okabe and Ito, darkened for text. Each outcome has its own sign, too.
 _STYLE = """
@@ -20,13 +20,14 @@ border-bottom: 1px solid #ddd; }
 .inconclusive { color: #555; font-style: italic; } .inconclusive::before { content: "? "; }
 .not-tested { color: #7a4a6b; font-style: italic; } .not-tested::before { content: "○ "; }
 .not-comparable { color: #7a4a6b; font-style: italic; } .not-comparable::before { content: "⊘ "; }
+.not-claimed { color: #555; } .not-claimed::before { content: "– "; }
 figure { margin: 2rem 0; } img { max-width: 100%; background: #fff; } figcaption { color: #555; font-size: 0.9rem; }
 .wide { overflow-x: auto; } .wide table { min-width: 60rem; } td[class] { white-space: nowrap; }
 dt { font-weight: 600; } dd { margin: 0 0 0.5rem 1rem; }
 @media (prefers-color-scheme: dark) {
 body { background: #181818; color: #ddd; } td, th { border-color: #444; } figcaption { color: #aaa; } a { color: #8bf; }
 .confirmed { color: #4fd1ac; } .consistent { color: #6fc3ff; } .violated { color: #ff9a5c; }
-.inconclusive { color: #aaa; } .not-tested, .not-comparable { color: #d9a3c8; } }
+.inconclusive, .not-claimed { color: #aaa; } .not-tested, .not-comparable { color: #d9a3c8; } }
 """
 # What the words of a report mean; docs/theory.md has the exact rules.
 _GLOSSARY = {
@@ -36,6 +37,9 @@ _GLOSSARY = {
     "not tested": "It would be confirmed, but so would every wrong claim that was tried.",
     "inconclusive": "Anything else, and too few data.",
     "not comparable": "The methods had other step sizes, or the best step size is the largest or smallest tried.",
+    "not claimed": "Theory says nothing of these runs; the reason stands beside it. They could only contradict it.",
+    "tolerance": "How far beyond the limit the interval may reach. For a confirmed claim it is 0, unless the row says "
+    "otherwise.",
     "would have noticed": "Wrong claims that do not pass on these runs: the power of the verdict.",
     "K": "The number of updates of a run.",
     "τ": "The staleness: the root mean square of the delays. A delay is the number of updates that a gradient is old.",
@@ -43,8 +47,11 @@ _GLOSSARY = {
     "a-priori bound": "It is known before the run, from constants of the problem and from the delays.",
     "a-posteriori bound": "It is computed from what each run measured, and is smaller.",
 }
-_HEADER = ("claim", "predicted", "measured", "95 % interval", "runs", "verdict", "decided by", "would have noticed")
-_CLASSES = {outcome: outcome.replace(" ", "-") for outcome in (*OUTCOMES, NOT_COMPARABLE)}
+_HEADER = (
+    "claim", "predicted", "measured", "95 % interval", "runs", "verdict", "tolerance", "decided by",
+    "would have noticed",
+)  # fmt: skip
+_CLASSES = {outcome: outcome.replace(" ", "-") for outcome in (*OUTCOMES, NOT_COMPARABLE, NOT_CLAIMED)}
 
 
 class Table(NamedTuple):
@@ -61,8 +68,9 @@ def verdict_table(verdicts: Sequence[Verdict]) -> Table:
     for verdict in verdicts:
         value, low, high = map(number, verdict.measured)
         measured = (value, "-" if low == "-" else f"[{low}, {high}]")
-        decided = (str(verdict.runs), verdict.outcome, verdict.rule, "; ".join(verdict.noticed) or "-")
-        rows.append((verdict.claim, verdict.predicted, *measured, *decided))
+        rule = verdict.rule if verdict.unclaimed in verdict.rule else f"{verdict.unclaimed}; {verdict.rule}"
+        decided = (verdict.shown, verdict.tolerance, rule, "; ".join(verdict.noticed) or "-")
+        rows.append((verdict.claim, verdict.predicted, *measured, str(verdict.runs), *decided))
     return Table("", _HEADER, rows)
 
 
@@ -78,7 +86,8 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         return None if math.isnan(value) else str(value) if math.isinf(value) else value
 
     measured = dict(zip(("measured", "low", "high"), map(plain, verdict.measured), strict=True))
-    decided = {"runs": verdict.runs, "outcome": verdict.outcome, "rule": verdict.rule}
+    decided = {"runs": verdict.runs, "outcome": verdict.outcome, "tolerance": verdict.tolerance, "rule": verdict.rule}
+    decided |= {"not_claimed_because": verdict.unclaimed or None}
     power = {"noticed": list(verdict.noticed), "p_value": plain(verdict.p_value)}
     return {"claim": verdict.claim, "predicted": verdict.predicted, **measured, **decided, **power}
 

@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -35,9 +36,14 @@ def report(folder: pathlib.Path, output: pathlib.Path, quantity: str | None = No
 def _section(study: Study) -> commands.Section:
     measures = Measures(study)
     lengths, diverged = sorted(map(int, study.cells["num_updates"].unique())), int(study.cells["diverged"].sum())
-    line = f"{_plain(QUANTITIES[study.quantity])}; {len(study.cells)} cells of {words.seeds(len(study.seeds))}; "
-    line += f"K from {lengths[0]:,} to {lengths[-1]:,}; staleness {', '.join(study.rules)}"
+    number = len(study.cells)
+    line = f"{_plain(QUANTITIES[study.quantity])}; {number} {'cell' if number == 1 else 'cells'} of "
+    line += f"{words.seeds(len(study.seeds))}; {_lengths(lengths)}; staleness {', '.join(study.rules)}"
     line += f"; {diverged} runs diverged." if diverged else "."
+    if study.has_larger_steps:
+        line += " Theory claims nothing of these runs: several gradients make a step, and K counts gradients."
+    elif len(lengths) == 1:
+        line += " One K says nothing of how anything grows or falls with K."
     judged = judge(measures)
     corrected = sum(not math.isnan(verdict.p_value) for verdict in judged)
     line += f" Holm's correction is for {corrected} claims." if corrected > 1 else ""
@@ -60,6 +66,10 @@ def cells_table(measures: Measures) -> pd.DataFrame:
     columns |= {"inflation_is_lower_limit": side[0] != 0, "mean_is_lower_limit": study.censored}
     columns |= {"excess": measures.excess[0], "excess_standard_error": measures.excess[1]}
     return study.cells.drop(columns="run").assign(**columns)
+
+
+def _lengths(lengths: Sequence[int]) -> str:
+    return f"K = {lengths[0]:,}" if len(lengths) == 1 else f"K from {lengths[0]:,} to {lengths[-1]:,}"
 
 
 def _plain(text: str) -> str:

@@ -17,15 +17,20 @@ class NextStep(Callback):
         if not config.progress:
             return
         swept = _swept(config)
-        by = [key for key in swept if key != "seeds"]
         folder = shlex.quote(str(config.hydra.sweep.dir))
         if "method" in swept:
             commands = [f"asyncopt compare {folder}"]
         else:
-            is_setting = len(by) == 1 and not isinstance(config.get(by[0]), DictConfig)  # not a group
-            curves = [f"asyncopt curves {folder} --by {by[0]}"] if is_setting else []
-            commands = [f"asyncopt report {folder}", *curves]
+            commands = [f"asyncopt report {folder}", *_curves(config, folder, [key for key in swept if key != "seeds"])]
         print(f"\nnext: {' or '.join(commands)}", flush=True)
+
+
+def _curves(config: DictConfig, folder: str, by: list[str]) -> list[str]:
+    """Returns the command that draws a curve for each combination, if each key is a setting or has a name."""
+    from asyncopt.analysis.curve_runs import NAMED  # which imports SciPy's statistics
+
+    can_be_drawn = all(key in NAMED or not isinstance(config.get(key), DictConfig) for key in by)
+    return [" ".join([f"asyncopt curves {folder}", *(f"--by {key}" for key in by)])] if by and can_be_drawn else []
 
 
 def _swept(config: DictConfig) -> list[str]:

@@ -28,6 +28,7 @@ HYPOTHESES = (
     *(known(f"optimizer.{name}", "its settings are not all known") for name in ("learning_rate", "b1", "b2", "eps")),
     known("summary.problem.smoothness", "L is unknown"),
     lambda run: "" if run.facts.get("summary.trace.distinct_samples", True) else "updates share their mini-batches",
+    lambda run: "several gradients make a step" if run.has_larger_steps else "",
 )
 # (G): the gradients have a known bound, and the run stayed within it.
 GRADIENT_BOUND = (

@@ -63,6 +63,11 @@ class Evidence:
         """K."""
         return int(self.columns["step"][0, -1])
 
+    @property
+    def has_larger_steps(self) -> bool:
+        """Whether several gradients make a step, or some make none; K counts gradients, not steps."""
+        return self.facts.get("summary.trace.num_steps", self.num_updates) != self.num_updates
+
     def take(self, section: str, *names: str) -> dict[str, Any]:
         """Returns the facts of a section by their own names."""
         return {name: self.facts[f"{section}.{name}"] for name in names}

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from asyncopt.checks import InputError, check_integer
+from asyncopt.shown import Shown
 from asyncopt.traces.durations import AnyDuration, Total, as_total
 from asyncopt.traces.keyed_draws import UNIT_MEAN, KeyedDraws
 from asyncopt.traces.speed import Speed
@@ -19,7 +20,7 @@ _MESSAGES = 2  # a job costs its worker the message with the iterate, and the on
 Seconds = Callable[[int, int], float]
 
 
-class Clock:
+class Clock(Shown):
     """The seconds that each job of p workers takes, and each step of the server.
 
     Job j of worker w takes a time that depends on (seed, w, j) alone, whatever happened before; with ``speed``, on the
@@ -117,8 +118,8 @@ class Clock:
             return np.zeros(number)
         return self._server(np.zeros(number, np.int64), np.arange(first, first + number))
 
-    def __repr__(self) -> str:
-        return f"Clock({self.num_workers} workers, {self._compute.label}, seed {self.seed})"
+    def _facts(self) -> list[str]:
+        return [f"{self.num_workers} workers", self._compute.label, f"seed {self.seed}"]
 
 
 class _Drawn:

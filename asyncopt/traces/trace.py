@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.files import npz
+from asyncopt.shown import Shown
 
 if TYPE_CHECKING:  # reading a trace needs no matplotlib
     from matplotlib.figure import Figure
@@ -27,8 +28,8 @@ COSTS = ("arrivals", "cancelled", "wasted_seconds")
 _MAX_SWEEP_BLOCKS = 64
 
 
-@dataclasses.dataclass(frozen=True, init=False, eq=False)
-class Trace:
+@dataclasses.dataclass(frozen=True, init=False, eq=False, repr=False)
+class Trace(Shown):
     """One asynchronous schedule of K updates, immutable and valid by construction.
 
     Iterate 0 is the start. Update k (from 0) turns iterate k into iterate k + 1, with a gradient taken at iterate
@@ -322,12 +323,11 @@ class Trace:
     def __hash__(self) -> int:
         return hash(self.digest)
 
-    def __repr__(self) -> str:
+    def _facts(self) -> list[str]:
         steps = "" if self.step is None else f" in {self.num_steps} steps"
-        return (
-            f"Trace({self.num_updates} updates{steps}, {self.num_workers} workers, delay {self.mean_delay:.3g} mean, "
-            f"{self.max_delay} max, {self.live_versions} live versions)"
-        )
+        delay = f"delay {self.mean_delay:.3g} mean, {self.max_delay} max"
+        updates, workers = f"{self.num_updates} updates{steps}", f"{self.num_workers} workers"
+        return [updates, workers, delay, f"{self.live_versions} live versions"]
 
 
 _Constructor = TypeVar("_Constructor", bound=Callable[..., Trace])

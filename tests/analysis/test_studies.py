@@ -6,7 +6,7 @@ import pytest
 
 import asyncopt
 from asyncopt import InputError, theory
-from asyncopt.analysis import studies
+from asyncopt.analysis import Measures, judge, studies
 from tests import sweep
 from tests.analysis import synthetic
 
@@ -94,6 +94,7 @@ def test_mean_drift_of_a_run(runs):
         ("optimizer.schedule", "constant", "the step size is constant"),
         ("optimizer.bias_correction", True, "the step is bias-corrected"),
         ("summary.trace.distinct_samples", False, "updates share their mini-batches"),
+        ("summary.trace.num_steps", 8, "several gradients make a step"),
         ("summary.problem.diameter", None, "X is not a bounded box, and x* is unknown"),
         ("summary.problem.smoothness", None, "L is unknown"),
         ("optimizer.eps", None, "its settings are not all known"),
@@ -124,6 +125,22 @@ def test_hypotheses_of_the_non_convex_theorem(table, column, value, reason):
     assert (study.quantity, study.outside) == ("mean_grad_norm_sq", reason)
     (convex,) = studies(table, "mean_grad_norm_sq")
     assert convex.theorem == study.theorem
+
+
+def test_nothing_is_claimed_where_several_gradients_make_a_step(table):
+    for steps, silent in ((table["summary.trace.num_updates"], False), (8, True)):
+        (study,) = studies(table.assign(**{"summary.trace.num_steps": steps}))
+        assert (study.claims == ()) == silent
+        assert (judge(Measures(study)) == []) == silent
+
+
+def test_studies_of_one_name_say_in_what_they_differ(table):
+    other = table.assign(**{"optimizer.b1": 0.5, "run": "other " + table["run"]})
+    assert [study.name for study in studies(pd.concat([table, other]))] == [
+        f"bowl in a box; APAM; constant delays (b1 = {b1})" for b1 in (0.9, 0.5)
+    ]
+    policy = table.assign(**{"trace.policy._target_": "P", "summary.labels.trace": "rennala, batch 8"})
+    assert [study.name for study in studies(policy)] == ["bowl in a box; APAM; rennala, batch 8"]
 
 
 def test_a_hypothesis_counts_for_every_run(table):

@@ -164,6 +164,17 @@ def test_arrays_that_are_no_data(features, labels, message):
         data.from_arrays(features, labels, test_fraction=0.0)
 
 
+def test_a_name_is_a_text():
+    rows, none = np.eye(2), np.zeros((0, 2))
+    for make in (
+        lambda: data.from_arrays(rows, [0, 1], name=3),
+        lambda: data.Dataset(3, rows, np.arange(2), 2, none, np.arange(0)),
+        lambda: data.RegressionData(3, rows, np.ones(2)),
+    ):
+        with pytest.raises(InputError, match="name is 3, expected a text"):
+            make()
+
+
 @pytest.mark.parametrize(
     ("text", "label", "message"),
     [

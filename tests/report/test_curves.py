@@ -1,6 +1,7 @@
 """``python -m asyncopt.curves``, from run folders whose numbers are known."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -17,19 +18,24 @@ from tests.sweep import list_anew
 STEPS = np.arange(0, 101, 10)
 
 
-def write(folder, max_delay, seeds, values, step=1.0, optimizer="asyncopt.apam"):
+def write(folder, max_delay, seeds, values, step=1.0, optimizer="asyncopt.apam", steps=STEPS, handling=None):
     """A run folder whose accuracy at every evaluation is ``values``, a row a seed."""
     config = {
         "problem": {"_target_": "asyncopt.problems.lenet5"},
         "optimizer": {"_target_": optimizer, "learning_rate": step},
         "trace": {"_target_": "asyncopt.traces.uniform", "max_delay": max_delay},
+        "handling": handling,
         "seeds": list(seeds),
     }
-    labels = {"problem": "LeNet-5", "method": "APAM"}
+    name = optimizer.rpartition(".")[2].upper()
+    handled = handling and handling["_target_"].rpartition(".")[2].replace("_", " ")
+    labels = {"problem": "LeNet-5", "optimizer": name, "handling": handled, "trace": "uniform"}
+    labels["method"] = f"{name}, {handled}" if handled else name
     columns = {
-        "seed": np.repeat(list(seeds), len(STEPS)),
-        "step": np.tile(STEPS, len(seeds)),
+        "seed": np.repeat(list(seeds), len(steps)),
+        "step": np.tile(steps, len(seeds)),
         "test_accuracy": values.ravel(),
+        "gap": 1.0 - values.ravel(),
     }
     summary = {"trace": {}, "problem": {}, "labels": labels, "staleness": {}}
     records.save(folder, records.Record(config, pd.DataFrame(columns), summary))
@@ -86,7 +92,7 @@ def test_command_line(sweep):
         ({"optimizer": "optax.sgd"}, {}, "differs from 0-0 in optimizer._target_"),
         ({"seeds": [7, 8], "max_delay": 5}, {}, "no seed has been run with every value of trace.max_delay"),
         ({}, {"by": "trace.delay"}, "0-0: config.yaml has no trace.delay, expected one of"),
-        ({}, {"quantity": "speed"}, r"0-0: metrics.parquet has no speed, expected one of \['seed'"),
+        ({}, {"quantity": "speed"}, r"0-0: metrics.parquet has no speed, expected one of \['gap', 'seed', 'step'"),
     ],
 )
 def test_refuses(sweep, change, arguments, message):
@@ -140,3 +146,118 @@ def test_where_every_run_is_damaged_each_is_named(sweep, command, capsys):
 def test_no_such_folder(tmp_path, capsys):
     assert curves.main([str(tmp_path / "nowhere")]) == 1
     assert "nowhere: no such folder" in capsys.readouterr().err
+
+
+def constant(value, seeds=2):
+    return np.full((seeds, len(STEPS)), value) + np.linspace(0.0, 0.01, seeds)[:, None]
+
+
+@pytest.fixture
+def grid(tmp_path):
+    """Two optimizers under two delays, and one of them with another step size."""
+    for number, (optimizer, max_delay, step, value) in enumerate(
+        [
+            ("apam", 0, 1.0, 0.8),
+            ("apam", 9, 1.0, 0.7),
+            ("apam", 9, 2.0, 0.65),
+            ("sgd", 0, 1.0, 0.6),
+            ("sgd", 9, 1.0, 0.5),
+        ]
+    ):
+        write(tmp_path / f"{number}", max_delay, [0, 1], constant(value), step, f"asyncopt.{optimizer}")
+    return tmp_path
+
+
+def test_a_curve_for_each_combination(grid):
+    measured = curves.read(grid, ["trace.max_delay", "optimizer"])
+    assert measured.by == ("trace.max_delay", "optimizer")
+    names = ["APAM (learning_rate = 1)", "APAM (learning_rate = 2)", "SGD"]
+    assert measured.combinations == [(0, names[0]), (0, "SGD"), (9, names[0]), (9, names[1]), (9, "SGD")]
+    assert [round(values.mean(), 3) for values in measured.values] == [0.805, 0.605, 0.705, 0.655, 0.505]
+    assert measured.name == "LeNet-5"  # the method differs
+    drawn, _ = curves.figure(measured).axes
+    assert [line.get_label() for line in drawn.lines] == [f"{delay}, {name}" for delay, name in measured.combinations]
+    (legend,) = drawn.figure.legends
+    assert legend.get_title().get_text() == "largest delay, optimizer"
+    assert [row[:2] for row in curves.table(measured).rows][:2] == [("0", names[0]), ("0", "SGD")]
+    assert list(measured.to_frame().columns) == ["trace.max_delay", "optimizer", "step", "value", "low", "high"]
+
+
+def test_a_step_size_beside_the_optimizer_is_not_part_of_its_name(grid):
+    measured = curves.read(grid, ["optimizer", "optimizer.learning_rate", "trace.max_delay"])
+    assert measured.combinations == [("APAM", 1, 0), ("APAM", 1, 9), ("APAM", 2, 9), ("SGD", 1, 0), ("SGD", 1, 9)]
+
+
+def test_methods_and_handlings_are_curves(tmp_path):
+    for number, handling in enumerate([None, {"_target_": "asyncopt.optim.drop_stale", "max_delay": 3}]):
+        write(tmp_path / f"{number}", 3, [0, 1], constant(0.5), handling=handling)
+    assert curves.read(tmp_path, "method").combinations == [("APAM",), ("APAM, drop stale",)]
+    assert curves.read(tmp_path, "handling").combinations == [(None,), ("drop stale",)]
+    assert [row[0] for row in curves.table(curves.read(tmp_path, "handling")).rows] == ["none", "drop stale"]
+
+
+def test_a_gap_is_drawn_on_logarithmic_axes_and_an_accuracy_is_not(sweep):
+    for quantity, scale in (("test_accuracy", "linear"), ("gap", "log")):
+        left, right = curves.figure(curves.read(sweep, quantity=quantity)).axes
+        assert left.get_xscale() == left.get_yscale() == right.get_yscale() == scale
+
+
+def test_a_heat_map_of_two_numbers(grid, capsys):
+    for number in ("3", "4"):
+        shutil.rmtree(grid / number)
+    keys = ["--by", "trace.max_delay", "--by", "optimizer.learning_rate"]
+    assert curves.main([str(grid), *keys, "--heatmap"]) == 0
+    assert (grid / "report" / "heatmap.png").exists()
+    assert not (grid / "report" / "curves.png").exists()
+    axes = curves.end_of_pairs(curves.read(grid, ["trace.max_delay", "optimizer.learning_rate"])).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["0.81", "0.7", "", "0.66"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "9"]
+    assert axes.get_xlabel() == "largest delay"
+    capsys.readouterr()
+
+
+def test_runs_that_are_evaluated_at_other_steps_share_some(sweep, capsys):
+    others = np.array([0, 20, 35, 60, 100])
+    write(sweep / "other", 5, [0, 1, 2, 3], np.full((4, len(others)), 0.7), steps=others)
+    assert curves.main([str(sweep)]) == 0
+    assert capsys.readouterr().err == (
+        "the runs are evaluated at different steps, and share 4 of up to 11, which are drawn; with eval_every=percent "
+        "they share all\n"
+    )
+    with pytest.warns(UserWarning, match="share 4 of up to 11"):
+        assert curves.read(sweep).step.tolist() == [0, 20, 60, 100]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--by", "trace.max_delay,optimizer"], "by is trace.max_delay,optimizer, expected one key; several are --by "
+         "trace.max_delay --by optimizer"),
+        (["--by", "optimizer", "--by", "optimizer"], "by has 'optimizer' 2 times, expected each once"),
+        (["--by", "optimizer", "--by", "method"], "by has method and optimizer, expected one of them: a method "
+         "includes its optimizer"),
+        (["--by", "optimizer", "--by", "trace.max_delay", "--heatmap"], "by is optimizer and trace.max_delay, expected "
+         "two settings that are numbers for a heat map: --by KEY --by KEY"),
+        (["--by", "trace.max_delay", "--by", "optimizer.learning_rate", "--by", "optimizer", "--heatmap"], "by is "
+         "trace.max_delay and optimizer.learning_rate and optimizer, expected two settings that are numbers for a heat "
+         "map: --by KEY --by KEY"),
+        (["--by", "optimizer"], "2: differs from 0 in trace.max_delay, expected optimizer and seeds only"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drawn_is_said_in_one_line(arguments, message, tmp_path, capsys):
+    for number, (optimizer, max_delay) in enumerate([("apam", 0), ("sgd", 0), ("apam", 9), ("sgd", 9)]):
+        write(tmp_path / f"{number}", max_delay, [0, 1], constant(0.7), optimizer=f"asyncopt.{optimizer}")
+    assert curves.main([str(tmp_path), *arguments]) == 1
+    assert capsys.readouterr().err == f"asyncopt curves: {message}\n"
+
+
+def test_too_few_steps_and_too_many_curves_are_refused(tmp_path):
+    write(tmp_path / "0", 0, [0], constant(0.7, 1))
+    write(tmp_path / "1", 1, [0], np.full((1, 3), 0.7), steps=np.array([0, 55, 100]))
+    with pytest.raises(InputError, match="share 2 of up to 11, expected 3; with eval_every=percent they share all"):
+        curves.read(tmp_path)
+    shutil.rmtree(tmp_path / "1")
+    for max_delay in range(1, 26):
+        write(tmp_path / f"{max_delay}", max_delay, [0], constant(0.7, 1))
+    with pytest.raises(InputError, match="26 combinations, expected at most 24 curves"):
+        curves.figure(curves.read(tmp_path))

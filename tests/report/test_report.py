@@ -1,8 +1,10 @@
 """``python -m asyncopt.report``, from runs on disk: what must be confirmed, what must not, and bad input."""
 
 import functools
+import html
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -15,12 +17,13 @@ import pytest
 
 import asyncopt
 from asyncopt.analysis import CONFIRMED, CONSISTENT, INCONCLUSIVE, NOT_TESTED, VIOLATED
-from asyncopt.analysis.verdict import NOT_COMPARABLE, OUTCOMES
+from asyncopt.analysis.verdict import NOT_CLAIMED, NOT_COMPARABLE, OUTCOMES
 from asyncopt.report import theorems
 from tests import sweep
 from tests.analysis import synthetic
 
 RULES = (0, "K**0.25", "K**0.75")
+UPDATES = "updates to accuracy, over those without delay,"
 
 
 def verdicts(folder, output, **options):
@@ -79,6 +82,53 @@ def test_the_page_shows_each_outcome_by_colour_and_sign(honest, found):
         assert f".{name}::before" in page
     assert "would have noticed" in page
     assert "Holm&#x27;s correction is for" in page
+
+
+def test_the_tolerance_stands_beside_each_verdict(honest, found):
+    page = (honest / "report" / "report.html").read_text()
+    head = re.findall("<th>(.*?)</th>", page)
+    rows = [re.findall("<td.*?>(.*?)</td>", row) for row in re.findall("<tr>(.*?)</tr>", page)]
+    assert head[head.index("verdict") + 1] == "tolerance"
+    shown = {html.unescape(row[0]): dict(zip(head, row, strict=True)) for row in rows if row}
+    assert shown.keys() == found.keys()
+    for claim, verdict in found.items():
+        assert shown[claim]["tolerance"] == verdict["tolerance"]
+    assert found["measured mean ≤ a-posteriori bound"]["tolerance"] == "0"
+    assert found["no slower in K at τ = K^1/4 than without delay"]["tolerance"] == "0; 0.1 for consistent"
+    assert found[f"{UPDATES} stay bounded at τ = K^1/4"]["tolerance"] == "0; 0.02 for consistent"
+
+
+def test_where_theory_is_silent_the_page_says_not_claimed(tmp_path):
+    """At K^3/8 the rate holds as well, but no theorem says so. Nor does one of SGD, without any delay."""
+    for optimizer, rule, reason in (
+        ("APAM", "K**0.375", "nothing is claimed beyond K^1/4"), ("SGD", 0, "the method is SGD"),
+    ):  # fmt: skip
+        folder = tmp_path / optimizer
+        synthetic.write(folder, lambda tau, k: k**-0.55, rules=(rule,), optimizer=optimizer)
+        found = verdicts(folder, folder / "report")
+        (claim,) = (claim for claim in found if claim.startswith("falls as K^-1/2"))
+        assert (found[claim]["outcome"], found[claim]["not_claimed_because"]) == (INCONCLUSIVE, reason)
+        page = (folder / "report" / "report.html").read_text()
+        (row,) = (row for row in page.split("<tr>") if row.startswith(f"<td>{claim}</td>"))
+        assert '<td class="not-claimed">not claimed</td>' in row
+        assert reason in row
+        assert "| not claimed " in (folder / "report" / "verdicts.md").read_text()
+
+
+def test_steps_of_several_gradients_have_one_line_and_no_claims(tmp_path, command_line):
+    synthetic.write(tmp_path, lambda tau, k: k**-0.55, rules=(0,), lengths=(1000,))
+    path = tmp_path / "0" / "summary.json"
+    path.write_text(path.read_text().replace('"num_updates": 1000', '"num_updates": 1000, "num_steps": 125'))
+    sweep.list_anew(tmp_path)
+    said = command_line(tmp_path).stdout
+    assert "1 cell of 16 seeds; K = 1,000; staleness 0. Theory claims nothing of these runs: several gradients" in said
+    assert "| claim" not in said
+    assert "falls as" not in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_one_length_alone_is_said(tmp_path, command_line):
+    synthetic.write(tmp_path, lambda tau, k: k**-0.55, rules=(0,), lengths=(1000,))
+    assert "One K says nothing of how anything grows or falls with K." in command_line(tmp_path).stdout
 
 
 def test_control_a_delay_of_three_quarters(found):
@@ -149,7 +199,7 @@ def test_everything_is_written_and_twice_the_same(honest, found, tmp_path):
     assert page.count("data:image/png;base64,") == len([name for name in names if name.endswith(".png")])
     assert "http" not in page.replace("http-equiv", "")
     assert 'name="viewport"' in page
-    for outcome in (*OUTCOMES, NOT_COMPARABLE):
+    for outcome in (*OUTCOMES, NOT_COMPARABLE, NOT_CLAIMED, "tolerance"):
         assert f"<dt>{outcome}</dt>" in page
     cells = pd.read_csv(honest / "report" / "cells.csv")
     assert len(cells) == len(RULES) * len(sweep.LENGTHS)

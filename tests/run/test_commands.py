@@ -1,5 +1,7 @@
 """The command ``asyncopt``: its parts, its version, and what it says to a word that it does not know."""
 
+import atexit
+import gc
 import re
 import runpy
 import sys
@@ -30,8 +32,15 @@ def command(monkeypatch, capsys):
 
 def test_version(command):
     assert command("--version") == (0, f"asyncopt {metadata.version('asyncopt')}\n", "")
-    assert command("version") == command("--version")
+    assert command("version") == command("--version") == command("run", "--version")
     assert asyncopt.__version__ == metadata.version("asyncopt")
+
+
+def test_a_command_ends_without_a_search_for_cycles(command, monkeypatch):
+    registered = []
+    monkeypatch.setattr(atexit, "register", registered.append)
+    command("version")
+    assert registered == [gc.freeze]
 
 
 @pytest.mark.parametrize("name", ["report", "curves", "compare", "verify", "fit"])
@@ -61,15 +70,26 @@ def test_a_word_in_the_place_of_an_override(words, command):
 
 def test_help_of_a_part(command):
     assert command("help", "report")[1].startswith("usage: asyncopt report ")
+    assert command("run", "help", "report") == command("help", "report")
     assert command("run", "report")[0].endswith("; did you mean asyncopt report?")
 
 
-@pytest.mark.parametrize("swept", ["trace=uniform,synchronous", "trace.max_delay=1,5 trace.seed=0,1"])
-def test_no_curves_where_there_is_no_one_setting(swept, start_command_line, tmp_path):
+@pytest.mark.parametrize(
+    ("swept", "curves"),
+    [
+        ("problem=logistic,nonconvex_logistic optimizer=apam", ""),
+        ("trace=uniform,synchronous", " or asyncopt curves 'a b' --by trace"),
+        (
+            "trace.max_delay=1,5 optimizer.learning_rate=0.1,0.2",
+            " or asyncopt curves 'a b' --by trace.max_delay --by optimizer.learning_rate",
+        ),
+    ],
+)
+def test_what_comes_after_a_sweep(swept, curves, start_command_line, tmp_path):
     options = ["trace.num_updates=20", "seeds=[0]", "plot=false", "hydra.sweep.dir='a b'"]
     status, out, errors = start_command_line("-m", *swept.split(), *options, folder=tmp_path).end()
     assert status == 0, errors
-    assert out.splitlines()[-1] == "next: asyncopt report 'a b'"
+    assert out.splitlines()[-1] == f"next: asyncopt report 'a b'{curves}"
 
 
 def test_a_folder_alone(command, tmp_path):

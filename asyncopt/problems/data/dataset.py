@@ -5,13 +5,14 @@ import dataclasses
 import numpy as np
 import scipy.sparse
 
-from asyncopt.checks import InputError, check_integer, check_number
+from asyncopt.checks import InputError, check_integer, check_number, check_text
+from asyncopt.shown import Shown
 
 Matrix = np.ndarray | scipy.sparse.csr_array
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Dataset(Shown):
     """Rows and their classes, some of them held out to measure accuracy.
 
     Args:
@@ -36,12 +37,13 @@ class Dataset:
     test_labels: np.ndarray
     num_workers: int = 1
 
-    def __repr__(self) -> str:
+    def _facts(self) -> list[str]:
         rows, columns = self.features.shape
-        held_out = f", {len(self.test_labels):,} held out" if len(self.test_labels) else ""
-        return f"Dataset({self.name!r}, {rows:,} rows of {columns:,} features, {self.num_classes} classes{held_out})"
+        facts = [repr(self.name), f"{rows:,} rows of {columns:,} features", f"{self.num_classes} classes"]
+        return facts + ([f"{len(self.test_labels):,} held out"] if len(self.test_labels) else [])
 
     def __post_init__(self):
+        check_text("name", self.name)
         check_integer(f"{self.name}: num_classes", self.num_classes, at_least=2)
         for part in ("", "test_"):
             features, labels = getattr(self, f"{part}features"), np.asarray(getattr(self, f"{part}labels"))
@@ -53,8 +55,8 @@ class Dataset:
         check_shares(self.name, len(self.labels), self.num_workers)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class RegressionData:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class RegressionData(Shown):
     """Rows and their targets.
 
     Args:
@@ -70,11 +72,12 @@ class RegressionData:
     features: np.ndarray
     targets: np.ndarray
 
-    def __repr__(self) -> str:
+    def _facts(self) -> list[str]:
         rows, columns = self.features.shape
-        return f"RegressionData({self.name!r}, {rows:,} rows of {columns:,} features)"
+        return [repr(self.name), f"{rows:,} rows of {columns:,} features"]
 
     def __post_init__(self):
+        check_text("name", self.name)
         _check_rows(self.name, "features", self.features, len(self.targets))
         if not np.isfinite(self.targets).all():
             raise InputError(f"{self.name}: targets has a value that is not finite, expected numbers")

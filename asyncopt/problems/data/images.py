@@ -6,12 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from asyncopt.checks import InputError
+from asyncopt.checks import InputError, check_text
 from asyncopt.problems.data.dataset import check_shares
+from asyncopt.shown import Shown
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class ImageData:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class ImageData(Shown):
     """Images and their classes, some of them held out to measure accuracy.
 
     Args:
@@ -40,12 +41,13 @@ class ImageData:
     deviation: Float[np.ndarray, " C"]
     num_workers: int = 1
 
-    def __repr__(self) -> str:
+    def _facts(self) -> list[str]:
         shape = " × ".join(map(str, self.images.shape[1:]))
-        held_out = f", {len(self.test_labels):,} held out" if len(self.test_labels) else ""
-        return f"ImageData({self.name!r}, {len(self.images):,} images of {shape}, {self.num_classes} classes{held_out})"
+        facts = [repr(self.name), f"{len(self.images):,} images of {shape}", f"{self.num_classes} classes"]
+        return facts + ([f"{len(self.test_labels):,} held out"] if len(self.test_labels) else [])
 
     def __post_init__(self):
+        check_text("name", self.name)
         parts = (("", self.images, self.labels), ("test_", self.test_images, self.test_labels))
         for part, images, labels in parts:
             if images.ndim != 4 or images.dtype != np.uint8 or images.shape[1:] != self.images.shape[1:]:

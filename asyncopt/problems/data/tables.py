@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from asyncopt.checks import InputError, check_flag, parsed
+from asyncopt.checks import InputError, check_flag, check_text, parsed
 from asyncopt.files.csv_rows import numbered_rows
 from asyncopt.problems.data.dataset import Dataset, Matrix, split
 
@@ -36,6 +36,7 @@ def from_arrays(
       >>> rows.num_classes
       2
     """
+    check_text("name", name)
     if np.ma.is_masked(features) or np.ma.is_masked(labels):
         raise InputError(f"{name}: some values are masked, expected all features and labels")
     matrix = _matrix(name, features)

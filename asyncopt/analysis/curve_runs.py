@@ -1,0 +1,163 @@
+"""Sorts runs into training curves: one for each combination of the settings that differ."""
+
+import functools
+import itertools
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from asyncopt.analysis import settings
+from asyncopt.analysis.curves import Curves
+from asyncopt.checks import InputError, check_distinct
+from asyncopt.files import records
+from asyncopt.files.records import Record
+
+# What can be compared by name: the sections of the configuration that differ with it.
+NAMED = {
+    "optimizer": ("optimizer",),
+    "handling": ("handling",),
+    "trace": ("trace", "policy", "clock"),
+    "method": ("optimizer", "handling", "trace", "policy", "runtime"),
+}
+# Settings that may differ between the runs of a curve.
+_SEEDS = ("seeds", "progress", "plot")
+# What is drawn unless something else is asked for: the first of these that was measured.
+_QUANTITIES = ("test_accuracy", "gap", "objective")
+
+_FEWEST_STEPS = 3  # of a curve of runs with different ones
+
+
+def collect(
+    runs: Iterable[tuple[str, Record]], by: str | Sequence[str], quantity: str | None = None, also: Sequence[str] = ()
+) -> Curves:
+    """Returns the curves of runs that differ in a few settings and in seeds only.
+
+    Args:
+      runs: name and record of each run, at least one.
+      by: the settings that differ, each a key of the configuration or of `NAMED`.
+      quantity: a column of ``metrics.parquet``; default: held-out accuracy, or the gap, or the objective.
+      also: settings that follow from those, and so differ as well.
+
+    A run without labels, of an earlier version, is left out with a warning that names it. Runs that are not all
+    evaluated at the same steps keep those that they share, with a warning. Raises an InputError if no run is left, or
+    if the runs differ otherwise, lack a setting or the quantity, or share no seed or too few steps.
+    """
+    keys = (by,) if isinstance(by, str) else tuple(by)
+    _check(keys)
+    read: list[_Run] = []
+    for name, record in _labelled(runs):
+        quantity = quantity or next((each for each in _QUANTITIES if each in record.metrics), _QUANTITIES[-1])
+        read.append(_run(name, record, keys, quantity, also))
+        _check_alike(read[-1], read[0], keys)
+    if not read or quantity is None:
+        raise InputError("no run is left for a curve, expected at least one of this version")
+    step = _shared_steps([run.table for run in read])
+    by_combination: dict[tuple[Any, ...], dict[int, Float[np.ndarray, " E"]]] = {}
+    for combination, run in zip(_in_words(keys, [run.values for run in read]), read, strict=True):
+        rows = dict(zip(run.table.index, run.table[step].to_numpy(), strict=True))
+        by_combination.setdefault(combination, {}).update(rows)
+    combinations = sorted(by_combination, key=lambda combination: [*map(_place, combination)])
+    seeds = sorted(set.intersection(*map(set, by_combination.values())))
+    if not seeds:
+        raise InputError(f"no seed has been run with every value of {', '.join(keys)}")
+    curves = [np.stack([by_combination[combination][seed] for seed in seeds]) for combination in combinations]
+    methods = {run.labels["method"] for run in read}
+    name = "; ".join([read[0].labels["problem"], *(methods if len(methods) == 1 else [])])
+    return Curves(name, keys, quantity, combinations, step, curves)
+
+
+class _Run(NamedTuple):
+    name: str
+    values: list[Any]  # of each key
+    common: settings.Flat  # the other settings
+    table: pd.DataFrame  # the quantity, a row for each seed and a column for each step
+    labels: Mapping[str, Any]
+
+
+def _run(name: str, record: Record, keys: Sequence[str], quantity: str, also: Sequence[str]) -> _Run:
+    config = records.flat(record.config)
+    values = [_value(name, record, config, key, keys) for key in keys]
+    if quantity not in record.metrics:
+        raise InputError(f"{name}: metrics.parquet has no {quantity}, expected one of {sorted(record.metrics)}")
+    apart = [*keys, *also, *itertools.chain(*(NAMED.get(key, ()) for key in keys)), *_SEEDS]
+    common = {key: value for key, value in config.items() if not _is_in(key, apart)}
+    table = record.metrics.pivot(index="seed", columns="step", values=quantity)
+    return _Run(name, values, common, table, record.labels)
+
+
+def _check_alike(run: _Run, first: _Run, keys: Sequence[str]) -> None:
+    differing = [*settings.differences(run.common, first.common)]
+    if run.table.columns.max() != first.table.columns.max():
+        differing.append("the number of updates")
+    if differing:
+        wanted = f"expected {', '.join(keys)} and seeds only"
+        raise InputError(f"{run.name}: differs from {first.name} in {differing[0]}, {wanted}")
+
+
+def _check(keys: Sequence[str]) -> None:
+    """Refuses no key, a key twice, and two names of which one includes the other."""
+    if not keys:
+        raise InputError("by is empty, expected a setting at least")
+    check_distinct("by", keys)
+    for key in keys:
+        if "," in key:
+            raise InputError(f"by is {key}, expected one key; several are --by {key.replace(',', ' --by ')}")
+    for one, other in itertools.permutations([key for key in keys if key in NAMED], 2):
+        if set(NAMED[one]) < set(NAMED[other]):
+            raise InputError(f"by has {other} and {one}, expected one of them: a {other} includes its {one}")
+
+
+def _shared_steps(tables: Sequence[pd.DataFrame]) -> Int[np.ndarray, " E"]:
+    """Returns the steps at which all runs are evaluated; warns if there are others."""
+    shared = functools.reduce(np.intersect1d, [table.columns.to_numpy() for table in tables])
+    most = max(len(table.columns) for table in tables)
+    if len(shared) < most:
+        said = f"the runs are evaluated at different steps, and share {len(shared)} of up to {most}"
+        if len(shared) < _FEWEST_STEPS:
+            raise InputError(f"{said}, expected {_FEWEST_STEPS}; with eval_every=percent they share all")
+        warnings.warn(f"{said}, which are drawn; with eval_every=percent they share all", stacklevel=3)
+    return shared
+
+
+def _labelled(runs: Iterable[tuple[str, Record]]) -> Iterator[tuple[str, Record]]:
+    """Yields the runs that have labels, and warns of each of the others."""
+    for run, record in runs:
+        try:
+            _ = record.labels
+        except InputError as error:
+            warnings.warn(f"left out: {run}: {error}", stacklevel=3)
+        else:
+            yield run, record
+
+
+def _value(run: str, record: Record, config: settings.Flat, key: str, keys: Sequence[str]) -> Any:
+    """Returns the value of a setting; of a name, the run's label and the settings that it stands for."""
+    if key in NAMED:
+        parts = {name: value for name, value in config.items() if _is_in(name, NAMED[key]) and name not in keys}
+        return record.labels[key], parts
+    if key not in config:
+        raise InputError(f"{run}: config.yaml has no {key}, expected one of {sorted({*config, *NAMED})}")
+    return config[key]
+
+
+def _in_words(keys: Sequence[str], values: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Returns the values of each run, with a word for each optimizer, method, ..., that tells it from the others."""
+    columns = []
+    for key, column in zip(keys, zip(*values, strict=True), strict=True):
+        names = settings.names(column) if key in NAMED else {}
+        columns.append([names[settings.key(value[1])] if key in NAMED else value for value in column])
+    return list(zip(*columns, strict=True))
+
+
+def _is_in(key: str, names: Sequence[str]) -> bool:
+    """Whether a dotted key is one of these names, or below one."""
+    return any(key == name or key.startswith(f"{name}.") for name in names)
+
+
+def _place(value: Any) -> tuple[int, Any]:
+    """Returns what sorts values of several types: first what is none, then numbers, then texts."""
+    return (0, 0) if value is None else (2, value) if isinstance(value, str) else (1, value)
