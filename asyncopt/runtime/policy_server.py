@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import time
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from asyncopt.runtime.server import Server
 from asyncopt.runtime.worker_pool import GradientMessage, GradientRequest, WorkerPool
 from asyncopt.traces import Trace
 from asyncopt.traces.answers import Answers, check_policy, read_versions, unless_means
-from asyncopt.traces.policies import Answer, Arrival, Policy
+from asyncopt.traces.policies import Arrival, Policy
 
 
 @dataclasses.dataclass
@@ -35,6 +35,16 @@ class _Gradient:
     message: GradientMessage
     job: _Job
     arrival: float
+
+
+class _Orders(NamedTuple):
+    """What a policy's answer says."""
+
+    used: list[_Gradient]  # in a step now
+    weights: list[float] | None  # of each of them; None: the step takes their mean
+    is_ignored: bool  # whether the gradient that has come is neither used nor held
+    restart: list[int]
+    assign: list[int]
 
 
 class PolicyServer(Server):
@@ -85,11 +95,7 @@ class PolicyServer(Server):
     def _begin(self) -> None:
         self.first_step, self.first_arrival = self.steps, self.arrivals
         answer = self.policy.start(self.pool.num_workers)
-        try:
-            self.answers.check_start(answer)
-            self._follow(answer)
-        except (AttributeError, TypeError, ValueError) as error:
-            raise self.answers.explained(answer, error) from error
+        self._follow(self._read(answer))
 
     def _take_turn(self, num_updates: int) -> None:
         """Takes up the next gradient, and does what the policy answers."""
@@ -101,42 +107,45 @@ class PolicyServer(Server):
         worker = message.worker
         job = self.jobs.pop(worker)
         del self.requests[worker]
+        self._send_next(worker)
         if job.is_stopped:
             self._throw_away(job, arrival)
-            self._send_next(worker)
             return
-        self._send_next(worker)
         if not self.waits and worker not in self.jobs:
             self._assign(worker, self._new_job())
-        number = self.arrivals
+        number, step = self.arrivals - self.first_arrival, self.steps - self.first_step
         self.arrivals += 1
-        answer = self.policy.decide(
-            Arrival(
-                number - self.first_arrival,
-                worker,
-                job.version - self.first_step,
-                self.steps - self.first_step,
-                time.perf_counter() - self.clock_start,
-            )
-        )
-        try:
-            self._use(answer, number - self.first_arrival, _Gradient(message, job, arrival))
-            if self.run.made < num_updates:
-                self._follow(answer)
-        except (AttributeError, TypeError, ValueError) as error:
-            raise self.answers.explained(answer, error) from error
+        now = time.perf_counter() - self.clock_start
+        answer = self.policy.decide(Arrival(number, worker, job.version - self.first_step, step, now))
+        orders = self._read(answer, number, _Gradient(message, job, arrival))
+        if orders.is_ignored:
+            self._throw_away(job, arrival)
+        if orders.used:
+            self._step(orders.used, orders.weights)
+        if self.run.made < num_updates:
+            self._follow(orders)
         if self.arrivals - self.arrivals_at_step > self.answers.patience:
             raise self.answers.no_step(self._so_far)
 
-    def _use(self, answer: Answer, number: int, gradient: _Gradient) -> None:
-        """Makes a step, holds the gradient, or ignores it."""
-        if len(answer.step):
-            used = self.answers.step_gradients(answer, number, gradient, self.steps)
-            self._step(used, self.answers.weights(answer, self.steps))
-        elif answer.hold:
-            self.answers.held[number] = gradient
-        if number not in answer.step and not answer.hold:
-            self._throw_away(gradient.job, gradient.arrival)
+    def _read(self, answer: Any, number: int = -1, gradient: _Gradient | None = None) -> _Orders:
+        """Returns what an answer says, and holds the gradient if it says so; without a gradient, of the start."""
+        used, weights = [], None
+        try:
+            if gradient is None:
+                self.answers.check_start(answer)
+            elif len(answer.step):
+                used = self.answers.step_gradients(answer, number, gradient, self.steps)
+                weights = self.answers.weights(answer, self.steps)
+            elif answer.hold:
+                self.answers.held[number] = gradient
+            is_ignored = gradient is not None and number not in answer.step and not answer.hold
+            restart, assign = (
+                [int(worker) for worker in self.answers.workers(name, workers)] if len(workers) else []
+                for name, workers in (("restart", answer.restart), ("assign", answer.assign))
+            )
+        except (AttributeError, TypeError, ValueError) as error:
+            raise self.answers.explained(answer, error) from error
+        return _Orders(used, weights, is_ignored, restart, assign)
 
     def _step(self, used: list[_Gradient], weights: list[float] | None) -> None:
         means = [1 / len(used)] * len(used)
@@ -168,14 +177,12 @@ class PolicyServer(Server):
         self.arrivals_at_step, self.costs_at_step = self.arrivals, (self.cancelled, self.wasted)
         self._check_finite()
 
-    def _follow(self, answer: Answer) -> None:
-        """Lets the workers begin that the answer names."""
-        if len(answer.restart):
-            for worker in map(int, self.answers.workers("restart", answer.restart)):
-                self._restart(worker, self._new_job())
-        if len(answer.assign):
-            for worker in map(int, self.answers.workers("assign", answer.assign)):
-                self._assign(worker, self._new_job())
+    def _follow(self, orders: _Orders) -> None:
+        """Lets the workers begin."""
+        for worker in orders.restart:
+            self._restart(worker, self._new_job())
+        for worker in orders.assign:
+            self._assign(worker, self._new_job())
 
     def _new_job(self) -> _Job:
         return _Job(self._new_request(), self.steps)
