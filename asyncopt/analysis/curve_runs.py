@@ -1,5 +1,6 @@
 """Sorts runs into training curves: one for each combination of the settings that differ."""
 
+import difflib
 import functools
 import itertools
 import warnings
@@ -83,10 +84,23 @@ def _run(name: str, record: Record, keys: Sequence[str], quantity: str, also: Se
     values = [_value(name, record, config, key, keys) for key in keys]
     if quantity not in record.metrics:
         raise InputError(f"{name}: metrics.parquet has no {quantity}, expected one of {sorted(record.metrics)}")
-    apart = [*keys, *also, *itertools.chain(*(NAMED.get(key, ()) for key in keys)), *_SEEDS]
+    apart = [
+        *keys,
+        *also,
+        *itertools.chain(*(NAMED.get(key, ()) for key in keys)),
+        *_linked(record, config, keys),
+        *_SEEDS,
+    ]
     common = {key: value for key, value in config.items() if not _is_in(key, apart)}
     table = record.metrics.pivot(index="seed", columns="step", values=quantity)
     return _Run(name, values, common, table, record.labels)
+
+
+def _linked(record: Record, config: settings.Flat, keys: Sequence[str]) -> list[str]:
+    """Returns ``staleness`` and the settings of the trace that follow from it, if one of them is drawn."""
+    names = ["staleness", *(f"trace.{name}" for name in record.summary.get("staleness", {}).get("settings", []))]
+    drawn = [key for key in keys if key in names and config.get(key) is not None]
+    return names if drawn else []
 
 
 def _check_alike(run: _Run, first: _Run, keys: Sequence[str]) -> None:
@@ -140,7 +154,9 @@ def _value(run: str, record: Record, config: settings.Flat, key: str, keys: Sequ
         parts = {name: value for name, value in config.items() if _is_in(name, NAMED[key]) and name not in keys}
         return record.labels[key], parts
     if key not in config:
-        raise InputError(f"{run}: config.yaml has no {key}, expected one of {sorted({*config, *NAMED})}")
+        near = difflib.get_close_matches(key, [*config, *NAMED], 1) or [name for name in config if _is_in(name, [key])]
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"{run}: config.yaml has no {key}, expected one of its keys or {', '.join(NAMED)}{hint}")
     return config[key]
 
 

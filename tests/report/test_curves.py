@@ -91,7 +91,11 @@ def test_command_line(sweep):
         ),
         ({"optimizer": "optax.sgd"}, {}, "differs from 0-0 in optimizer._target_"),
         ({"seeds": [7, 8], "max_delay": 5}, {}, "no seed has been run with every value of trace.max_delay"),
-        ({}, {"by": "trace.delay"}, "0-0: config.yaml has no trace.delay, expected one of"),
+        (
+            {},
+            {"by": "trace.maxdelay"},
+            "0-0: config.yaml has no trace.maxdelay, expected one of its keys or .*; did you mean trace.max_delay?",
+        ),
         ({}, {"quantity": "speed"}, r"0-0: metrics.parquet has no speed, expected one of \['gap', 'seed', 'step'"),
     ],
 )

@@ -10,6 +10,7 @@ from importlib import metadata
 import pytest
 
 import asyncopt
+from asyncopt.report import curves
 
 
 @pytest.fixture
@@ -90,6 +91,16 @@ def test_what_comes_after_a_sweep(swept, curves, start_command_line, tmp_path):
     status, out, errors = start_command_line("-m", *swept.split(), *options, folder=tmp_path).end()
     assert status == 0, errors
     assert out.splitlines()[-1] == f"next: asyncopt report 'a b'{curves}"
+
+
+def test_a_rule_for_staleness_is_drawn_by_its_rule_or_by_the_delays_it_gives(start_command_line, tmp_path):
+    options = ["trace.num_updates=64", "seeds=2", "plot=false", "hydra.sweep.dir=out", "eval_every=percent"]
+    status, out, errors = start_command_line("-m", "staleness=0,K**0.5,16", *options, folder=tmp_path).end()
+    assert status == 0, errors
+    assert out.splitlines()[-1].endswith("asyncopt curves out --by staleness")
+    by_rule, by_delay = (curves.read(tmp_path / "out", by=key) for key in ("staleness", "trace.max_delay"))
+    assert by_rule.combinations == [(0,), (16,), ("K**0.5",)]
+    assert by_delay.combinations == [(0,), (8,), (16,)]
 
 
 def test_a_folder_alone(command, tmp_path):
