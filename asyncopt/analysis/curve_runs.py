@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 
 from asyncopt.analysis import settings
 from asyncopt.analysis.curves import Curves
@@ -22,18 +22,24 @@ NAMED = {
     "optimizer": ("optimizer",),
     "handling": ("handling",),
     "trace": ("trace", "policy", "clock"),
-    "method": ("optimizer", "handling", "trace", "policy", "runtime"),
+    "method": ("optimizer", "handling", "work", "trace", "policy", "runtime"),
 }
-# Settings that may differ between the runs of a curve.
-_SEEDS = ("seeds", "progress", "plot")
+# Settings that may differ between the runs of a curve. A trace drawn anew counts as another seed.
+_SEEDS = ("seeds", "trace.seed", "progress", "plot")
 # What is drawn unless something else is asked for: the first of these that was measured.
 _QUANTITIES = ("test_accuracy", "gap", "objective")
 
 _FEWEST_STEPS = 3  # of a curve of runs with different ones
+_ROUNDING = 1e-12  # the last of them may come out smaller than the last measurement
+_POINTS = 80  # of a curve against another axis than updates
 
 
 def collect(
-    runs: Iterable[tuple[str, Record]], by: str | Sequence[str], quantity: str | None = None, also: Sequence[str] = ()
+    runs: Iterable[tuple[str, Record]],
+    by: str | Sequence[str],
+    quantity: str | None = None,
+    also: Sequence[str] = (),
+    axis: str = "step",
 ) -> Curves:
     """Returns the curves of runs that differ in a few settings and in seeds only.
 
@@ -42,6 +48,8 @@ def collect(
       by: the settings that differ, each a key of the configuration or of `NAMED`.
       quantity: a column of ``metrics.parquet``; default: held-out accuracy, or the gap, or the objective.
       also: settings that follow from those, and so differ as well.
+      axis: "step", updates; "time", seconds; or "computed", gradients. Against the last two, runs may have different
+        numbers of updates; each counts with its last measurement, until the first of them ends.
 
     A run without labels, of an earlier version, is left out with a warning that names it. Runs that are not all
     evaluated at the same steps keep those that they share, with a warning. Raises an InputError if no run is left, or
@@ -52,15 +60,18 @@ def collect(
     read: list[_Run] = []
     for name, record in _labelled(runs):
         quantity = quantity or next((each for each in _QUANTITIES if each in record.metrics), _QUANTITIES[-1])
-        read.append(_run(name, record, keys, quantity, also))
-        _check_alike(read[-1], read[0], keys)
+        read.append(_run(name, record, keys, quantity, also, axis))
+        _check_alike(read[-1], read[0], keys, axis)
     if not read or quantity is None:
         raise InputError("no run is left for a curve, expected at least one of this version")
-    step = _shared_steps([run.table for run in read])
+    tables = [run.table for run in read]
+    shared = _shared_steps(tables) if axis == "step" else _shared_points(tables)
     by_combination: dict[tuple[Any, ...], dict[int, Float[np.ndarray, " E"]]] = {}
     for combination, run in zip(_in_words(keys, [run.values for run in read]), read, strict=True):
-        rows = dict(zip(run.table.index, run.table[step].to_numpy(), strict=True))
-        by_combination.setdefault(combination, {}).update(rows)
+        rows = dict(zip(run.table.index, _by(run.table, shared), strict=True))
+        known = by_combination.setdefault(combination, {})
+        _check_seeds(run.name, known, rows)
+        known.update(rows)
     combinations = sorted(by_combination, key=lambda combination: [*map(_place, combination)])
     seeds = sorted(set.intersection(*map(set, by_combination.values())))
     if not seeds:
@@ -68,18 +79,18 @@ def collect(
     curves = [np.stack([by_combination[combination][seed] for seed in seeds]) for combination in combinations]
     methods = {run.labels["method"] for run in read}
     name = "; ".join([read[0].labels["problem"], *(methods if len(methods) == 1 else [])])
-    return Curves(name, keys, quantity, combinations, step, curves)
+    return Curves(name, keys, quantity, combinations, shared, curves, axis)
 
 
 class _Run(NamedTuple):
     name: str
     values: list[Any]  # of each key
     common: settings.Flat  # the other settings
-    table: pd.DataFrame  # the quantity, a row for each seed and a column for each step
+    table: pd.DataFrame  # the quantity, a row for each seed and a column for each evaluation, named by the axis
     labels: Mapping[str, Any]
 
 
-def _run(name: str, record: Record, keys: Sequence[str], quantity: str, also: Sequence[str]) -> _Run:
+def _run(name: str, record: Record, keys: Sequence[str], quantity: str, also: Sequence[str], axis: str) -> _Run:
     config = records.flat(record.config)
     values = [_value(name, record, config, key, keys) for key in keys]
     if quantity not in record.metrics:
@@ -92,8 +103,18 @@ def _run(name: str, record: Record, keys: Sequence[str], quantity: str, also: Se
         *_SEEDS,
     ]
     common = {key: value for key, value in config.items() if not _is_in(key, apart)}
+    return _Run(name, values, common, _table(name, record, quantity, axis), record.labels)
+
+
+def _table(name: str, record: Record, quantity: str, axis: str) -> pd.DataFrame:
+    """Returns the quantity, a row for each seed and a column for each evaluation; of several at one x, the last."""
     table = record.metrics.pivot(index="seed", columns="step", values=quantity)
-    return _Run(name, values, common, table, record.labels)
+    if axis == "step":
+        return table
+    if axis not in record.metrics or record.metrics[axis].isna().any():
+        raise InputError(f"{name}: it has no {axis}, expected runs on a clock, or the axis step")
+    table.columns = record.metrics.groupby("step")[axis].first().reindex(table.columns)
+    return table.loc[:, ~table.columns.duplicated(keep="last")]
 
 
 def _linked(record: Record, config: settings.Flat, keys: Sequence[str]) -> list[str]:
@@ -103,9 +124,19 @@ def _linked(record: Record, config: settings.Flat, keys: Sequence[str]) -> list[
     return names if drawn else []
 
 
-def _check_alike(run: _Run, first: _Run, keys: Sequence[str]) -> None:
+def _check_seeds(name: str, known: Mapping[int, np.ndarray], rows: Mapping[int, np.ndarray]) -> None:
+    """Refuses a seed that has been run with other results, on another trace for example."""
+    for seed in known.keys() & rows.keys():
+        if not np.array_equal(known[seed], rows[seed], equal_nan=True):
+            raise InputError(
+                f"{name}: seed {seed} has been run before with other results, expected other seeds for each "
+                "trace.seed, or --by trace.seed"
+            )
+
+
+def _check_alike(run: _Run, first: _Run, keys: Sequence[str], axis: str) -> None:
     differing = [*settings.differences(run.common, first.common)]
-    if run.table.columns.max() != first.table.columns.max():
+    if axis == "step" and run.table.columns.max() != first.table.columns.max():
         differing.append("the number of updates")
     if differing:
         wanted = f"expected {', '.join(keys)} and seeds only"
@@ -137,6 +168,19 @@ def _shared_steps(tables: Sequence[pd.DataFrame]) -> Int[np.ndarray, " E"]:
     return shared
 
 
+def _shared_points(tables: Sequence[pd.DataFrame]) -> Float[np.ndarray, " E"]:
+    """Returns values of x from where all runs have been measured to where the first of them ends."""
+    first, last = max(table.columns[0] for table in tables), min(table.columns[-1] for table in tables)
+    if first > last:
+        raise InputError(f"one run ends at {last:g} before another begins at {first:g}, expected runs that overlap")
+    return np.geomspace(first, last, _POINTS) if first > 0 else np.linspace(first, last, _POINTS)
+
+
+def _by(table: pd.DataFrame, points: Real[np.ndarray, " E"]) -> Float[np.ndarray, "S E"]:
+    """Returns each seed's last measurement by each value of x."""
+    return table.to_numpy()[:, np.searchsorted(table.columns, points * (1 + _ROUNDING), side="right") - 1]
+
+
 def _labelled(runs: Iterable[tuple[str, Record]]) -> Iterator[tuple[str, Record]]:
     """Yields the runs that have labels, and warns of each of the others."""
     for run, record in runs:
@@ -151,7 +195,9 @@ def _labelled(runs: Iterable[tuple[str, Record]]) -> Iterator[tuple[str, Record]
 def _value(run: str, record: Record, config: settings.Flat, key: str, keys: Sequence[str]) -> Any:
     """Returns the value of a setting; of a name, the run's label and the settings that it stands for."""
     if key in NAMED:
-        parts = {name: value for name, value in config.items() if _is_in(name, NAMED[key]) and name not in keys}
+        parts = {
+            name: value for name, value in config.items() if _is_in(name, NAMED[key]) and name not in (*keys, *_SEEDS)
+        }
         return record.labels[key], parts
     if key not in config:
         near = difflib.get_close_matches(key, [*config, *NAMED], 1) or [name for name in config if _is_in(name, [key])]

@@ -27,6 +27,7 @@ class Curves:
     combinations: list[tuple[Any, ...]]  #: the values of these settings, in order; each combination has a curve
     step: Real[np.ndarray, " E"]  #: the number of updates at each evaluation, or its equivalent in another unit
     values: list[Float[np.ndarray, "S E"]]  #: for each combination, a row for each seed; all have the same seeds
+    axis: str = "step"  #: what ``step`` counts: updates ("step"), seconds ("time") or gradients ("computed")
 
     @property
     def settings(self) -> list[Any]:
@@ -58,10 +59,10 @@ class Curves:
         """Returns the curves times a factor, in double precision."""
         return dataclasses.replace(self, values=[factor * values.astype(float) for values in self.values])
 
-    def to_frame(self, axis: str = "step") -> pd.DataFrame:
+    def to_frame(self, axis: str | None = None) -> pd.DataFrame:
         """Returns a row for each combination and evaluation, with the mean and its interval."""
         pairs = zip(itertools.product(self.combinations, self.step), itertools.chain(*self.intervals), strict=True)
-        names = (*self.by, axis)
+        names = (*self.by, axis or self.axis)
         rows = [{**dict(zip(names, (*values, step), strict=True)), **mean._asdict()} for (values, step), mean in pairs]
         return pd.DataFrame(rows)
 

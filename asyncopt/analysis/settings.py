@@ -80,13 +80,14 @@ def method(record: Record) -> Flat:
         optimizer.pop(tuned_or_common, None)
     if in_rounds(record):
         handling.pop("size", None)  # the gradients a round
-    parts = {"optimizer": optimizer, "handling": handling, "runtime": record.config.get("runtime")}
+    others = {name: record.config.get(name) for name in ("runtime", "work")}
+    parts = {"optimizer": optimizer, "handling": handling, **others}
     return {**flat(parts), "rounds": in_rounds(record), "label": record.labels["method"]}
 
 
 def in_rounds(record: Record) -> bool:
-    """Whether a run's trace is of synchronous rounds."""
-    return record.labels["trace"] == _ROUNDS
+    """Whether a run's trace is of synchronous rounds that were simulated."""
+    return record.labels["trace"] == _ROUNDS and "num_workers" in record.config["trace"]
 
 
 def taken(record: Record) -> int | None:

@@ -13,7 +13,7 @@ from asyncopt.drawing import style, words
 
 MOST_CURVES = 24  # more cannot be told apart
 # The x axes, in words.
-_AXES = {
+AXES = {
     "step": "updates $k$",
     "time": "seconds on the trace's clock",
     "computed": "gradients taken up by the server, used or not",
@@ -42,8 +42,8 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None
     """
     columns: list[Any] = list(by or []) if by is None or isinstance(by, list | tuple) else [by]
     quantity = _checked(frame, columns, quantity)
-    if axis not in _AXES or axis not in frame:
-        raise InputError(f"axis is {axis!r}, expected one of {[name for name in _AXES if name in frame]}")
+    if axis not in AXES or axis not in frame:
+        raise InputError(f"axis is {axis!r}, expected one of {[name for name in AXES if name in frame]}")
     if frame[axis].isna().any():
         raise InputError(f"some runs have no {axis}, expected a table of runs that have: choose rows of it")
     if not columns:
@@ -68,7 +68,7 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None
         axes.text(0.5, 0.5, "no finite value after the start", ha="center", transform=axes.transAxes)
     elif (finite[quantity] > 0).all() and not quantity.endswith("accuracy"):
         axes.set(xscale="log", yscale="log")
-    axes.set(xlabel=_AXES[axis], ylabel=_name(quantity))
+    axes.set(xlabel=AXES[axis], ylabel=_name(quantity))
     names = ", ".join(map(_name, columns))
     axes.legend(title=names, fontsize="small", loc="center left", bbox_to_anchor=(1.01, 0.5))
     axes.set_title(words.seeds(frame["seed"].nunique(), "bands from smallest to largest"), fontsize="medium")
@@ -144,7 +144,7 @@ def _checked(frame: pd.DataFrame, columns: Sequence[str], quantity: str | None) 
     for column in [*columns, quantity, "step", "seed"]:
         if not isinstance(column, str) or column not in frame:
             raise InputError(f"the table has no column {column!r}, expected one of {sorted(map(str, frame.columns))}")
-    for column in (*columns, quantity, "run", "seed", *_AXES):
+    for column in (*columns, quantity, "run", "seed", *AXES):
         if (number := list(frame.columns).count(column)) > 1:
             raise InputError(f"the table has {number} columns {column!r}, expected one")
     for column in columns:

@@ -150,6 +150,8 @@ def prepare(run: Run, settings: Settings, num_updates: int | None = None) -> Pre
     for probe in run.probes:
         probe.init(starts[0], optimizer_state)
     _check_tables(optimizer, optimizer_state, run.trace)
+    if run.has_steps:
+        _check_takes_sums(optimizer, optimizer_state, starts[0])
     # What theorems bound is a mean over the run; a few points of a curve would give a wrong one.
     eval_every = PERCENT if settings.eval_every is None and run.probes else settings.eval_every
     steps = evaluation_steps(
@@ -241,6 +243,18 @@ def _check_tables(optimizer: optax.GradientTransformation, optimizer_state: PyTr
             )
     if trace.weight is not None:
         check_uses_weights(optimizer)
+
+
+def _check_takes_sums(optimizer: optax.GradientTransformationExtraArgs, optimizer_state: PyTree, start: PyTree) -> None:
+    """Refuses an optimizer that needs to know the worker or the stale iterate: of a step there may be several."""
+    if isinstance(optimizer, EachGradient):
+        return
+    try:
+        jax.eval_shape(lambda state, x: optimizer.update(x, state, x, delay=jnp.int32(0)), optimizer_state, start)
+    except TypeError as error:
+        raise InputError(
+            f"the optimizer does not take steps of several gradients, which the trace has: {error}"
+        ) from error
 
 
 def check_uses_weights(optimizer: optax.GradientTransformation) -> None:

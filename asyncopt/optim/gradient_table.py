@@ -49,7 +49,8 @@ def gradient_table(inner: optax.GradientTransformation, num_workers: int, rounds
       rounds: whether a worker's gradients of one round are averaged.
 
     Raises:
-      InputError: if ``num_workers`` is not such a number.
+      InputError: if ``num_workers`` is not such a number, ``rounds`` is no bool, or ``inner`` takes each gradient by
+        itself.
 
     References:
       Aytekin, Feyzmahdavian and Johansson, `Analysis and implementation of an asynchronous optimization algorithm for
@@ -75,8 +76,8 @@ def gradient_table(inner: optax.GradientTransformation, num_workers: int, rounds
         joins = (state.round[worker] == this_round) if rounds else False
         count = jnp.where(joins, state.num_averaged[worker] + 1, 1)
 
-        # XLA writes the new entry in place only if it can see that no read of the table comes later; else it copies the
-        # table in every update. What a branch returns is read before all that depends on it, as the entry does.
+        # The condition always holds. A `cond` makes XLA read the table before the new entry is written, which depends
+        # on what it returns; else XLA copies the table in every update.
         before, total, was_read = jax.lax.cond(
             worker < num_workers,
             lambda: (
@@ -113,11 +114,13 @@ def gradient_table(inner: optax.GradientTransformation, num_workers: int, rounds
 def _partly_summed(
     total: Float[Array, "..."], gradients: Float[Array, "p ..."], part: Int[Array, ""]
 ) -> Float[Array, "..."]:
-    """Returns the sum over workers, one of p parts of which is computed anew: so much is read as one gradient has."""
+    """Returns the sum over workers, a p-th of which is computed anew; that reads as many numbers as a gradient has."""
     if not total.size:
         return total
     num_workers = len(gradients)
     size = -(-total.size // num_workers)
     start = jnp.minimum(part * size, total.size - size)
     columns = jax.lax.dynamic_slice_in_dim(gradients.reshape(num_workers, -1), start, size, axis=1)
-    return jax.lax.dynamic_update_slice_in_dim(total.ravel(), columns.sum(axis=0), start, axis=0).reshape(total.shape)
+    return jax.lax.dynamic_update_slice_in_dim(
+        total.ravel(), columns.sum(axis=0, dtype=total.dtype), start, axis=0
+    ).reshape(total.shape)

@@ -43,7 +43,7 @@ def least_squares(
       init_scale: standard deviation of each coordinate of the start; 0 starts from zero.
 
     Raises:
-      InputError: if a number is out of range.
+      InputError: if a number is out of range, ``intercept`` is no bool, or ``data`` has no real targets.
     """
     features, targets = regression_rows(data, intercept)
     l2 = check_number("l2", l2, at_least=0)

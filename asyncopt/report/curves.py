@@ -17,7 +17,7 @@ from asyncopt.analysis.curve_runs import NAMED, collect
 from asyncopt.analysis.curves import Curves, interval, less_first
 from asyncopt.checks import InputError
 from asyncopt.drawing import style, words
-from asyncopt.drawing.runs import MOST_CURVES, plot_heatmap
+from asyncopt.drawing.runs import AXES, MOST_CURVES, plot_heatmap
 from asyncopt.files import records
 from asyncopt.report import commands
 from asyncopt.report.commands import Arguments, Printed
@@ -35,6 +35,7 @@ def draw(
     by: Sequence[str] | None = None,
     quantity: str | None = None,
     heatmap: bool = False,
+    axis: str = "step",
 ) -> Printed:
     """Reads the runs below a folder, and writes ``curves.png``, the data behind it (``curves.csv``) and ``curves.md``.
 
@@ -44,6 +45,7 @@ def draw(
       by: the settings that differ; default: ``trace.max_delay``.
       quantity: what to draw, a column of ``metrics.parquet``; default as in `collect`.
       heatmap: whether to draw ``heatmap.png`` in place of ``curves.png``: the end for each pair of two numbers.
+      axis: what to draw it against, as in `collect`.
 
     Returns what `commands.report` returns, and raises the same errors; also an InputError if there are too many curves
     to tell apart, or the settings are not two numbers for a heat map.
@@ -54,12 +56,14 @@ def draw(
         name, drawn = drawing[0], drawing[1](curves)
         return commands.Section(curves.name, "", [table(curves)], curves.to_frame(), {name: (drawn, "")})
 
-    return commands.report(_FILES, output, lambda: [read(folder, by or _BY, quantity)], section)
+    return commands.report(_FILES, output, lambda: [read(folder, by or _BY, quantity, axis)], section)
 
 
-def read(folder: pathlib.Path, by: str | Sequence[str] = _BY, quantity: str | None = None) -> Curves:
+def read(
+    folder: pathlib.Path, by: str | Sequence[str] = _BY, quantity: str | None = None, axis: str = "step"
+) -> Curves:
     """Reads the runs below a folder; raises an InputError as `collect` does, or if there is no run."""
-    return collect(records.load_records(folder), by, quantity)
+    return collect(records.load_records(folder), by, quantity, axis=axis)
 
 
 @style.drawing
@@ -74,7 +78,7 @@ def figure(curves: Curves) -> Figure:
     drawn, (left, right) = style.subplots((12.0, 4.8), title, 1, 2, width_ratios=[1.7, 1])
     label, by = words.label(curves.quantity), ", ".join(map(words.label, curves.by))
     lines(left, curves)
-    left.set(xlabel="updates $k$", ylabel=label)
+    left.set(xlabel=AXES[curves.axis], ylabel=label)
     ends = [estimates[-1] for estimates in curves.intervals]
     points(right, curves, ends)
     right.axhspan(ends[0].low, ends[0].high, color=style.shades(len(ends))[0], alpha=0.12, linewidth=0)
@@ -113,7 +117,7 @@ def _labels(curves: Curves) -> list[str]:
 
 
 def lines(axes: Axes, curves: Curves) -> None:
-    """Draws a line with a band for each combination, against updates."""
+    """Draws a line with a band for each combination."""
     labels = _labels(curves)
     looks = zip(labels, curves.intervals, style.shades(len(labels)), strict=True)
     for index, (label, estimates, shade) in enumerate(looks):
@@ -150,6 +154,11 @@ def main(arguments: Arguments = None) -> int:
     options = {
         "--by": {"action": "append", "metavar": "KEY", "help": by},
         "--quantity": {"help": "what to draw (default: test_accuracy, else gap, else objective)"},
+        "--axis": {
+            "choices": [*AXES],
+            "default": "step",
+            "help": "what to draw it against: updates, or simulated seconds, or gradients (default: step)",
+        },
         "--heatmap": {"action": "store_true", "help": "with two settings that are numbers: the end, as a heat map"},
     }
     return commands.main("asyncopt curves", draw, __doc__, options, arguments)

@@ -47,7 +47,8 @@ def table(record: Record) -> str:
         lines.append(f"{'evaluations, % of the time':34}{share:12.1f}")
     real = record.summary.get("runtime")
     if real is not None:
-        lines.append(f"{'updates a second on the real clock':34}{real['updates_per_second']:12,.1f}")
+        if real["updates_per_second"] is not None:  # else all updates were made in one step
+            lines.append(f"{'updates a second on the real clock':34}{real['updates_per_second']:12,.1f}")
         lines += [f"{name:34}{real[key]:12d}" for name, key in _INCIDENTS.items() if real[key]]
     lines += [_certificate(name, seeds) for name, seeds in record.summary.get("certificates", {}).items()]
     diverged = {seed: k for seed, k in record.summary["diverged_at"].items() if k >= 0}

@@ -120,9 +120,9 @@ def _labels(settings: Mapping[str, Any], problem: Any) -> dict[str, str | None]:
         method = f"synchronous {'AMSGrad' if method == 'APAM' else method}"
     elif handling:
         method = f"{method}, {handling}"
-    policy = _policy(trace.get("policy"))
-    if policy:
-        method = f"{method}, {policy}"
+    policy = _policy(trace.get("policy") or settings["policy"])
+    work = _work(settings["work"])
+    method = ", ".join(filter(None, [method, policy, work]))
     return {
         "problem": f"{title} on {data}" if data else title,
         "data": data,
@@ -131,6 +131,7 @@ def _labels(settings: Mapping[str, Any], problem: Any) -> dict[str, str | None]:
         "handling": handling,
         "method": method,
         "trace": policy or _name_of(trace),
+        "work": work,
         "clock": _clock(trace),
     }
 
@@ -148,6 +149,21 @@ def _clock(trace: Mapping[str, Any]) -> str | None:
     if not isinstance(compute, str | Mapping):  # a number of seconds, or one for each worker
         clock = clock.replace("constant", str(compute), 1)
     return clock
+
+
+def _work(settings: Mapping[str, Any] | None) -> str | None:
+    """Returns ``20 local steps of adamw, state kept`` for the settings of what a worker does."""
+    if settings is None:
+        return None
+    name, steps = _name_of(settings), settings.get("num_steps")
+    if isinstance(steps, list):
+        name = f"{name}, {', '.join(map(str, steps))}"
+    elif steps is not None:
+        name = f"{steps} {name}"
+    inner = _name_of(settings.get("inner_optimizer"))
+    return ", ".join(
+        filter(None, [f"{name} of {inner}" if inner else name, settings.get("keep_state") and "state kept"])
+    )
 
 
 def _policy(settings: Mapping[str, Any] | None) -> str | None:

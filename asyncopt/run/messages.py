@@ -38,8 +38,10 @@ def _explain(error: BaseException, keys: Callable[[], Iterable[str]]) -> str:
             return f"{option}: no such configuration"
         return f"{group}={option}: no such option, expected {_one_of(known)}{_did_you_mean(option, known)}"
     if isinstance(error, ConfigCompositionException) and (match := re.match(r"Could not override '([^']*)'", text)):
-        key = match[1]
-        return f"{key}: no such key, +{key}=... adds one, --help lists all{_did_you_mean(key, list(keys()))}"
+        key, known_keys = match[1], list(keys())
+        if "." not in key and key in known_keys:
+            return f"{key} is off, expected +{key}=NAME to choose one"
+        return f"{key}: no such key, +{key}=... adds one, --help lists all{_did_you_mean(key, known_keys)}"
     if isinstance(error, ConfigCompositionException) and (match := re.match(r"Multiple values for ([\w/]+)\.", text)):
         return f"{match[1]} is given twice: it has a value already, expected {match[1]}=... without +"
     if isinstance(error, HydraException | OmegaConfBaseException):

@@ -18,19 +18,23 @@ class NextStep(Callback):
             return
         swept = _swept(config)
         folder = shlex.quote(str(config.hydra.sweep.dir))
-        if "method" in swept:
+        by = [key for key in swept if key not in ("seeds", "trace.seed")]
+        if config.policy is not None:  # servers differ in their numbers of updates
+            commands = _curves(config, folder, ["trace" if key == "policy" else key for key in by], "--axis time")
+        elif "method" in swept:
             commands = [f"asyncopt compare {folder}"]
         else:
-            commands = [f"asyncopt report {folder}", *_curves(config, folder, [key for key in swept if key != "seeds"])]
+            commands = [f"asyncopt report {folder}", *_curves(config, folder, by)]
         print(f"\nnext: {' or '.join(commands)}", flush=True)
 
 
-def _curves(config: DictConfig, folder: str, by: list[str]) -> list[str]:
+def _curves(config: DictConfig, folder: str, by: list[str], *options: str) -> list[str]:
     """Returns the command that draws a curve for each combination, if each key is a setting or has a name."""
     from asyncopt.analysis.curve_runs import NAMED  # which imports SciPy's statistics
 
     can_be_drawn = all(key in NAMED or not isinstance(config.get(key), DictConfig) for key in by)
-    return [" ".join([f"asyncopt curves {folder}", *(f"--by {key}" for key in by)])] if by and can_be_drawn else []
+    command = [f"asyncopt curves {folder}", *(f"--by {key}" for key in by), *options]
+    return [" ".join(command)] if by and can_be_drawn else []
 
 
 def _swept(config: DictConfig) -> list[str]:

@@ -73,6 +73,11 @@ def verify(folder: str | os.PathLike[str], show: bool = False, trusted: Collecti
     if records.CHECKSUMS in record.summary:
         files = (records.CONFIG, records.METRICS, records.SUMMARY, recording.TRACE, recording.RECORDING)
         differences += [f"{manifest.NAME} does not list {name}" for name in files if name not in listed]
+    asked = record.config["runtime"]["workers"] if record.config.get("runtime") else None
+    if asked != recorded.trace.num_workers:
+        differences.append(
+            f"runtime.workers is {asked}, and {recording.TRACE} has {recorded.trace.num_workers} workers"
+        )
     # Runs recorded before there were policies and local work do not have these keys.
     task = prepare(OmegaConf.create({"policy": None, "work": None, **record.config}))
     prepare_jax(task.settings, task.num_side_by_side)

@@ -90,12 +90,9 @@ class PolicyServer(Server):
         self.arrivals_at_step = 0
         self.cancelled, self.wasted = 0, 0.0
         self.costs_at_step = (0, 0.0)
-        self.first_step, self.first_arrival = 0, 0  # of those that the policy has seen: it starts anew in a resumed run
 
     def _begin(self) -> None:
-        self.first_step, self.first_arrival = self.steps, self.arrivals
-        answer = self.policy.start(self.pool.num_workers)
-        self._follow(self._read(answer))
+        self._follow(self._read(self.policy.start(self.pool.num_workers)))
 
     def _take_turn(self, num_updates: int) -> None:
         """Takes up the next gradient, and does what the policy answers."""
@@ -113,10 +110,9 @@ class PolicyServer(Server):
             return
         if not self.waits and worker not in self.jobs:
             self._assign(worker, self._new_job())
-        number, step = self.arrivals - self.first_arrival, self.steps - self.first_step
+        number, now = self.arrivals, time.perf_counter() - self.clock_start
         self.arrivals += 1
-        now = time.perf_counter() - self.clock_start
-        answer = self.policy.decide(Arrival(number, worker, job.version - self.first_step, step, now))
+        answer = self.policy.decide(Arrival(number, worker, job.version, self.steps, now))
         orders = self._read(answer, number, _Gradient(message, job, arrival))
         if orders.is_ignored:
             self._throw_away(job, arrival)
@@ -143,7 +139,7 @@ class PolicyServer(Server):
                 [int(worker) for worker in self.answers.workers(name, workers)] if len(workers) else []
                 for name, workers in (("restart", answer.restart), ("assign", answer.assign))
             )
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise self.answers.explained(answer, error) from error
         return _Orders(used, weights, is_ignored, restart, assign)
 

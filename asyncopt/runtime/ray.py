@@ -17,7 +17,13 @@ from asyncopt.checks import InputError, check_number
 from asyncopt.engine.stepwise import gradient_on_host
 from asyncopt.problems import Problem
 from asyncopt.runtime.ray_session import ray_session
-from asyncopt.runtime.worker_pool import Delay, GradientMessage, GradientRequest, InjectedLatency, WorkerFailure
+from asyncopt.runtime.worker_pool import (
+    GradientMessage,
+    GradientRequest,
+    InjectedLatency,
+    InterruptibleWait,
+    WorkerFailure,
+)
 from asyncopt.traces.durations import AnyDuration
 
 
@@ -156,7 +162,7 @@ class _Worker:
     ) -> None:
         self.number = number
         self.least_seconds = latency.draws(number, num_replaced)
-        self.delay = Delay()
+        self.wait = InterruptibleWait()
         self.problem = problem
         self.seed_key = jax.random.key(seed)
         gradient_on_host(problem, params, self.seed_key, 0, number)  # compiles
@@ -165,13 +171,13 @@ class _Worker:
         """Returns the gradient that was requested."""
         start = time.perf_counter()
         gradient = gradient_on_host(self.problem, request.params, self.seed_key, request.sample, self.number)
-        self.delay.wait(start + next(self.least_seconds), request.sample)
+        self.wait.wait(start + next(self.least_seconds), request.sample)
         seconds = time.perf_counter() - start
         return GradientMessage(self.number, request.version, request.sample, gradient, seconds)
 
     def stop(self, sample: int) -> None:
         """Ends the injected latency of this mini-batch."""
-        self.delay.stop(sample)
+        self.wait.stop(sample)
 
     def is_ready(self) -> bool:
         """Returns True; Ray answers only once the constructor is done."""

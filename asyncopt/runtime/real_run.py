@@ -41,8 +41,9 @@ def record(
 ) -> Recording:
     """Trains with real workers, asynchronously or in rounds, and records the trace.
 
-    Every worker holds one request at a time: the newest iterate, and the number of a mini-batch. It is sent the next
-    one once its gradient has been applied, so the mean delay tends to p - 1. No gradient is applied twice. The replay
+    Every worker holds one request at a time: the newest iterate, and the number of a mini-batch. Without a policy, it
+    is sent the next one once its gradient has been applied, so the mean delay tends to p - 1. No gradient is applied
+    twice. The replay
     ``asyncopt.replay(..., exact=True)`` of the trace is bit-identical.
 
     A worker that fails is replaced. A gradient is refused if it is not finite, has another shape or dtype, or does not
@@ -65,7 +66,7 @@ def record(
         in the order of the workers. The optimizer must step once a round, as does
         ``buffer_updates(optimizer, size=p, exponent=0)``. K must be a multiple of p.
       policy: what the server does with each gradient that comes, one of `asyncopt.traces.policies` for example. The
-        trace then has ``step``. The run ends with the first step by which K gradients have been used, perhaps more; its
+        trace then has ``step``. The run ends with the first step after which at least K gradients have been used; its
         replay evaluates F after the same updates if ``eval_every`` is a number. In a run that is resumed, the policy
         starts anew.
       progress: show a progress bar on the standard error.

@@ -12,7 +12,13 @@ from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.engine.stepwise import gradient_on_host
 from asyncopt.problems import Problem
 from asyncopt.runtime.shared_memory import SharedParams
-from asyncopt.runtime.worker_pool import Delay, GradientMessage, GradientRequest, InjectedLatency, WorkerFailure
+from asyncopt.runtime.worker_pool import (
+    GradientMessage,
+    GradientRequest,
+    InjectedLatency,
+    InterruptibleWait,
+    WorkerFailure,
+)
 from asyncopt.traces.durations import AnyDuration
 
 
@@ -54,7 +60,7 @@ class Threads:
         self.latency = InjectedLatency(workers, compute, stragglers, slowdown, seed)
         self.num_workers = workers
         self._shared: SharedParams | None = None
-        self._delays: list[Delay] = []
+        self._waits: list[InterruptibleWait] = []
         self._requests: list[queue.SimpleQueue[GradientRequest | None]] = []
         self._threads: list[threading.Thread] = []
 
@@ -70,7 +76,7 @@ class Threads:
         self._messages: queue.SimpleQueue[tuple[int, int, GradientMessage | WorkerFailure, float]]
         self._messages = queue.SimpleQueue()
         self._requests = [queue.SimpleQueue() for _ in range(self.num_workers)]
-        self._delays = [Delay() for _ in range(self.num_workers)]
+        self._waits = [InterruptibleWait() for _ in range(self.num_workers)]
         self._threads = [self._start_thread(worker) for worker in range(self.num_workers)]
 
     def publish(self, version: int, params: PyTree) -> None:
@@ -84,7 +90,7 @@ class Threads:
 
     def stop(self, worker: int, sample: int) -> None:
         """See `WorkerPool`."""
-        self._delays[worker].stop(sample)
+        self._waits[worker].stop(sample)
 
     def receive(self) -> tuple[GradientMessage | WorkerFailure, float]:
         """See `WorkerPool`."""
@@ -106,9 +112,9 @@ class Threads:
 
     def close(self) -> None:
         """See `WorkerPool`."""
-        for requests, delay in zip(self._requests, self._delays, strict=True):
+        for requests, wait in zip(self._requests, self._waits, strict=True):
             requests.put(None)
-            delay.stop(sys.maxsize)
+            wait.stop(sys.maxsize)
         for thread in self._threads:
             thread.join()
         self._threads = []
@@ -138,6 +144,6 @@ class Threads:
         problem, seed_key = self._on_devices[worker % len(self._on_devices)]
         params = request.params if stale is None else stale
         gradient = gradient_on_host(problem, params, seed_key, request.sample, worker)
-        self._delays[worker].wait(start + least_seconds, request.sample)
+        self._waits[worker].wait(start + least_seconds, request.sample)
         seconds = time.perf_counter() - start
         return GradientMessage(worker, request.version, request.sample, gradient, seconds, versions, stale)

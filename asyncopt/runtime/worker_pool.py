@@ -158,7 +158,7 @@ class InjectedLatency:
         return WorkerTimes(self.num_workers, compute, self.stragglers, self.slowdown)
 
 
-class Delay:
+class InterruptibleWait:
     """Lets a worker wait for the injected latency, unless its gradient is not wanted any more."""
 
     def __init__(self) -> None:
@@ -174,4 +174,5 @@ class Delay:
     def wait(self, deadline: float, sample: int) -> None:
         """Waits until `time.perf_counter` reaches the deadline, or `stop`."""
         with self._condition:
-            self._condition.wait_for(lambda: self._stopped >= sample, timeout=max(deadline - time.perf_counter(), 0.0))
+            seconds = min(max(deadline - time.perf_counter(), 0.0), threading.TIMEOUT_MAX)
+            self._condition.wait_for(lambda: self._stopped >= sample, timeout=seconds)

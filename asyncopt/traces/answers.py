@@ -65,9 +65,10 @@ class Answers(Generic[_Gradient]):
                 f"{self.name}: weight of step {step} is {answer.weight!r}, expected one number for each of "
                 f"{len(answer.step)} gradients"
             )
-        if not math.isfinite(sum(answer.weight)):
+        weights = [float(weight) for weight in answer.weight]
+        if not math.isfinite(sum(weights)):
             raise InputError(f"{self.name}: weight of step {step} is {answer.weight!r}, expected finite numbers")
-        return list(answer.weight)
+        return weights
 
     def workers(self, name: str, workers: Any) -> list[int] | Int[np.ndarray, " n"]:
         """Returns the workers of an answer: a list of a few, or an array of many; a restart names each once."""

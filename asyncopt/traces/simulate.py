@@ -142,7 +142,7 @@ class _Server:
                 if not self.waits:
                     workers.restart([worker], arrival, self._steps_by(arrival))
                 self._begin(answer, now)
-            except (AttributeError, TypeError, ValueError) as error:
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
                 raise self.answers.explained(answer, error) from error
             if self.arrivals - last > patience:
                 raise self.answers.no_step(self._so_far)
@@ -158,7 +158,7 @@ class _Server:
         try:
             self.answers.check_start(answer)
             self._begin(answer, 0.0)
-        except (AttributeError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise self.answers.explained(answer, error) from error
 
     def _step(self, answer: Answer, number: int, gradient: _Gradient, done: float) -> None:

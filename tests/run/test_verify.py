@@ -74,6 +74,41 @@ def test_the_replay_of_a_server_that_decides_is_the_run(overrides, tmp_path, cap
     assert "every iterate is bit-identical to the recorded one" in capsys.readouterr().out
 
 
+def test_all_updates_in_one_step(tmp_path, capsys):
+    """Then there is no rate to show."""
+    record_into(tmp_path, "policy=buffered", "policy.size=200")
+    assert "80 updates" not in capsys.readouterr().out
+    assert records.load_run(tmp_path).summary["runtime"]["updates_per_second"] is None
+    assert verification.main([str(tmp_path), "--quiet"]) == 0
+
+
+def test_another_number_of_workers_is_noticed(recorded):
+    record = records.load_run(recorded)
+    changed = dict(record.config) | {"runtime": dict(record.config["runtime"]) | {"workers": 5}}
+    with pytest.MonkeyPatch.context() as patch:
+        load = records.load_run
+        patch.setattr(
+            records, "load_run", lambda *args, **more: dataclasses.replace(load(*args, **more), config=changed)
+        )
+        assert "runtime.workers is 5, and trace.npz has 3 workers" in verification.verify(recorded).text
+
+
+def test_labels_name_the_policy_and_the_work(tmp_path):
+    record_into(tmp_path / "real", "policy=ringmaster", "policy.max_delay=2")
+    labels = records.load_run(tmp_path / "real").labels
+    assert labels["method"] == "APAM, ringmaster, max delay 2, stops"
+    assert labels["trace"] == "ringmaster, max delay 2, stops"
+    methods = []
+    for more in ([], ["work.num_steps=[1,2,3]", "work.keep_state=true"]):
+        options = ["+work=local_steps", "trace=policy", "trace.num_workers=3", "trace.num_updates=20", *more]
+        execute.run(composed(*options), tmp_path / str(len(more)))
+        methods.append(records.load_run(tmp_path / str(len(more))).labels["method"])
+    assert methods == [
+        "APAM, asynchronous, waits, 20 local steps of sgd",
+        "APAM, asynchronous, waits, local steps, 1, 2, 3 of sgd, state kept",
+    ]
+
+
 def test_a_run_that_was_recorded_before_there_were_policies(recorded):
     record = records.load_run(recorded)
     old = {key: value for key, value in record.config.items() if key not in ("policy", "work")}

@@ -12,7 +12,7 @@ import asyncopt
 from asyncopt import InputError, runtime
 from asyncopt.engine import Checkpoint, stepwise
 from asyncopt.runtime import Threads, WorkerFailure
-from asyncopt.runtime.worker_pool import Delay
+from asyncopt.runtime.worker_pool import InterruptibleWait
 from asyncopt.traces import answers as policy_answers
 from asyncopt.traces import policies
 from asyncopt.traces.policies import Answer
@@ -190,6 +190,18 @@ def test_a_stopped_run_resumes(name, after, tmp_path, caplog):
     assert trace.arrivals >= trace.num_updates
     assert len(set(np.diff(trace.step))) <= 2
     check_replays(recording, optimizer=optimizer, eval_every=7)
+    if name == "ringleader":  # its rounds stay those of the table: but for one, each worker makes a step in each
+        last = trace.worker[trace.makes_step]
+        whole = [set(last[first : first + 4]) for first in range(0, len(last) - 3, 4)]
+        assert sum(len(workers) < 4 for workers in whole) <= 1
+
+
+def test_a_resumed_run_stops_nobody_who_is_in_time(tmp_path):
+    settings = {"num_updates": 120, "policy": policies.ringmaster(30)}
+    checkpoint = Checkpoint(tmp_path / "checkpoint.npz", "one", 1e9)
+    with pytest.raises(KeyboardInterrupt):
+        runtime.record(QUADRATIC, APAM, Stopping(4, 60), checkpoint=checkpoint, **settings)
+    assert runtime.record(QUADRATIC, APAM, Threads(4), checkpoint=checkpoint, **settings).trace.cancelled == 0
 
 
 class Odd:
@@ -216,6 +228,11 @@ class Odd:
         (Odd(Answer(step=[3])), "policy Odd: step 5 uses gradient 3, expected numbers of gradients that are held"),
         (Odd(Answer(step=[5, 5])), "policy Odd: step 5 uses gradient 5 twice, expected each once"),
         (Odd(Answer(step=[5], weight=[1.0, 2.0])), "policy Odd: weight of step 5 is .*, expected one number for each"),
+        (
+            Odd(Answer(step={5: 1, 6: 1})),
+            "policy Odd: step 5 uses gradient 6, expected numbers of gradients that are held",
+        ),
+        (Odd(Answer(step=[5], weight={"a": 1.0})), "policy Odd answered .*could not convert"),
         (Odd(Answer(step=[5], restart=[9])), r"policy Odd: restart is \[9\], expected workers from 0 to 2"),
         (Odd("step"), "policy Odd answered 'step', expected an asyncopt.traces.policies.Answer"),
         (Odd(start=Answer(step=[0])), "policy Odd: start uses a gradient, expected restart or assign alone"),
@@ -228,7 +245,9 @@ def test_refuses(policy, message):
 
 
 def test_refuses_what_does_not_go_together():
-    rounds = policies.rounds()
+    rounds, feedback = policies.rounds(), asyncopt.optim.error_feedback(optax.sgd(0.1), 3)
+    with pytest.raises(InputError, match=r"does not take steps of several gradients.*error_feedback needs worker="):
+        runtime.record(QUADRATIC, feedback, Threads(3), num_updates=40, policy=policies.asynchronous())
     with pytest.raises(InputError, match="synchronous is true and a policy is given, expected one of them"):
         runtime.record(QUADRATIC, APAM, Threads(3), num_updates=40, policy=rounds, synchronous=True)
     with pytest.raises(InputError, match="policy: workers read shared memory in blocks, expected consistent reads"):
@@ -258,7 +277,7 @@ def test_divergence_ends_the_run():
 
 
 def test_a_wait_that_is_stopped_ends_and_later_ones_do_not():
-    delay = Delay()
+    delay = InterruptibleWait()
     delay.stop(4)
     began = time.perf_counter()
     delay.wait(began + 30, 4)  # stopped before it began
@@ -267,6 +286,8 @@ def test_a_wait_that_is_stopped_ends_and_later_ones_do_not():
     assert time.perf_counter() - began < 20
     began = time.perf_counter()
     delay.wait(began + 0.05, 7)
+    threading.Timer(0.05, delay.stop, [9]).start()
+    delay.wait(1e300, 8)  # longer than a timeout may be
     assert time.perf_counter() - began >= 0.05
 
 

@@ -2,6 +2,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from asyncopt import InputError
 from asyncopt.traces import Duration, WorkerTimes, cluster, cyclic, durations, rounds, shared_memory
@@ -296,3 +297,9 @@ def test_shared_memory_refuses(arguments, message):
 def test_swapped_numbers_are_noticed(make):
     with pytest.warns(UserWarning, match="num_workers is 50, more than num_updates, 8.*swapped"):
         make(8, 50)
+
+
+def test_half_normal_times_have_their_mean_and_shape():
+    trace = cluster(4000, 1, compute={"distribution": "half_normal", "mean": 2.0})
+    drawn = np.diff(trace.time, prepend=0.0)
+    assert scipy.stats.kstest(drawn, scipy.stats.halfnorm(scale=2.0 * np.sqrt(np.pi / 2)).cdf).pvalue > 0.01

@@ -728,6 +728,24 @@ def test_a_clock_takes_rows_of_seconds_in_any_form(form):
     assert [[clock.duration(worker, job) for job in range(3)] for worker in range(2)] == rows
 
 
+def test_a_clock_takes_an_array_of_means():
+    clock = Clock(2, np.array([1.0, 4.0]))
+    assert [clock.duration(worker, job) for worker in range(2) for job in (0, 7)] == [1.0, 1.0, 4.0, 4.0]
+
+
+@pytest.mark.parametrize("shape", [0.3, 0.9, 2.5])
+def test_a_clock_draws_from_the_gamma_distribution(shape):
+    clock = Clock(1, {"distribution": "gamma", "mean": 1.0, "shape": shape})
+    drawn = clock.durations(np.zeros(4000, np.int64), np.arange(4000))
+    assert scipy.stats.kstest(drawn, scipy.stats.gamma(shape, scale=1 / shape).cdf).pvalue > 0.01
+
+
+def test_a_step_with_the_mean_of_its_gradients_has_no_weights():
+    trace = simulate(policies.rennala(3), Clock(4), num_updates=30)
+    assert trace.num_steps == 10
+    assert trace.weight is None
+
+
 @pytest.mark.parametrize("scale", ["x", {"base": 1.0}, -1.0, [1.0, None]])
 def test_a_half_normal_duration_refuses(scale):
     with pytest.raises(InputError, match=r"scale is .*, expected a finite number >= 0"):

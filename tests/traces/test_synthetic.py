@@ -112,6 +112,7 @@ def test_traces_of_one_update():
         (lambda: traces.uniform(10, 2.5), "max_delay is 2.5, expected an integer"),
         (lambda: traces.uniform(10, 3, seed=-1), "seed is -1"),
         (lambda: traces.constant(10, True), "delay is True, expected an integer"),
+        (lambda: traces.geometric(0, 1.0), "num_updates is 0"),
         (lambda: traces.geometric(10, -0.5), "mean_delay is -0.5, expected a finite number >= 0"),
         (lambda: traces.geometric(10, float("nan")), "mean_delay is nan, expected a finite number"),
         (lambda: traces.pareto(10, 2.0, shape=1.0), "shape is 1.0, expected a finite number > 1"),

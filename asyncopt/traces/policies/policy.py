@@ -47,7 +47,10 @@ class Policy(Protocol):
     """
 
     def start(self, num_workers: int) -> Answer:
-        """Forgets all that came before; the answer's ``restart`` and ``assign`` say which workers begin."""
+        """Forgets all that came before; the answer's ``restart`` and ``assign`` say which workers begin.
+
+        A real run that is resumed starts the policy anew: the server may have made steps before.
+        """
         ...
 
     def decide(self, arrival: Arrival) -> Answer:

@@ -30,11 +30,15 @@ class Ringleader:
         self._missing = set(range(num_workers))  # in the first phase: workers that have sent none in this round
         self._waiting: set[int] = set()  # in the second phase: workers that have had no step in this round
         self._next: list[tuple[int, int]] = []  # number and worker of the gradients for the next round
+        self._is_first = True
         return Answer(restart=range(num_workers))
 
     def decide(self, arrival: Arrival) -> Answer:
         """Holds the gradient, or makes a step with it and those that are held for this round."""
         number, worker = arrival.number, arrival.worker
+        if self._is_first and arrival.step % self._num_workers:  # a resumed run: the second phase of a round
+            self._waiting = set(range(self._num_workers))
+        self._is_first = False
         if self._waiting and worker not in self._waiting:
             self._next.append((number, worker))
             return Answer(hold=True, restart=(worker,))
@@ -46,8 +50,8 @@ class Ringleader:
             self._waiting = set(range(self._num_workers))
         self._waiting.remove(worker)
         step, self._gathered = self._gathered, []
-        if not self._waiting:  # the next round begins with the gradients that wait for it
+        if (arrival.step + 1) % self._num_workers == 0:  # the next round begins with the gradients that wait for it
             self._gathered = [number for number, _ in self._next]
             self._missing = set(range(self._num_workers)) - {sender for _, sender in self._next}
-            self._next = []
+            self._waiting, self._next = set(), []
         return Answer(step=step, restart=(worker,))

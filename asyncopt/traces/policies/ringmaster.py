@@ -38,8 +38,8 @@ class Ringmaster:
         """Lets all workers begin."""
         self._version = np.zeros(num_workers, np.int64)  # of the iterate that each worker has
         self._versions = self._version.data  # one number of a memoryview is read and written faster
-        self._began: dict[int, list[Workers]] = {0: [range(num_workers)]}  # who began with each version
-        self._oldest = 0  # no worker has an older version
+        self._began: dict[int, list[Workers]] = {}  # who began with each version
+        self._oldest = -1  # no worker has an older version; -1 until the first gradient says with which all began
         return Answer(restart=range(num_workers))
 
     def decide(self, arrival: Arrival) -> Answer:
@@ -48,6 +48,9 @@ class Ringmaster:
         uses = step - arrival.version < self._threshold(step)
         if not self.stops or self.max_delay == math.inf:
             return Answer(step=(arrival.number,) if uses else (), restart=(worker,))
+        if self._oldest < 0:
+            self._oldest = arrival.version
+            self._note(range(len(self._version)), arrival.version)
         new = step + uses
         if not uses:
             self._note([worker], new)
