@@ -120,8 +120,8 @@ def _labels(settings: Mapping[str, Any], problem: Any) -> dict[str, str | None]:
         method = f"synchronous {'AMSGrad' if method == 'APAM' else method}"
     elif handling:
         method = f"{method}, {handling}"
-    policy = _policy(trace.get("policy") or settings["policy"])
-    work = _work(settings["work"])
+    policy = _policy(trace.get("policy") or settings.get("policy"))
+    work = _work(settings.get("work"))
     method = ", ".join(filter(None, [method, policy, work]))
     return {
         "problem": f"{title} on {data}" if data else title,

@@ -18,7 +18,7 @@ from tests.sweep import list_anew
 STEPS = np.arange(0, 101, 10)
 
 
-def write(folder, max_delay, seeds, values, step=1.0, optimizer="asyncopt.apam", steps=STEPS, handling=None):
+def write(folder, max_delay, seeds, values, step=1.0, optimizer="asyncopt.apam", steps=STEPS, handling=None, **more):
     """A run folder whose accuracy at every evaluation is ``values``, a row a seed."""
     config = {
         "problem": {"_target_": "asyncopt.problems.lenet5"},
@@ -37,6 +37,9 @@ def write(folder, max_delay, seeds, values, step=1.0, optimizer="asyncopt.apam",
         "test_accuracy": values.ravel(),
         "gap": 1.0 - values.ravel(),
     }
+    if "seconds" in more:
+        columns["time"] = np.tile(more["seconds"], len(seeds))
+    config["trace"]["seed"] = more.get("trace_seed", 0)
     summary = {"trace": {}, "problem": {}, "labels": labels, "staleness": {}}
     records.save(folder, records.Record(config, pd.DataFrame(columns), summary))
 
@@ -265,3 +268,31 @@ def test_too_few_steps_and_too_many_curves_are_refused(tmp_path):
         write(tmp_path / f"{max_delay}", max_delay, [0], constant(0.7, 1))
     with pytest.raises(InputError, match="26 combinations, expected at most 24 curves"):
         curves.figure(curves.read(tmp_path))
+
+
+def test_against_seconds_runs_may_have_different_numbers_of_updates(tmp_path):
+    """A server makes 100 updates in 50 s, another one 40 in 80 s; both are drawn from 5 to 50 s."""
+    fast, slow = np.arange(0, 101, 10), np.arange(0, 41, 10)
+    write(tmp_path / "fast", 1, [0, 1], np.tile(fast / 200, (2, 1)), steps=fast, seconds=np.maximum(fast / 2, 1.0))
+    write(tmp_path / "slow", 2, [0, 1], np.tile(slow / 200, (2, 1)), steps=slow, seconds=np.maximum(slow * 2.0, 5.0))
+    with pytest.raises(InputError, match="differs from fast in the number of updates"):
+        curves.read(tmp_path)
+    drawn = curves.read(tmp_path, axis="time")
+    assert (drawn.step[0], drawn.step[-1]) == (5.0, pytest.approx(50.0))
+    for values, rate, every in zip(drawn.values, (2.0, 0.5), (5.0, 20.0), strict=True):
+        last_measured = np.floor(drawn.step * (1 + 1e-12) / every) * every * rate  # updates made by then
+        np.testing.assert_allclose(values, np.tile(last_measured / 200, (2, 1)))
+    assert curves.main([str(tmp_path), "--axis", "time", "--output", str(tmp_path / "report")]) == 0
+    assert list(pd.read_csv(tmp_path / "report" / "curves.csv"))[:2] == ["trace.max_delay", "time"]
+    with pytest.raises(InputError, match="fast: it has no computed, expected runs on a clock, or the axis step"):
+        curves.read(tmp_path, axis="computed")
+
+
+def test_a_trace_drawn_anew_counts_as_another_seed(tmp_path):
+    values = np.full((1, len(STEPS)), 0.5)
+    for number in range(3):
+        write(tmp_path / str(number), 1, [number], values + 0.1 * number, trace_seed=number)
+    assert curves.read(tmp_path).values[0][:, 0] == pytest.approx([0.5, 0.6, 0.7])
+    write(tmp_path / "4", 1, [0], values + 0.4, trace_seed=4)
+    with pytest.raises(InputError, match="4: seed 0 has been run before with other results, expected other seeds for"):
+        curves.read(tmp_path)

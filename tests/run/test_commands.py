@@ -76,21 +76,22 @@ def test_help_of_a_part(command):
 
 
 @pytest.mark.parametrize(
-    ("swept", "curves"),
+    ("swept", "commands"),
     [
-        ("problem=logistic,nonconvex_logistic optimizer=apam", ""),
-        ("trace=uniform,synchronous", " or asyncopt curves 'a b' --by trace"),
+        ("problem=logistic,nonconvex_logistic optimizer=apam", "asyncopt report 'a b'"),
+        ("trace=uniform,synchronous", "asyncopt report 'a b' or asyncopt curves 'a b' --by trace"),
         (
             "trace.max_delay=1,5 optimizer.learning_rate=0.1,0.2",
-            " or asyncopt curves 'a b' --by trace.max_delay --by optimizer.learning_rate",
+            "asyncopt report 'a b' or asyncopt curves 'a b' --by trace.max_delay --by optimizer.learning_rate",
         ),
+        ("trace=policy policy=rounds,buffered", "asyncopt curves 'a b' --by trace --axis time"),
     ],
 )
-def test_what_comes_after_a_sweep(swept, curves, start_command_line, tmp_path):
+def test_what_comes_after_a_sweep(swept, commands, start_command_line, tmp_path):
     options = ["trace.num_updates=20", "seeds=[0]", "plot=false", "hydra.sweep.dir='a b'"]
     status, out, errors = start_command_line("-m", *swept.split(), *options, folder=tmp_path).end()
     assert status == 0, errors
-    assert out.splitlines()[-1] == f"next: asyncopt report 'a b'{curves}"
+    assert out.splitlines()[-1] == f"next: {commands}"
 
 
 def test_a_rule_for_staleness_is_drawn_by_its_rule_or_by_the_delays_it_gives(start_command_line, tmp_path):

@@ -35,6 +35,8 @@ def said(*overrides):
         ("a=b=c", "a=b=c: mismatched input '='"),
         ("seeds='", "seeds=': LexerNoViableAltException"),
         ("+trace=uniform", "trace appears more than once"),
+        ("work=local_steps", r"work is off, expected \+work=NAME to choose one"),
+        ("handling=drop_stale", r"handling is off, expected \+handling=NAME"),
         ("+policy=rounds", "policy (appears more than once|is given twice)"),
         ("data=digits_of_workers", "data.num_workers: the trace asyncopt.traces.uniform sets no workers, expected"),
         ("policy=rounds", "policy: asyncopt.traces.policies.Rounds changes nothing about .*uniform, expected trace="),
