@@ -149,7 +149,7 @@ class Server:
     def _reason_to_refuse(self, message: GradientMessage) -> str | None:
         """Returns why a gradient cannot be applied, or None if it can."""
         request = self.requests.get(message.worker)
-        if request is None or not _answers(message, request):
+        if request is None or not _matches(message, request):
             expected = "none" if request is None else f"sample {request.sample} at iterate {request.version}"
             return f"a gradient of sample {message.sample} at iterate {message.version}, expected {expected}"
         blocks = message.block_version
@@ -176,7 +176,7 @@ class Server:
         request = self.requests.get(worker)
         if request is None:
             return  # the worker holds no request
-        if isinstance(message, WorkerFailure) or not _answers(message, request):
+        if isinstance(message, WorkerFailure) or not _matches(message, request):
             self.pool.replace(worker)  # other answers of the old worker may still be on their way
         self._try_again(worker)
 
@@ -243,7 +243,7 @@ class Server:
         )
 
 
-def _answers(message: GradientMessage, request: GradientRequest) -> bool:
+def _matches(message: GradientMessage, request: GradientRequest) -> bool:
     return (message.version, message.sample) == (request.version, request.sample)
 
 

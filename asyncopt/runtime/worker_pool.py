@@ -33,7 +33,7 @@ class GradientRequest:
 
 @dataclasses.dataclass(frozen=True)
 class GradientMessage:
-    """A worker's answer to a request.
+    """A worker's reply to a request.
 
     Args:
       worker: number of the worker.
