@@ -22,6 +22,7 @@ _OURS = frozenset(
         "asyncopt.apam",
         "asyncopt.Box",
         "asyncopt.L2Ball",
+        "asyncopt.engine.local_steps",
         "asyncopt.runtime.record",
         "asyncopt.runtime.ray.Ray",
         "asyncopt.runtime.threads.Threads",
