@@ -3,7 +3,8 @@
 import collections
 import dataclasses
 import time
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from asyncopt.runtime.recording import Recording
 from asyncopt.runtime.server import Server
 from asyncopt.runtime.worker_pool import GradientMessage, GradientRequest, WorkerPool
 from asyncopt.traces import Trace
-from asyncopt.traces.answers import Answers, check_policy, read_versions, unless_means
+from asyncopt.traces.answers import Answers, Orders, check_policy, read_versions, unless_means
 from asyncopt.traces.policies import Arrival, Policy
 
 
@@ -35,16 +36,6 @@ class _Gradient:
     message: GradientMessage
     job: _Job
     arrival: float
-
-
-class _Orders(NamedTuple):
-    """What a policy's answer says."""
-
-    used: list[_Gradient]  # in a step now
-    weights: list[float] | None  # of each of them; None: the step takes their mean
-    is_ignored: bool  # whether the gradient that has come is neither used nor held
-    restart: list[int]
-    assign: list[int]
 
 
 class PolicyServer(Server):
@@ -92,7 +83,7 @@ class PolicyServer(Server):
         self.costs_at_step = (0, 0.0)
 
     def _begin(self) -> None:
-        self._follow(self._read(self.policy.start(self.pool.num_workers)))
+        self._follow(self.answers.read_start(self.policy.start(self.pool.num_workers)))
 
     def _take_turn(self, num_updates: int) -> None:
         """Takes up the next gradient, and does what the policy answers."""
@@ -113,7 +104,7 @@ class PolicyServer(Server):
         number, now = self.arrivals, time.perf_counter() - self.clock_start
         self.arrivals += 1
         answer = self.policy.decide(Arrival(number, worker, job.version, self.steps, now))
-        orders = self._read(answer, number, _Gradient(message, job, arrival))
+        orders = self.answers.read(answer, number, _Gradient(message, job, arrival), self.steps)
         if orders.is_ignored:
             self._throw_away(job, arrival)
         if orders.used:
@@ -123,27 +114,7 @@ class PolicyServer(Server):
         if self.arrivals - self.arrivals_at_step > self.answers.patience:
             raise self.answers.no_step(self._so_far)
 
-    def _read(self, answer: Any, number: int = -1, gradient: _Gradient | None = None) -> _Orders:
-        """Returns what an answer says, and holds the gradient if it says so; without a gradient, of the start."""
-        used, weights = [], None
-        try:
-            if gradient is None:
-                self.answers.check_start(answer)
-            elif len(answer.step):
-                used = self.answers.step_gradients(answer, number, gradient, self.steps)
-                weights = self.answers.weights(answer, self.steps)
-            elif answer.hold:
-                self.answers.held[number] = gradient
-            is_ignored = gradient is not None and number not in answer.step and not answer.hold
-            restart, assign = (
-                [int(worker) for worker in self.answers.workers(name, workers)] if len(workers) else []
-                for name, workers in (("restart", answer.restart), ("assign", answer.assign))
-            )
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise self.answers.explained(answer, error) from error
-        return _Orders(used, weights, is_ignored, restart, assign)
-
-    def _step(self, used: list[_Gradient], weights: list[float] | None) -> None:
+    def _step(self, used: Sequence[_Gradient], weights: list[float] | None) -> None:
         means = [1 / len(used)] * len(used)
         if weights is None:
             weights = means
@@ -173,11 +144,11 @@ class PolicyServer(Server):
         self.arrivals_at_step, self.costs_at_step = self.arrivals, (self.cancelled, self.wasted)
         self._check_finite()
 
-    def _follow(self, orders: _Orders) -> None:
+    def _follow(self, orders: Orders[_Gradient]) -> None:
         """Lets the workers begin."""
-        for worker in orders.restart:
+        for worker in map(int, orders.restart):
             self._restart(worker, self._new_job())
-        for worker in orders.assign:
+        for worker in map(int, orders.assign):
             self._assign(worker, self._new_job())
 
     def _new_job(self) -> _Job:

@@ -1,7 +1,8 @@
 """Reads the answers of a policy: checks them, and keeps the gradients that they hold."""
 
 import math
-from typing import Any, Generic, TypeVar
+from collections.abc import Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,6 +14,16 @@ from asyncopt.traces.policies import Answer, Policy
 _Gradient = TypeVar("_Gradient")
 # Arrivals in a row without a step after which a policy is taken to make none: so many, or so many for each worker.
 _PATIENCE, _PATIENCE_PER_WORKER = 100_000, 1_000
+
+
+class Orders(NamedTuple, Generic[_Gradient]):
+    """What an answer says."""
+
+    used: Sequence[_Gradient]  # gradients that make a step now; none: no step
+    weights: list[float] | None  # of each of them; None: the step takes their mean
+    is_ignored: bool  # whether the gradient that has come is neither used nor held
+    restart: list[int] | Int[np.ndarray, " n"]
+    assign: list[int] | Int[np.ndarray, " n"]
 
 
 class Answers(Generic[_Gradient]):
@@ -29,15 +40,48 @@ class Answers(Generic[_Gradient]):
         self.patience = max(_PATIENCE, _PATIENCE_PER_WORKER * num_workers)
         self.held: dict[int, _Gradient] = {}  # by number
 
-    def step_gradients(self, answer: Answer, number: int, gradient: _Gradient, step: int) -> list[_Gradient]:
-        """Returns the gradients of a step, which are held no longer; this one is held if the answer says so.
+    def read(self, answer: Any, number: int, gradient: _Gradient, step: int) -> Orders[_Gradient]:
+        """Returns what an answer to a gradient says; the gradient is held if it says so.
 
         Args:
-          answer: it makes a step.
-          number: of the gradient that has come.
+          answer: what the policy has answered.
+          number: of the gradient.
           gradient: what is kept of it.
-          step: number of the step.
+          step: number of the step that is made now, if one is.
+
+        Raises:
+          InputError: if the answer cannot be followed.
         """
+        used, weights, is_used = (), None, False
+        try:
+            if len(answer.step):
+                used, is_used = self._gradients(answer, number, gradient, step), number in answer.step
+                weights = self._weights(answer, step)
+            if answer.hold and not is_used:
+                self.held[number] = gradient
+            restart = self._workers("restart", answer.restart) if len(answer.restart) else []
+            assign = self._workers("assign", answer.assign) if len(answer.assign) else []
+            return Orders(used, weights, not is_used and not answer.hold, restart, assign)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise self._explained(answer, error) from error
+
+    def read_start(self, answer: Any) -> Orders[_Gradient]:
+        """Returns what the answer of ``start`` says.
+
+        Raises:
+          InputError: if it uses a gradient, or cannot be followed.
+        """
+        try:
+            if len(answer.step) or answer.hold:
+                raise InputError(f"{self.name}: start uses a gradient, expected restart or assign alone")
+            restart = self._workers("restart", answer.restart) if len(answer.restart) else []
+            assign = self._workers("assign", answer.assign) if len(answer.assign) else []
+            return Orders((), None, False, restart, assign)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise self._explained(answer, error) from error
+
+    def _gradients(self, answer: Answer, number: int, gradient: _Gradient, step: int) -> list[_Gradient]:
+        """Returns the gradients of a step, which are held no longer."""
         if len(answer.step) == 1 and answer.step[0] == number:
             return [gradient]
         used = []
@@ -49,14 +93,11 @@ class Answers(Generic[_Gradient]):
                     "held, or that of this arrival; each can be used once"
                 )
             used.append(item)
-        if number in answer.step:
-            if len(set(answer.step)) < len(used):
-                raise InputError(f"{self.name}: step {step} uses gradient {number} twice, expected each once")
-        elif answer.hold:
-            self.held[number] = gradient
+        if number in answer.step and len(set(answer.step)) < len(used):
+            raise InputError(f"{self.name}: step {step} uses gradient {number} twice, expected each once")
         return used
 
-    def weights(self, answer: Answer, step: int) -> list[float] | None:
+    def _weights(self, answer: Answer, step: int) -> list[float] | None:
         """Returns the weights of a step's gradients; None if it takes their mean."""
         if answer.weight is None:
             return None
@@ -70,7 +111,7 @@ class Answers(Generic[_Gradient]):
             raise InputError(f"{self.name}: weight of step {step} is {answer.weight!r}, expected finite numbers")
         return weights
 
-    def workers(self, name: str, workers: Any) -> list[int] | Int[np.ndarray, " n"]:
+    def _workers(self, name: str, workers: Any) -> list[int] | Int[np.ndarray, " n"]:
         """Returns the workers of an answer: a list of a few, or an array of many; a restart names each once."""
         if len(workers) == 1 and type(workers[0]) is int and 0 <= workers[0] < self.num_workers:
             return workers
@@ -82,12 +123,7 @@ class Answers(Generic[_Gradient]):
             return list(dict.fromkeys(array.tolist())) if name == "restart" else array.tolist()
         return np.unique(array) if name == "restart" and (np.diff(array) <= 0).any() else array
 
-    def check_start(self, answer: Answer) -> None:
-        """Refuses a start that uses a gradient."""
-        if len(answer.step) or answer.hold:
-            raise InputError(f"{self.name}: start uses a gradient, expected restart or assign alone")
-
-    def explained(self, answer: Any, error: Exception) -> Exception:
+    def _explained(self, answer: Any, error: Exception) -> Exception:
         """Returns the error of an answer that cannot be followed."""
         if isinstance(error, InputError):
             return error

@@ -2,15 +2,16 @@
 
 import math
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from asyncopt.checks import InputError, check_flag, check_integer, check_number
-from asyncopt.traces.answers import Answers, check_policy, read_versions, unless_means
+from asyncopt.traces.answers import Answers, Orders, check_policy, read_versions, unless_means
 from asyncopt.traces.clock import Clock
 from asyncopt.traces.machine import Machine
-from asyncopt.traces.policies import Answer, Arrival, Policy
+from asyncopt.traces.policies import Arrival, Policy
 from asyncopt.traces.trace import Trace, staleness_setting
 
 _STEPS_AHEAD = 1024  # durations of the server that are drawn together
@@ -105,8 +106,8 @@ class _Server:
 
     def run(self, num_updates: float, until: float) -> None:
         """Simulates to the end."""
-        workers, decide, held, patience = self.workers, self.policy.decide, self.answers.held, self.answers.patience
-        self._start()
+        workers, decide, read, patience = self.workers, self.policy.decide, self.answers.read, self.answers.patience
+        self._begin(self.answers.read_start(self.policy.start(self.answers.num_workers)), 0.0)
         free, last = 0.0, 0  # when the server has made its last step, and the arrivals by then
         latest, moved = -1.0, 0  # the second of the last arrival, and the arrivals before that second
         while True:
@@ -125,25 +126,21 @@ class _Server:
             now = arrival if arrival > free else free
             number = self.arrivals
             self.arrivals += 1
-            answer = decide(Arrival(number, worker, version, self.made, now))
-            try:
-                if len(answer.step):
-                    done = now + self._seconds_of_step()
-                    if done > until:
-                        return
-                    self._step(answer, number, (worker, version, arrival, began), done)
-                    if len(self.used_workers) >= num_updates:
-                        return
-                    now, free, last = done, done, self.arrivals
-                elif answer.hold:
-                    held[number] = worker, version, arrival, began
-                else:
-                    workers.wasted += arrival - began
-                if not self.waits:
-                    workers.restart([worker], arrival, self._steps_by(arrival))
-                self._begin(answer, now)
-            except (AttributeError, LookupError, TypeError, ValueError) as error:
-                raise self.answers.explained(answer, error) from error
+            gradient = worker, version, arrival, began
+            orders = read(decide(Arrival(number, worker, version, self.made, now)), number, gradient, self.made)
+            if orders.is_ignored:
+                workers.wasted += arrival - began
+            if orders.used:
+                done = now + self._seconds_of_step()
+                if done > until:
+                    return
+                self._step(orders.used, orders.weights, done)
+                if len(self.used_workers) >= num_updates:
+                    return
+                now, free, last = done, done, self.arrivals
+            if not self.waits:
+                workers.restart([worker], arrival, self._steps_by(arrival))
+            self._begin(orders, now)
             if self.arrivals - last > patience:
                 raise self.answers.no_step(self._so_far)
             if until < math.inf and self.arrivals - moved > patience:
@@ -152,37 +149,26 @@ class _Server:
                     "takes time"
                 )
 
-    def _start(self) -> None:
-        """Lets the policy say which workers begin."""
-        answer = self.policy.start(self.answers.num_workers)
-        try:
-            self.answers.check_start(answer)
-            self._begin(answer, 0.0)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise self.answers.explained(answer, error) from error
-
-    def _step(self, answer: Answer, number: int, gradient: _Gradient, done: float) -> None:
+    def _step(self, used: Sequence[_Gradient], weights: list[float] | None, done: float) -> None:
         """Makes a step, which is done at this second."""
-        for worker, version, arrival, _ in self.answers.step_gradients(answer, number, gradient, self.made):
+        for worker, version, arrival, _ in used:
             self.used_workers.append(worker)
             self.used_versions.append(version)
             self.used_arrivals.append(arrival)
-        if number not in answer.step and not answer.hold:
-            self.workers.wasted += gradient[2] - gradient[3]
-        self.sizes.append(len(answer.step))
+        self.sizes.append(len(used))
         self.ends.append(done)
         self.counts.append(self.arrivals)
-        if (weights := self.answers.weights(answer, self.made)) is not None:
+        if weights is not None:
             self.weights[self.made] = weights
         self.made += 1
         self.wasted_at_end, self.cancelled_at_end = self.workers.wasted, self.workers.cancelled
 
-    def _begin(self, answer: Answer, now: float) -> None:
-        """Lets the workers begin that the answer names."""
-        if len(answer.restart):
-            self.workers.restart(self.answers.workers("restart", answer.restart), now, self.made)
-        if len(answer.assign):
-            self.workers.assign(self.answers.workers("assign", answer.assign), now, self.made)
+    def _begin(self, orders: Orders[_Gradient], now: float) -> None:
+        """Lets the workers begin that an answer names."""
+        if len(orders.restart):
+            self.workers.restart(orders.restart, now, self.made)
+        if len(orders.assign):
+            self.workers.assign(orders.assign, now, self.made)
 
     def _steps_by(self, time: float) -> int:
         """Returns how many steps are done by this second."""

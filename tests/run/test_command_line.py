@@ -356,7 +356,9 @@ def test_help_lists_the_groups(tmp_path):
         "policy: assignments, asynchronous, buffered, malenia, rennala, ringleader, ringmaster, rounds",
         "method: apam, momentum_sgd, sgd, synchronous_amsgrad",
         "clock: random, steady, straggler",
-        "sweep: artificial_delay, artificial_delay_all_cnn, comparison, comparison_nonconvex, convex_rate",
+        "sweep: arbitrary_delays, artificial_delay, artificial_delay_all_cnn, comparison, comparison_nonconvex",
+        "method/diloco: asynchronous, buffered",
+        "work: local_steps",
         "seeds: 8",
     ):
         assert option in process.stdout
