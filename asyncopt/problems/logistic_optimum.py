@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy  # which imports optimize and special at first use: they take long, and no other problem needs them
 import scipy.sparse
+import threadpoolctl
 from jaxtyping import Float
 from scipy.sparse.linalg import LinearOperator, cg, svds
 
@@ -20,6 +21,9 @@ Vector = Float[np.ndarray, " n"]
 # The largest relative error of F* that is accepted.
 ACCURACY = 1e-10
 _MAX_NEWTON_STEPS = 200
+# Up to so many numbers, products with the features take one thread: on a busy machine the threads of BLAS wait for
+# each other twenty times as long, and the last digits would depend on the number of cores.
+_FEW_NUMBERS = 10**7
 
 
 class Minimum(NamedTuple):
@@ -108,6 +112,12 @@ def minimise(loss: LogisticLoss, constraint: Constraint | None) -> Minimum | Non
     Raises:
       InputError: for any other constraint.
     """
+    few = loss.features.shape[0] * loss.features.shape[1] <= _FEW_NUMBERS
+    with threadpoolctl.threadpool_limits(1 if few else None, "blas"):
+        return _minimise(loss, constraint)
+
+
+def _minimise(loss: LogisticLoss, constraint: Constraint | None) -> Minimum | None:
     error = np.inf
     if constraint is None:
         point = _unconstrained(loss, np.zeros(loss.size))

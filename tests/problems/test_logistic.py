@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -172,3 +176,19 @@ def test_a_start_outside_the_constraint_is_refused():
     problem = logistic("breast_cancer", init_scale=10.0, constraint=asyncopt.Box(-1.0, 1.0))
     with pytest.raises(InputError, match="the start is outside the problem's constraint Box"):
         asyncopt.replay(problem, asyncopt.apam(0.1), asyncopt.traces.synchronous(5))
+
+
+def test_the_minimum_does_not_depend_on_the_threads_of_blas():
+    code = """
+import hashlib, asyncopt
+print(hashlib.sha256(asyncopt.problems.logistic("digits").minimiser.tobytes()).hexdigest())
+"""
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"OPENBLAS_NUM_THREADS": threads},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for threads in ("1", "2")
+    ]  # fmt: skip
+    assert found[0] == found[1]
