@@ -160,7 +160,7 @@ def prepare(run: Run, settings: Settings, num_updates: int | None = None) -> Pre
         lambda: evaluation_cost(run.problem, optimizer, starts[0], settings.average),
     )
     if run.trace.step is not None:
-        steps = moved_to_ends(steps, np.append(0, np.flatnonzero(run.trace.makes_step) + 1))
+        steps = at_ends_of_steps(steps, run.trace)
     samples = jnp.asarray(run.trace.sample, jnp.int32)
     batch_keys = [draws.batch_keys(key, samples) for key in keys]
     return Prepared(
@@ -340,15 +340,10 @@ def evaluation_steps(
     return np.unique(np.concatenate(steps))
 
 
-def moved_to_ends(steps: Int[np.ndarray, " E"], ends: Int[np.ndarray, " S"]) -> Int[np.ndarray, " e"]:
-    """Returns the evaluations, each moved to the end of the step that it falls into: the time of an update is that.
-
-    Args:
-      steps: updates made at each evaluation; those after the last end stay.
-      ends: updates made at the end of each step, from 0 on.
-    """
-    ended = steps[steps <= ends[-1]]
-    return np.unique(np.append(ends[np.searchsorted(ends, ended)], steps[len(ended) :]))
+def at_ends_of_steps(steps: Int[np.ndarray, " E"], trace: Trace) -> Int[np.ndarray, " e"]:
+    """Returns the evaluations, each moved to the end of the step that it falls into: the time of an update is that."""
+    ends = np.append(0, np.flatnonzero(trace.makes_step) + 1)
+    return np.unique(ends[np.searchsorted(ends, steps)])
 
 
 def _affordable(num_updates: int, cost: float) -> int:

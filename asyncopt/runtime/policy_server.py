@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from asyncopt.checks import InputError, check_flag
-from asyncopt.engine.prepare import check_uses_weights, moved_to_ends
+from asyncopt.engine.prepare import check_uses_weights
 from asyncopt.engine.stepwise import Stepwise, digest
-from asyncopt.runtime.recording import Recording
 from asyncopt.runtime.server import Server
 from asyncopt.runtime.worker_pool import GradientMessage, GradientRequest, WorkerPool
 from asyncopt.traces import Trace
@@ -200,13 +199,6 @@ class PolicyServer(Server):
         self.arrivals = self.arrivals_at_step = notes["arrivals"]
         self.costs_at_step = self.cancelled, self.wasted = notes["cancelled"], notes["wasted"]
         self.steps = int(self.rows["step"][-1]) + 1
-
-    def recording(self) -> Recording:
-        """Returns the recording, once all updates are made; evaluations came at the ends of steps."""
-        ends = np.append(0, np.flatnonzero(np.diff(self.rows["step"], append=self.steps)) + 1)
-        steps = moved_to_ends(self.run.prepared.steps, ends)
-        self.run.prepared = dataclasses.replace(self.run.prepared, steps=steps)
-        return super().recording()
 
     def _trace(self, columns: dict[str, np.ndarray]) -> Trace:
         cancelled, wasted = self.costs_at_step

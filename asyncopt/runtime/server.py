@@ -15,6 +15,7 @@ from asyncopt.checks import InputError
 from asyncopt.engine import Checkpoint, plan
 from asyncopt.engine.checkpoint import Snapshot
 from asyncopt.engine.drive import Report
+from asyncopt.engine.prepare import at_ends_of_steps
 from asyncopt.engine.stepwise import Stepwise, digest
 from asyncopt.runtime.recording import Recording
 from asyncopt.runtime.worker_pool import GradientMessage, GradientRequest, WorkerFailure, WorkerPool
@@ -226,7 +227,8 @@ class Server:
         """Returns the recording, once all updates are made."""
         columns = self._columns()
         trace = self._trace(columns)
-        self.run.prepared = dataclasses.replace(self.run.prepared, trace=trace, slots=plan(trace))
+        steps = at_ends_of_steps(self.run.prepared.steps, trace)  # where a step ends is known only now
+        self.run.prepared = dataclasses.replace(self.run.prepared, trace=trace, slots=plan(trace), steps=steps)
         result = self.run.result()
         return Recording(trace, result, columns["digest"], columns["compute_seconds"], self.incidents)
 
