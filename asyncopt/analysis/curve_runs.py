@@ -15,6 +15,7 @@ from asyncopt.analysis import settings
 from asyncopt.analysis.curves import Curves
 from asyncopt.checks import InputError, check_distinct
 from asyncopt.files import records
+from asyncopt.files.common_axis import common_points, last_by
 from asyncopt.files.records import Record
 
 # What can be compared by name: the sections of the configuration that differ with it.
@@ -30,8 +31,6 @@ _SEEDS = ("seeds", "trace.seed", "progress", "plot")
 _QUANTITIES = ("test_accuracy", "gap", "objective")
 
 _FEWEST_STEPS = 3  # of a curve of runs with different ones
-_ROUNDING = 1e-12  # the last of them may come out smaller than the last measurement
-_POINTS = 80  # of a curve against another axis than updates
 
 
 def collect(
@@ -169,16 +168,19 @@ def _shared_steps(tables: Sequence[pd.DataFrame]) -> Int[np.ndarray, " E"]:
 
 
 def _shared_points(tables: Sequence[pd.DataFrame]) -> Float[np.ndarray, " E"]:
-    """Returns values of x from where all runs have been measured to where the first of them ends."""
-    first, last = max(table.columns[0] for table in tables), min(table.columns[-1] for table in tables)
-    if first > last:
-        raise InputError(f"one run ends at {last:g} before another begins at {first:g}, expected runs that overlap")
-    return np.geomspace(first, last, _POINTS) if first > 0 else np.linspace(first, last, _POINTS)
+    """Returns `common_points` of runs, which have to overlap."""
+    points, end = (
+        common_points([table.columns.to_numpy() for table in tables]),
+        min(table.columns[-1] for table in tables),
+    )
+    if points[0] > end:
+        raise InputError(f"one run ends at {end:g} before another begins at {points[0]:g}, expected runs that overlap")
+    return points
 
 
 def _by(table: pd.DataFrame, points: Real[np.ndarray, " E"]) -> Float[np.ndarray, "S E"]:
     """Returns each seed's last measurement by each value of x."""
-    return table.to_numpy()[:, np.searchsorted(table.columns, points * (1 + _ROUNDING), side="right") - 1]
+    return table.to_numpy()[:, last_by(table.columns.to_numpy(), points)]
 
 
 def _labelled(runs: Iterable[tuple[str, Record]]) -> Iterator[tuple[str, Record]]:

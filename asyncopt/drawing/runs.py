@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from asyncopt.checks import InputError, check_distinct
 from asyncopt.drawing import style, words
+from asyncopt.files.common_axis import common_points, last_by
 
 MOST_CURVES = 24  # more cannot be told apart
 # The x axes, in words.
@@ -18,7 +19,6 @@ AXES = {
     "time": "seconds on the trace's clock",
     "computed": "gradients taken up by the server, used or not",
 }
-_GRID = 80  # points of a curve whose runs are not measured at the same values of x
 
 
 @style.drawing
@@ -193,9 +193,8 @@ def _at_one_x(rows: pd.DataFrame, axis: str, quantity: str) -> pd.DataFrame:
     runs = [run.sort_values(axis) for _, run in rows.groupby(_keys(rows))]
     if not runs:
         return rows
-    first, last = max(run[axis].iloc[0] for run in runs), min(run[axis].iloc[-1] for run in runs)
-    points = np.geomspace(first, max(first, last), _GRID) if first > 0 else np.linspace(first, last, _GRID)
-    parts = [run[quantity].to_numpy()[np.searchsorted(run[axis], points, side="right") - 1] for run in runs]
+    points = common_points([run[axis].to_numpy() for run in runs])
+    parts = [run[quantity].to_numpy()[last_by(run[axis].to_numpy(), points)] for run in runs]
     return pd.DataFrame({axis: np.tile(points, len(runs)), quantity: np.concatenate(parts)})
 
 
