@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from asyncopt.checks import InputError, check_flag
+from asyncopt.checks import InputError
 from asyncopt.engine.prepare import check_uses_weights
 from asyncopt.engine.stepwise import Stepwise, digest
 from asyncopt.runtime.server import Server
@@ -69,8 +69,6 @@ class PolicyServer(Server):
         if pool.num_blocks > 1:
             raise InputError("policy: workers read shared memory in blocks, expected consistent reads")
         self.policy, self.answers = policy, Answers[_Gradient](policy, pool.num_workers)
-        self.waits = getattr(policy, "waits", True)
-        check_flag(f"waits of {type(policy).__name__}", self.waits)
         self.jobs: dict[int, _Job] = {}  # what each worker computes now
         self.waiting: dict[int, collections.deque[_Job]] = {
             worker: collections.deque() for worker in range(pool.num_workers)
@@ -98,7 +96,7 @@ class PolicyServer(Server):
         if job.is_stopped:
             self._throw_away(job, arrival)
             return
-        if not self.waits and worker not in self.jobs:
+        if not self.answers.waits and worker not in self.jobs:
             self._assign(worker, self._new_job())
         number, now = self.arrivals, time.perf_counter() - self.clock_start
         self.arrivals += 1

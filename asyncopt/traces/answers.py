@@ -7,7 +7,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float, Int
 
-from asyncopt.checks import InputError
+from asyncopt.checks import InputError, check_flag
 from asyncopt.traces.machine import COHORT
 from asyncopt.traces.policies import Answer, Policy
 
@@ -37,6 +37,8 @@ class Answers(Generic[_Gradient]):
     def __init__(self, policy: Policy, num_workers: int) -> None:
         self.name = f"policy {type(policy).__name__}"
         self.num_workers = num_workers
+        self.waits = getattr(policy, "waits", True)  # see `Policy`
+        check_flag(f"waits of {type(policy).__name__}", self.waits)
         self.patience = max(_PATIENCE, _PATIENCE_PER_WORKER * num_workers)
         self.held: dict[int, _Gradient] = {}  # by number
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from asyncopt.checks import InputError, check_flag, check_integer, check_number
+from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.traces.answers import Answers, Orders, check_policy, read_versions, unless_means
 from asyncopt.traces.clock import Clock
 from asyncopt.traces.machine import Machine
@@ -91,8 +91,6 @@ class _Server:
     def __init__(self, policy: Policy, clock: Clock) -> None:
         self.policy, self.workers = policy, Machine(clock)
         self.answers: Answers[_Gradient] = Answers(policy, clock.num_workers)
-        self.waits = getattr(policy, "waits", True)
-        check_flag(f"waits of {type(policy).__name__}", self.waits)
         self.made = 0  # steps
         self.done = 0  # steps that were done when the last arrival came
         self.arrivals = 0  # gradients that were taken up
@@ -138,7 +136,7 @@ class _Server:
                 if len(self.used_workers) >= num_updates:
                     return
                 now, free, last = done, done, self.arrivals
-            if not self.waits:
+            if not self.answers.waits:
                 workers.restart([worker], arrival, self._steps_by(arrival))
             self._begin(orders, now)
             if self.arrivals - last > patience:
