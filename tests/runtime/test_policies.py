@@ -204,11 +204,12 @@ def test_a_stopped_run_resumes(name, after, tmp_path, caplog):
 
 
 def test_a_resumed_run_stops_nobody_who_is_in_time(tmp_path):
-    settings = {"num_updates": 120, "policy": policies.ringmaster(30)}
+    settings = {"num_updates": 120, "policy": policies.ringmaster(50)}
     checkpoint = Checkpoint(tmp_path / "checkpoint.npz", "one", 1e9)
     with pytest.raises(KeyboardInterrupt):
         runtime.record(QUADRATIC, APAM, Stopping(4, 60), checkpoint=checkpoint, **settings)
-    assert runtime.record(QUADRATIC, APAM, Threads(4), checkpoint=checkpoint, **settings).trace.cancelled == 0
+    pool = Threads(4, compute=0.002)  # all take as long: none is 50 steps late
+    assert runtime.record(QUADRATIC, APAM, pool, checkpoint=checkpoint, **settings).trace.cancelled == 0
 
 
 class Odd:
