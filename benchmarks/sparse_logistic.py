@@ -35,7 +35,7 @@ def scipy_loop(dataset, trace, dtype):
     def loop():
         rng = np.random.default_rng(0)
         x, m, v, v_max = (np.zeros(num_features, dtype) for _ in range(4))
-        history = np.zeros((slots.capacity, num_features), dtype)
+        history = np.zeros((slots.largest_capacity, num_features), dtype)
         for k in range(trace.num_updates):
             batch = rng.integers(0, num_rows, BATCH_SIZE)
             picked, sign = rows[batch], signs[batch]

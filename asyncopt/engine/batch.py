@@ -14,8 +14,10 @@ from jaxtyping import PyTree
 
 from asyncopt.checks import InputError
 from asyncopt.engine import loop, memory
+from asyncopt.engine.blocks import LAYERS
 from asyncopt.engine.checkpoint import Checkpoint
 from asyncopt.engine.drive import OnEvaluation, Report, drive
+from asyncopt.engine.plan import largest
 from asyncopt.engine.prepare import Prepared, Run, Settings, param_shapes, prepare, state_shapes
 from asyncopt.engine.result import Result, result_of
 from asyncopt.engine.state import Inputs
@@ -26,7 +28,7 @@ def replay_batch(
     settings: Settings,
     *,
     num_lanes: int = 0,
-    capacity: int = 0,
+    capacity: int | tuple[int, ...] = 0,
     varying: Sequence[bool] | None = None,
     report: Report = lambda updates, evaluation_share: None,
     checkpoint: Checkpoint | None = None,
@@ -41,7 +43,7 @@ def replay_batch(
       runs: runs that differ in traces of one length, seeds, and numbers in the optimizer and the problem.
       settings: how all of them are measured.
       num_lanes: least number of lanes; copies of the last lane fill the batch up.
-      capacity: least number of slots of every history.
+      capacity: least number of slots of every history, or of that of each leaf.
       varying: for each leaf, whether runs differ in it, as `varying_leaves` returns it; default: for ``runs``.
       report: see `asyncopt.engine.drive.Report`.
       checkpoint: where to keep the batch while it runs.
@@ -61,7 +63,7 @@ def replay_batch(
     for other in prepared[1:]:
         if not compiled.accepts(program(other, settings)):
             raise InputError("runs of a batch must have one program, expected them to differ in numbers only")
-    capacity = max(capacity, *(run.slots.capacity for run in prepared))
+    capacity = largest([capacity, *(run.slots.capacity for run in prepared)])
     lanes = [(run, seed) for run in range(len(prepared)) for seed in range(len(prepared[run].seeds))]
     used = len(lanes)
     total = max(used, num_lanes)
@@ -70,7 +72,7 @@ def replay_batch(
     lanes += lanes[-1:] * (total - used)
     memory.check(
         state_shapes(first, first.starts[0], capacity, settings),
-        max((run.slots for run in prepared), key=lambda slots: slots.capacity),
+        max((run.slots for run in prepared), key=lambda slots: slots.largest_capacity),
         total,
     )
     mesh = Mesh(np.array(devices), (loop.RUNS,))
@@ -131,8 +133,20 @@ def varying_leaves(runs: Sequence[Run]) -> tuple[bool, ...]:
     leaves = [jax.tree.leaves((run.problem, optax.with_extra_args_support(run.optimizer), run.work)) for run in runs]
     numbers = [eqx.is_array(values[0]) and not _all_equal(values) for values in zip(*leaves, strict=True)]
     schedules = len({run.trace.digest for run in runs}) > 1
-    slots, facts = 2, 4 if runs[0].has_steps else 2
-    return (*numbers, *[schedules] * (slots + facts))
+    return (*numbers, *[schedules] * _schedule_leaves(runs[0]))
+
+
+def _schedule_leaves(run: Run) -> int:
+    """Returns the number of arrays in a run's schedule: slots, and facts of its updates."""
+    slots = 2 if run.trace.backward_version is None else 3
+    if run.has_steps:
+        return slots + 4
+    return slots + (3 if _has_layers(run) else 2)
+
+
+def _has_layers(run: Run) -> bool:
+    """Whether each leaf has a history of its own."""
+    return run.trace.num_blocks > 0 and (run.blocks is not None or run.trace.blocks == LAYERS)
 
 
 def _all_equal(values: Sequence[Any]) -> bool:
@@ -160,11 +174,18 @@ def program(run: Run, settings: Settings) -> Program:
     leaves, structure = jax.tree.flatten(arrays)
     size = sum(leaf.size for leaf in jax.tree.leaves(param_shapes(run.problem)))
     shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-    compiled = (shapes, structure, tuple(jax.tree.leaves(others)), run.trace.num_updates, run.trace.num_blocks)
+    compiled = (shapes, structure, tuple(jax.tree.leaves(others)), run.trace.num_updates, _reads(run))
     # Runs are evaluated at the ends of steps, and those of a batch after the same updates.
     ends = None if run.trace.step is None else run.trace.step.tobytes()
     compiled = (*compiled, run.has_steps, ends, run.num_keepers)
     return Program((*compiled, run.probes, settings), tuple(leaf for leaf in leaves if leaf.size > size))
+
+
+def _reads(run: Run) -> tuple[Any, ...]:
+    """Returns what a program depends on of the blocks of a trace, whose layers are numbers."""
+    if _has_layers(run):
+        return (LAYERS, run.trace.backward_version is not None)
+    return (run.trace.num_blocks,)
 
 
 def with_arrays_of(reference: PyTree, tree: PyTree) -> PyTree:
@@ -172,7 +193,11 @@ def with_arrays_of(reference: PyTree, tree: PyTree) -> PyTree:
     return jax.tree.map(lambda a, b: a if eqx.is_array(a) and _equal(a, b) else b, reference, tree)
 
 
-def bytes_a_lane(run: Run, settings: Settings, capacity: int) -> int:
+def bytes_a_lane(run: Run, settings: Settings, capacity: int | tuple[int, ...]) -> int:
     """Returns how much memory one seed of a run takes in a batch whose histories have ``capacity`` slots."""
-    state = state_shapes(run, param_shapes(run.problem), capacity, settings)
-    return memory.bytes_of_run(state, run.trace.num_updates, run.trace.num_blocks)
+    params = param_shapes(run.problem)
+    state = state_shapes(run, params, capacity, settings)
+    numbers = 2 + max(run.trace.num_blocks, 1)
+    if _has_layers(run):
+        numbers = 2 + 4 * len(jax.tree.leaves(params))
+    return memory.bytes_of_run(state, run.trace.num_updates, numbers)

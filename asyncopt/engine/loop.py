@@ -10,7 +10,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, DTypeLike, Int, PyTree
 
-from asyncopt.engine import measure
+from asyncopt.engine import layerwise, measure
 from asyncopt.engine.blocks import block_of
 from asyncopt.engine.columns import check_columns
 from asyncopt.engine.draws import draw, draw_one, drawn_at_once
@@ -29,7 +29,7 @@ _MANY_PIECES = 64
 def start(
     optimizer: optax.GradientTransformationExtraArgs,
     params: PyTree,
-    capacity: int,
+    capacity: int | tuple[int, ...],
     history_dtype: DTypeLike | None,
     probes: tuple[Probe, ...],
     average: bool,
@@ -42,7 +42,7 @@ def start(
     Args:
       optimizer: how to step.
       params: iterate 0.
-      capacity: slots of the history.
+      capacity: slots of the history, or of that of each leaf.
       history_dtype: dtype of the iterates in the history; None for that of the parameters.
       probes: what to record for theorems.
       average: whether to keep the average of the iterates.
@@ -51,17 +51,19 @@ def start(
       num_workers: how many there are; it matters with ``work`` only.
     """
 
-    def empty_but_for_the_first(x):
+    def empty_but_for_the_first(x, capacity):
         dtype = history_dtype or x.dtype
         return jnp.zeros((capacity, *x.shape), dtype).at[0].set(x.astype(dtype))
 
+    leaves, structure = jax.tree.flatten(params)
+    capacities = [capacity] * len(leaves) if isinstance(capacity, int) else capacity
     optimizer_state = optimizer.init(params)
     return LoopState(
         params=params,
         optimizer_state=optimizer_state,
         gradient_sum=jax.tree.map(lambda x: jnp.zeros_like(measure.wide(x)), params) if steps else None,
         work_state=None if work is None else work.init(params, num_workers),
-        history=jax.tree.map(empty_but_for_the_first, params),
+        history=jax.tree.unflatten(structure, map(empty_but_for_the_first, leaves, capacities)),
         average=jax.tree.map(measure.wide, params) if average else None,
         drift_sum=jnp.zeros((), measure.drift(params, params).dtype),
         diverged_at=jnp.full((), -1, jnp.int32),
@@ -75,10 +77,14 @@ def update(inputs: Inputs, probes: tuple[Probe, ...], k: Int[Array, ""], batch: 
     With ``inputs.work``, ``batch`` is the key of the mini-batch, and the worker's job takes the place of the gradient.
     """
     problem, optimizer, work, schedule, _ = inputs
-    stale = read(state.history, schedule.read_slot[k], state.params)
+    reads = read_leaves if schedule.write_slot.ndim == 2 else read
+    stale = reads(state.history, schedule.read_slot[k], state.params)
     facts = jax.tree.map(lambda x: x[k], schedule.facts)
     work_state = state.work_state
-    if work is None:
+    if schedule.backward_slot is not None:
+        newest = read_leaves(state.history, schedule.backward_slot[k], state.params)
+        gradient = layerwise.gradient(problem, stale, newest, batch)
+    elif work is None:
         gradient = jax.grad(problem.loss)(stale, batch)
     else:
         gradient, work_state = work.direction(problem, stale, batch, facts.worker, work_state)
@@ -89,11 +95,7 @@ def update(inputs: Inputs, probes: tuple[Probe, ...], k: Int[Array, ""], batch: 
     # write. Else it copies the iterate, or all of the history, in every update. Gradient and step come before the
     # write, which depends on them. `never` makes what is measured come before it, too.
     params = jax.tree.map(lambda new, old: jnp.where(never, old, new), params, state.params)
-    history = jax.tree.map(
-        lambda slots, x: jax.lax.dynamic_update_index_in_dim(slots, x.astype(slots.dtype), schedule.write_slot[k], 0),
-        state.history,
-        params,
-    )
+    history = write(state.history, schedule.write_slot[k], params)
     return observed._replace(
         params=params,
         optimizer_state=optimizer_state,
@@ -126,6 +128,24 @@ def read(history: PyTree, slot: Int[Array, ""] | Int[Array, " B"], like: PyTree)
     return jax.tree.unflatten(structure, map(assembled, jax.tree.leaves(history), leaves, places))
 
 
+def read_leaves(history: PyTree, slots: Int[Array, " n"], like: PyTree) -> PyTree:
+    """Returns each leaf of the iterate in its own slot, with the dtypes of ``like``."""
+    leaves, structure = jax.tree.flatten(history)
+    read_each = [read(leaf, slots[i], x) for i, (leaf, x) in enumerate(zip(leaves, jax.tree.leaves(like), strict=True))]
+    return jax.tree.unflatten(structure, read_each)
+
+
+def write(history: PyTree, slot: Int[Array, ""] | Int[Array, " n"], params: PyTree) -> PyTree:
+    """Returns the history with an iterate in a slot, or each of its leaves in a slot of its own."""
+    leaves, structure = jax.tree.flatten(history)
+    slots = [slot] * len(leaves) if slot.ndim == 0 else [slot[i] for i in range(len(leaves))]
+    written = [
+        jax.lax.dynamic_update_index_in_dim(leaf, x.astype(leaf.dtype), slot, 0)
+        for leaf, x, slot in zip(leaves, jax.tree.leaves(params), slots, strict=True)
+    ]
+    return jax.tree.unflatten(structure, written)
+
+
 def step(
     optimizer: optax.GradientTransformationExtraArgs,
     params: PyTree,
@@ -142,9 +162,11 @@ def step(
     """
     makes_step = facts.makes_step
     if makes_step is None:
-        steps, optimizer_state = optimizer.update(
-            gradient, optimizer_state, params, delay=facts.delay, stale_params=stale, worker=facts.worker
-        )
+        extra = {"delay": facts.delay, "stale_params": stale, "worker": facts.worker}
+        if facts.leaf_delay is not None:
+            leaves, structure = jax.tree.flatten(params)
+            extra["leaf_delay"] = jax.tree.unflatten(structure, [facts.leaf_delay[i] for i in range(len(leaves))])
+        steps, optimizer_state = optimizer.update(gradient, optimizer_state, params, **extra)
         return optax.apply_updates(params, steps), optimizer_state, gradient_sum
     if isinstance(optimizer, EachGradient):
         extra = {"worker": facts.worker, "stale_params": stale, "makes_step": makes_step}

@@ -36,21 +36,21 @@ def check(state: LoopState, slots: Plan, num_runs: int) -> None:
     dtype = jax.tree.leaves(state.history)[0].dtype
     raise InputError(
         f"the history does not fit into memory: {slots.num_slots:,} live versions of {_readable(version)} each,"
-        f" in {slots.capacity:,} slots of {dtype}, and what an update needs besides, take {_readable(needed)} "
+        f" in {slots.largest_capacity:,} slots of {dtype}, and what an update needs besides, take {_readable(needed)} "
         f"({needed:,} bytes) for {runs_here} seeds, and {_readable(available)} ({available:,} bytes) are available; "
         "expected fewer seeds or workers, shorter delays, or history_dtype=bfloat16"
     )
 
 
-def bytes_of_run(state: LoopState, num_updates: int, num_blocks: int) -> int:
+def bytes_of_run(state: LoopState, num_updates: int, numbers: int) -> int:
     """Returns the bytes of memory that a run does not share with others.
 
     Args:
       state: shapes and dtypes of what one run carries.
-      num_updates: number of updates; each has three numbers in the schedule and the key of its mini-batch.
-      num_blocks: number of blocks of an inconsistent read, each with a number in the schedule; else 0.
+      num_updates: number of updates; each has the key of its mini-batch.
+      numbers: how many numbers the schedule has for each update.
     """
-    return _COPIES * bytes_of(state) + num_updates * ((2 + max(num_blocks, 1)) * 4 + 8)
+    return _COPIES * bytes_of(state) + num_updates * (numbers * 4 + 8)
 
 
 def available_bytes(device: Any) -> int | None:

@@ -37,7 +37,9 @@ def evaluation_cost(problem: Problem, optimizer: optax.GradientTransformation, p
         worker = jnp.int32(0)
         gradient = jax.grad(problem.loss)(params, draw_one(problem, jax.random.key(0), worker))
         extra = optax.with_extra_args_support(optimizer)
-        return extra.update(gradient, extra.init(params), params, delay=worker, stale_params=params, worker=worker)
+        told = {"delay": worker, "worker": worker, "stale_params": params}
+        told["leaf_delay"] = jax.tree.map(lambda leaf: worker, params)
+        return extra.update(gradient, extra.init(params), params, **told)
 
     def evaluation(problem, params):
         metrics = getattr(problem, "metrics", lambda params: {})(params)

@@ -14,6 +14,7 @@ from jaxtyping import Array, DTypeLike, Int, Key, PyTree
 
 from asyncopt.checks import InputError, check_flag, check_integer, check_seeds
 from asyncopt.engine import draws, loop
+from asyncopt.engine.blocks import Blocks, leaf_blocks
 from asyncopt.engine.operations import evaluation_cost
 from asyncopt.engine.plan import Plan, plan
 from asyncopt.engine.probes import Probe
@@ -46,6 +47,7 @@ class Run:
       seeds: seeds of the starts and the mini-batches, at least one.
       probes: what to record for theorems; whoever builds the optimizer chooses them.
       work: what a worker does in place of one gradient, such as `asyncopt.engine.local_steps`.
+      blocks: which leaves of the parameters are the blocks of the trace, see `asyncopt.replay`.
     """
 
     problem: Problem
@@ -54,6 +56,7 @@ class Run:
     seeds: Sequence[int]
     probes: tuple[Probe, ...] = ()
     work: Work | None = None
+    blocks: Blocks = None
 
     @property
     def has_steps(self) -> bool:
@@ -86,6 +89,7 @@ class Prepared(Run):
       starts: iterate 0 of each seed.
       batch_keys: for each seed, the keys of its mini-batches.
       average: whether the average of the iterates is kept.
+      leaf_blocks: the block of each leaf of the parameters, if the trace's blocks are layers.
     """
 
     optimizer: optax.GradientTransformationExtraArgs
@@ -95,12 +99,17 @@ class Prepared(Run):
     starts: list[PyTree]
     batch_keys: list[Key[Array, " K"]]
     average: bool
+    leaf_blocks: tuple[int, ...] | None = None
 
     @property
     def schedule(self) -> Schedule:
         """The trace and its plan as the loop takes them."""
-        read, write = (jnp.asarray(values, jnp.int32) for values in (self.slots.read_slot, self.slots.write_slot))
-        return Schedule(read, write, jax.tree.map(jnp.asarray, self.facts))
+        slots = self.slots
+        read, write, backward = (
+            None if values is None else jnp.asarray(values, jnp.int32)
+            for values in (slots.read_slot, slots.write_slot, slots.backward_slot)
+        )
+        return Schedule(read, write, jax.tree.map(jnp.asarray, self.facts), backward)  # type: ignore[arg-type]
 
     @property
     def facts(self) -> Facts:
@@ -108,7 +117,11 @@ class Prepared(Run):
         trace = self.trace
         worker = trace.worker.astype(np.int32)
         if not self.has_steps:
-            return Facts(trace.delay.astype(np.int32), worker)  # type: ignore[arg-type]
+            facts = Facts(trace.delay.astype(np.int32), worker)  # type: ignore[arg-type]
+            if self.leaf_blocks is None or trace.block_version is None:
+                return facts
+            delays = (np.arange(trace.num_updates)[:, None] - trace.block_version).astype(np.int32)
+            return facts._replace(leaf_delay=delays[:, self.leaf_blocks])
         step = np.arange(trace.num_updates) if trace.step is None else trace.step
         largest = np.zeros(trace.num_steps, np.int32)
         np.maximum.at(largest, step, trace.step_delay)
@@ -131,6 +144,7 @@ def prepare(run: Run, settings: Settings, num_updates: int | None = None) -> Pre
     """
     _check_types(run.problem, run.optimizer, run.trace, run.probes)
     _check_workers(run)
+    _check_passes(run)
     check_flag("average", settings.average)
     seeds = tuple(check_seeds("seeds", [_check_seed(seed) for seed in run.seeds]))
     optimizer = optax.with_extra_args_support(run.optimizer)
@@ -161,6 +175,7 @@ def prepare(run: Run, settings: Settings, num_updates: int | None = None) -> Pre
     )
     if run.trace.step is not None:
         steps = at_ends_of_steps(steps, run.trace)
+    places = leaf_blocks(run.problem, starts[0], run.trace, run.blocks)
     samples = jnp.asarray(run.trace.sample, jnp.int32)
     batch_keys = [draws.batch_keys(key, samples) for key in keys]
     return Prepared(
@@ -170,12 +185,19 @@ def prepare(run: Run, settings: Settings, num_updates: int | None = None) -> Pre
         seeds=seeds,
         probes=run.probes,
         work=run.work,
-        slots=plan(run.trace),
+        blocks=run.blocks,
+        slots=plan(run.trace, places),
         steps=steps,
         starts=starts,
         batch_keys=batch_keys,
         average=settings.average,
+        leaf_blocks=places,
     )
+
+
+def slots_of(run: Run) -> Plan:
+    """Returns the plan of a run's history."""
+    return plan(run.trace, leaf_blocks(run.problem, param_shapes(run.problem), run.trace, run.blocks))
 
 
 @by_shapes
@@ -184,13 +206,13 @@ def param_shapes(problem: Problem) -> PyTree:
     return eqx.filter_eval_shape(lambda problem: problem.init(jax.random.key(0)), problem)
 
 
-def state_shapes(run: Run, params: PyTree, capacity: int, settings: Settings) -> LoopState:
+def state_shapes(run: Run, params: PyTree, capacity: int | tuple[int, ...], settings: Settings) -> LoopState:
     """Returns shapes and dtypes of everything that a run carries from update to update.
 
     Args:
       run: the run.
       params: iterate 0, or its shapes and dtypes.
-      capacity: slots of the history.
+      capacity: slots of the history, or of that of each leaf.
       settings: the precision of the history.
     """
     optimizer = optax.with_extra_args_support(run.optimizer)
@@ -229,6 +251,22 @@ def _check_workers(run: Run) -> None:
             "probes record what theorems need, which are about one gradient for each step, drawn from all data; "
             "expected no probes and no record_bounds with a trace of several gradients a step, with work, or with data "
             "of workers"
+        )
+
+
+def _check_passes(run: Run) -> None:
+    """Refuses a trace whose backward pass reads other iterates, if the run cannot take such a gradient."""
+    if run.trace.backward_version is None:
+        return
+    if not getattr(run.problem, "layers", None):
+        raise InputError(
+            f"the trace has backward_version, and the problem {run.problem!r} has no layers, expected a problem that "
+            "has them, such as char_lm, or a trace with stashing=true"
+        )
+    if run.work is not None or run.probes or callable(run.blocks):
+        raise InputError(
+            "the trace has backward_version, expected no work, no probes or record_bounds, and layers as blocks: its "
+            "gradient is of no one iterate"
         )
 
 

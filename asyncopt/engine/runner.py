@@ -14,6 +14,7 @@ from asyncopt.engine import loop, memory, minimum
 from asyncopt.engine import probes as probing
 from asyncopt.engine import progress as progress_bar
 from asyncopt.engine.batch import replay_batch
+from asyncopt.engine.blocks import Blocks
 from asyncopt.engine.checkpoint import Checkpoint
 from asyncopt.engine.drive import OnEvaluation, Report, drive
 from asyncopt.engine.prepare import Prepared, Run, Settings, prepare, state_shapes
@@ -46,6 +47,7 @@ def replay(
     checkpoint: Checkpoint | None = None,
     on_evaluation: Callable[[int, dict[str, Any]], object] | None = None,
     work: Work | None = None,
+    blocks: Blocks = None,
     exact: bool = False,
 ) -> Result:
     r"""Runs ``optimizer`` on ``problem``, each update with the gradient at the iterate that ``trace`` names.
@@ -88,6 +90,10 @@ def replay(
         number of updates made; ``values`` maps each name of `Result.to_frame` to a float, or with ``seeds`` to a
         float[S]. A run that is resumed does not call it again for what was measured before.
       work: what a worker does in place of one gradient, such as `asyncopt.engine.local_steps`.
+      blocks: which leaves of the parameters are the B blocks of a trace whose reads are inconsistent. "layers": of L
+        layers, block b has those with ⌊l B / L⌋ = b; `asyncopt.traces.pipeline` asks for it itself. A function: it
+        is given the path of a leaf, such as ".blocks[0].weight", and returns its block. The optimizer is then given
+        ``leaf_delay``, too, a pytree of int32 like the parameters. Default: what the trace says.
       exact: make one update at a time, with the compiled functions of `asyncopt.runtime`, so that the replay of a
         recorded run is bit-identical; slower, for one ``seed``. Otherwise the replay agrees with the run to rounding.
 
@@ -105,7 +111,7 @@ def replay(
         raise InputError(f"on_evaluation is {on_evaluation!r}, expected a function of a step and a dict")
     settings = Settings(eval_every, average, param_dtype, history_dtype)
     chosen = probing.chosen(optimizer, problem, record_bounds, probes)
-    run = Run(problem, optimizer, trace, [seed] if seeds is None else check_seeds("seeds", seeds), chosen, work)
+    run = Run(problem, optimizer, trace, [seed] if seeds is None else check_seeds("seeds", seeds), chosen, work, blocks)
     prepared = prepare(run, settings)
     if exact:
         if any(given is not None for given in (seeds, history_dtype, checkpoint, on_evaluation, work)):

@@ -17,14 +17,16 @@ class Facts(NamedTuple):
     worker: Int[Array, "..."]  # int32
     makes_step: Bool[Array, "..."] | None = None  # whether it is the last of a step; None if each is
     weight: Float[Array, "..."] | None = None  # of the gradient in the step's sum; None with `makes_step`
+    leaf_delay: Int[Array, "... n"] | None = None  # int32, of each leaf's gradient; None if blocks are no layers
 
 
 class Schedule(NamedTuple):
     """The trace and its plan as the loop takes them; slots are int32."""
 
     read_slot: Int[Array, " K"] | Int[Array, "K B"]  # with the slot of each block where reads are inconsistent
-    write_slot: Int[Array, " K"]
+    write_slot: Int[Array, " K"] | Int[Array, "K n"]  # with the slot of each leaf where blocks are layers
     facts: Facts
+    backward_slot: Int[Array, "K n"] | None = None  # None if both passes read the same
 
 
 class Inputs(NamedTuple):
@@ -53,7 +55,7 @@ class LoopState(NamedTuple):
     optimizer_state: PyTree
     gradient_sum: PyTree  # of the step under way, weighted; None if each gradient makes a step
     work_state: PyTree  # what workers keep between their jobs
-    history: PyTree  # like params, each leaf with a leading axis of slots; of another dtype if asked for
+    history: PyTree  # like params, each leaf with an axis of slots before its own; of another dtype if asked for
     average: PyTree  # mean of iterates 0..k - 1, float32 at least; None if it is not kept
     drift_sum: Float[Array, ""]  # Σ ‖x_k - y_k‖² since the last evaluation
     diverged_at: Int[Array, ""]  # first update that gave a non-finite iterate, or -1

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 
-from asyncopt.engine import loop, minimum
+from asyncopt.engine import layerwise, loop, minimum
 from asyncopt.engine.blocks import slices
 from asyncopt.engine.checkpoint import Snapshot, plain
 from asyncopt.engine.draws import batch_key, draw_one
@@ -32,10 +32,21 @@ _NO_HISTORY = 1
 
 @eqx.filter_jit
 def gradient(
-    problem: Problem, params: PyTree, seed_key: Key[Array, ""], sample: Int[Array, ""], worker: Int[Array, ""]
+    problem: Problem,
+    params: PyTree,
+    seed_key: Key[Array, ""],
+    sample: Int[Array, ""],
+    worker: Int[Array, ""],
+    backward: PyTree = None,
 ) -> PyTree:
-    """Returns a worker's gradient at ``params`` of mini-batch number ``sample`` in the run of ``seed_key``."""
-    return jax.grad(problem.loss)(params, draw_one(problem, batch_key(seed_key, sample), worker))
+    """Returns a worker's gradient at ``params`` of mini-batch number ``sample`` in the run of ``seed_key``.
+
+    With ``backward``, its backward pass has those parameters.
+    """
+    batch = draw_one(problem, batch_key(seed_key, sample), worker)
+    if backward is not None:
+        return layerwise.gradient(problem, params, backward, batch)
+    return jax.grad(problem.loss)(params, batch)
 
 
 def gradient_on_host(problem: Problem, params: PyTree, seed_key: Key[Array, ""], sample: int, worker: int) -> PyTree:
@@ -92,7 +103,9 @@ class Stepwise:
         """Compiles what `update` calls, so that the first update takes no longer than others; then starts the clock."""
         self._evaluating = 0.0
         zero = jax.tree.map(jnp.zeros_like, self.state.params)
-        state, facts = self.state, jax.tree.map(jnp.asarray, self._facts(0, 0, True, 1.0))
+        blocks = self.prepared.leaf_blocks
+        leaf_delay = None if blocks is None else np.zeros(len(blocks), np.int32)
+        state, facts = self.state, jax.tree.map(jnp.asarray, self._facts(0, 0, True, 1.0, leaf_delay))
         _step(self.prepared.optimizer, state.params, state.optimizer_state, state.gradient_sum, zero, facts, zero)
         _measured(self.prepared.problem, self.prepared.probes, self.state, jnp.int32(0), zero, zero)
         self._began = time.perf_counter()
@@ -105,6 +118,7 @@ class Stepwise:
         worker: int,
         makes_step: bool = True,
         weight: float = 1.0,
+        leaf_delay: Int[np.ndarray, " n"] | None = None,
     ) -> None:
         """Makes the next update.
 
@@ -115,9 +129,10 @@ class Stepwise:
           worker: which worker took it.
           makes_step: whether it is the last of its step; it counts where several gradients may make a step.
           weight: its factor in the sum of its step.
+          leaf_delay: int32, the delay of each leaf's gradient, where blocks are layers.
         """
         k = jnp.asarray(self.made, jnp.int32)
-        state, facts = self.state, self._facts(delay, worker, makes_step, weight)
+        state, facts = self.state, self._facts(delay, worker, makes_step, weight, leaf_delay)
         params, optimizer_state, gradient_sum = _step(
             self.prepared.optimizer,
             state.params,
@@ -133,8 +148,8 @@ class Stepwise:
         if makes_step:
             self._evaluate_if_due()
 
-    def _facts(self, delay: int, worker: int, makes_step: bool, weight: float) -> Facts:
-        facts = Facts(np.int32(delay), np.int32(worker))  # type: ignore[arg-type]
+    def _facts(self, delay: int, worker: int, makes_step: bool, weight: float, leaf_delay: np.ndarray | None) -> Facts:
+        facts = Facts(np.int32(delay), np.int32(worker), leaf_delay=leaf_delay)  # type: ignore[arg-type]
         if self.prepared.has_steps:
             facts = facts._replace(makes_step=np.bool_(makes_step), weight=np.asarray(weight))
         return facts
@@ -204,9 +219,12 @@ def replay_exactly(
         if trace.block_version is None:
             stale = iterates[int(trace.read_version[k])]
         else:
-            stale = mixture(iterates, trace.block_version[k].tolist())
+            stale = mixture(iterates, trace.block_version[k].tolist(), prepared.leaf_blocks)
         sample, worker = (jnp.asarray(numbers[k], jnp.int32) for numbers in (trace.sample, trace.worker))
-        taken = gradient(prepared.problem, stale, seed_key, sample, worker)
+        newest = None
+        if trace.backward_version is not None:
+            newest = mixture(iterates, trace.backward_version[k].tolist(), prepared.leaf_blocks)
+        taken = gradient(prepared.problem, stale, seed_key, sample, worker, newest)
         facts = jax.tree.map(lambda numbers, k=k: numbers[k], prepared.facts)
         run.update(taken, stale=stale, **{name: fact for name, fact in facts._asdict().items() if fact is not None})
         for version in done:
@@ -218,9 +236,12 @@ def replay_exactly(
     return run.result()
 
 
-def mixture(iterates: dict[int, PyTree], versions: list[int]) -> PyTree:
-    """Returns parameters whose block b is that of iterate ``versions[b]``."""
+def mixture(iterates: dict[int, PyTree], versions: list[int], leaf_blocks: tuple[int, ...] | None = None) -> PyTree:
+    """Returns parameters whose block b is that of iterate ``versions[b]``; of coordinates, or of these leaves."""
     like = iterates[versions[0]]
+    if leaf_blocks is not None:
+        taken = [jax.tree.leaves(iterates[versions[block]])[leaf] for leaf, block in enumerate(leaf_blocks)]
+        return jax.tree.unflatten(jax.tree.structure(like), taken)
     mixed = [np.array(leaf).ravel() for leaf in jax.tree.leaves(like)]
     for version, places in zip(versions, slices(tuple(leaf.size for leaf in mixed), len(versions)), strict=True):
         leaves = jax.tree.leaves(iterates[version])

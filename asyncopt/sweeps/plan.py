@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 
 from asyncopt.checks import InputError, check_integer
 from asyncopt.engine import Run, batch, memory
-from asyncopt.engine import plan as plan_slots
-from asyncopt.engine.prepare import param_shapes
+from asyncopt.engine.plan import largest
+from asyncopt.engine.prepare import param_shapes, slots_of
 from asyncopt.files import fingerprints
 from asyncopt.files.records import Record
 from asyncopt.run import devices, execute
@@ -58,13 +58,13 @@ class Batch:
     Args:
       numbers: the numbers of the jobs.
       num_lanes: lanes of the program. Where the jobs have fewer seeds, copies of the last lane fill it up.
-      capacity: slots of each history.
+      capacity: slots of each history, or of that of each leaf.
       varying: for each leaf, whether the runs differ in it, as `engine.batch.varying_leaves` returns it.
     """
 
     numbers: tuple[int, ...]
     num_lanes: int = 0
-    capacity: int = 0
+    capacity: int | tuple[int, ...] = 0
     varying: tuple[bool, ...] = ()
 
 
@@ -237,7 +237,7 @@ def _split(
     """Cuts jobs of one program into batches of about equal size that memory can hold; returns them and a note."""
     local = jax.local_devices()
     first = runs[numbers[0]]
-    capacity = max(plan_slots(tasks[number].trace).capacity for number in numbers)
+    capacity = largest(slots_of(runs[number]).capacity for number in numbers)
     lane_bytes = batch.bytes_a_lane(first, tasks[numbers[0]].measured, capacity)
     lanes_in_cache = _CACHE_BYTES_A_CORE // memory.bytes_of(param_shapes(first.problem))
     lanes = len(local) * (runs_per_device or min(max(lanes_in_cache, 1), _MAX_LANES_A_DEVICE))

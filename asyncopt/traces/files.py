@@ -48,18 +48,24 @@ def _load_npz(path: pathlib.Path) -> Trace:
     fields = npz.read(path, FILE_KIND)
     num_workers = fields.pop("num_workers", None)
     expected = {"read_version", "read_end", "worker", "sample"}
-    optional = {"time", "arrival", "block_version", "step", "weight", "computed", *COSTS}
+    optional = {"time", "arrival", "block_version", "backward_version", "blocks", "step", "weight", "computed"}
+    optional.update(COSTS)
     if num_workers is None or not expected <= fields.keys() <= expected | optional:
         raise InputError(
             f"{path}: fields {sorted(fields)}, expected {sorted(expected)}, num_workers, perhaps {sorted(optional)}"
         )
     if num_workers.shape != () or num_workers.dtype.kind not in "iu":
         raise InputError(f"{path}: num_workers is {num_workers!r}, expected one integer")
+    kind = fields.pop("blocks", None)
+    if kind is not None and (kind.shape != () or kind.dtype.kind != "U"):
+        raise InputError(f"{path}: blocks is {kind!r}, expected one text")
     costs = {name: fields.pop(name) for name in COSTS if name in fields}
     for name, cost in costs.items():
         if cost.shape != () or cost.dtype.kind not in "iuf":
             raise InputError(f"{path}: {name} is {cost!r}, expected one number")
     scalars: dict[str, Any] = {name: cost.item() for name, cost in costs.items()}
+    if kind is not None:
+        scalars["blocks"] = kind.item()
     try:
         return Trace(**fields, **scalars, num_workers=int(num_workers))
     except InputError as error:
