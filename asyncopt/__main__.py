@@ -16,6 +16,7 @@ _COMMANDS = {
     "report": "asyncopt.report.theorems",
     "curves": "asyncopt.report.curves",
     "compare": "asyncopt.report.comparing",
+    "paired": "asyncopt.report.paired",
     "fit": "asyncopt.report.fitting",
     "verify": "asyncopt.run.verification",
 }
