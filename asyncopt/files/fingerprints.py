@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import json
 import pathlib
+import platform
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,7 +21,8 @@ def fingerprint(settings: Mapping[str, Any], trace_digest: str) -> str:
     """Returns a hash of everything that affects the results of a run.
 
     That is the resolved configuration, the trace, the files whose path the configuration names (their sizes and the
-    times of their last change), the source of the rooms that compute, and the versions of the packages that compute.
+    times of their last change), the source of the rooms that compute, and the versions of Python and of the packages that
+    compute.
 
     Args:
       settings: the resolved configuration.
@@ -31,7 +33,8 @@ def fingerprint(settings: Mapping[str, Any], trace_digest: str) -> str:
         "trace": trace_digest,
         "files": {path: _state(pathlib.Path(path)) for path in sorted(set(_paths(settings)))},
         "source": source(but=READERS),
-        "versions": package_versions(),
+        # Python's own, too: its documentation is a text to train on.
+        "versions": {"python": platform.python_version(), **package_versions()},
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -1,6 +1,7 @@
 """Problems: what is minimised, how mini-batches are drawn, and what is known about the minimum."""
 
 from asyncopt.problems import data
+from asyncopt.problems.char_lm import CharLM, char_lm
 from asyncopt.problems.from_loss import FromLoss, from_loss
 from asyncopt.problems.hard_instance import HardInstance, hard_instance
 from asyncopt.problems.image_classification import (
@@ -21,8 +22,8 @@ from asyncopt.problems.robust_regression import RobustRegression, robust_regress
 from asyncopt.problems.tridiagonal import Tridiagonal, tridiagonal
 
 __all__ = [
-    "Constants", "FromLoss", "HardInstance", "ImageClassification", "LeastSquares", "Logistic", "NonconvexLogistic",
-    "Partitioned", "Problem", "Quadratic", "RobustRegression", "Tridiagonal", "all_cnn", "data", "from_loss",
-    "hard_instance", "least_squares", "lenet5", "logistic", "nonconvex_logistic", "perceptron", "quadratic", "resnet18",
-    "robust_regression", "tridiagonal", "wrn_28_5",
+    "CharLM", "Constants", "FromLoss", "HardInstance", "ImageClassification", "LeastSquares", "Logistic",
+    "NonconvexLogistic", "Partitioned", "Problem", "Quadratic", "RobustRegression", "Tridiagonal", "all_cnn", "char_lm",
+    "data", "from_loss", "hard_instance", "least_squares", "lenet5", "logistic", "nonconvex_logistic", "perceptron",
+    "quadratic", "resnet18", "robust_regression", "tridiagonal", "wrn_28_5",
 ]  # fmt: skip

@@ -54,7 +54,10 @@ class Problem(Protocol):
     - ``metrics(params)``: a method that returns a dict of further scalars to record;
     - ``title``: str, what titles and tables call the problem;
     - ``num_rows``: int, the training rows or images, and ``num_classes``: int, the classes, both recorded with a run;
-    - ``attains_rate``: bool, whether the rate of the convex theorem is attained on it.
+    - ``attains_rate``: bool, whether the rate of the convex theorem is attained on it;
+    - ``layers``: a tuple of functions ``layer(params, carried, batch)`` whose composition is ``loss``: the first is
+      given None, the others what the one before has returned. Each uses the leaves of its own layer alone;
+    - ``layer_numbers(params)``: the layers' numbers, from 0, one for each leaf, in the order of the leaves.
     """
 
     optimum: float | None  # F*, the minimum of F over X, or None if unknown

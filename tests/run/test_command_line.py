@@ -349,7 +349,7 @@ def test_help_lists_the_groups(tmp_path):
     process = run("--help", folder=tmp_path)
     assert process.returncode == 0
     for option in (
-        "problem: all_cnn, hard_instance, least_squares, lenet5, logistic, nonconvex_logistic, perceptron, quadratic",
+        "problem: all_cnn, char_lm, hard_instance, least_squares, lenet5, logistic, nonconvex_logistic, perceptron",
         "data: breast_cancer, cifar10, cinic10, diabetes, digits, digits_images, digits_of_workers",
         "trace: cluster, constant",
         "handling: buffer_updates, compensate_delay, drop_stale, error_feedback, gradient_table, restart",

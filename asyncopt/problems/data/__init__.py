@@ -8,6 +8,8 @@ Sparse rows: `rcv1` reads the paper's file, and `rcv1_like` generates rows like 
 
 Images: `digits_images` comes with scikit-learn, too; `fashion_mnist`, `mnist`, `cifar10`, `cinic10` and `imagenet32`
 read published files.
+
+Text: `text` reads a file, or the documentation of Python that comes with it.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,6 +28,7 @@ from asyncopt.problems.data.libsvm import libsvm
 from asyncopt.problems.data.partition import partition
 from asyncopt.problems.data.reuters import rcv1, rcv1_like
 from asyncopt.problems.data.tables import from_arrays, from_csv
+from asyncopt.problems.data.text import Text, text
 
 _T = TypeVar("_T")
 _CLASSIFICATION = {"breast_cancer": breast_cancer, "digits": digits}
@@ -57,7 +60,7 @@ def _bundled(known: Mapping[str, Callable[[], _T]], name: str, otherwise: str) -
 
 
 __all__ = [
-    "Dataset", "ImageData", "Matrix", "RegressionData", "breast_cancer", "by_name", "cifar10", "cinic10", "diabetes",
-    "digits", "digits_images", "fashion_mnist", "from_arrays", "from_csv", "imagenet32", "libsvm", "mnist",
-    "normal_rows", "partition", "rcv1", "rcv1_like", "regression_by_name", "split", "with_intercept",
+    "Dataset", "ImageData", "Matrix", "RegressionData", "Text", "breast_cancer", "by_name", "cifar10", "cinic10",
+    "diabetes", "digits", "digits_images", "fashion_mnist", "from_arrays", "from_csv", "imagenet32", "libsvm", "mnist",
+    "normal_rows", "partition", "rcv1", "rcv1_like", "regression_by_name", "split", "text", "with_intercept",
 ]  # fmt: skip

@@ -3,5 +3,6 @@
 from asyncopt.problems.networks.all_cnn import AllCNN
 from asyncopt.problems.networks.residual import ResNet18, WideResNet
 from asyncopt.problems.networks.small import LeNet5, Perceptron
+from asyncopt.problems.networks.transformer import Transformer
 
-__all__ = ["AllCNN", "LeNet5", "Perceptron", "ResNet18", "WideResNet"]
+__all__ = ["AllCNN", "LeNet5", "Perceptron", "ResNet18", "Transformer", "WideResNet"]
