@@ -17,10 +17,12 @@ from asyncopt.optim.gradient_table import gradient_table
 from asyncopt.optim.parametric import parametric
 from asyncopt.optim.restart import restart
 from asyncopt.optim.scale_steps_by_delay import scale_steps_by_delay
+from asyncopt.optim.scale_steps_by_stage import scale_steps_by_stage
 from asyncopt.optim.schedules import step_size
 
 __all__ = [
     "ApamState", "ApamTransformation", "Box", "Constraint", "DelayGradientsState", "EachGradient", "L2Ball", "apam",
     "buffer_updates", "compensate_delay", "delay_gradients", "drop_stale", "error_feedback", "gradient_table",
-    "parametric", "restart", "scale_by_apam", "scale_steps_by_delay", "step_size",
+    "parametric", "restart", "scale_by_apam", "scale_steps_by_delay", "scale_steps_by_stage",
+    "step_size",
 ]  # fmt: skip

@@ -26,7 +26,9 @@ GROUPS = {
     ],
     "runtime": ["replay", "threads"],
     "+constraint": ["box", "l2_ball"],
-    "+handling": ["buffer_updates", "compensate_delay", "drop_stale", "restart", "scale_steps_by_delay"],
+    "+handling": [
+        "buffer_updates", "compensate_delay", "drop_stale", "restart", "scale_steps_by_delay", "scale_steps_by_stage",
+    ],
     "+method": ["apam", "sgd", "momentum_sgd", "synchronous_amsgrad", "synchronous_amsgrad_half"],
     "+clock": ["random", "steady", "straggler"],
 }  # fmt: skip

@@ -37,6 +37,7 @@ TRANSFORMS = {
     "delay_gradients 0": functools.partial(asyncopt.delay_gradients, 0),
     "delay_gradients 3": functools.partial(asyncopt.delay_gradients, 3),
     "scale_steps_by_delay": told(lambda inner: asyncopt.optim.scale_steps_by_delay(inner, "power", 0.5)),
+    "scale_steps_by_stage": told(lambda inner: asyncopt.optim.scale_steps_by_stage(inner, 4.0)),
     "drop_stale": told(lambda inner: asyncopt.optim.drop_stale(inner, 2)),
     "compensate_delay": told(lambda inner: asyncopt.optim.compensate_delay(inner, 0.1)),
     "compensate_delay adaptive": told(lambda inner: asyncopt.optim.compensate_delay(inner, 0.1, 0.9)),
@@ -265,6 +266,7 @@ SETTINGS = {
     "strength": lambda value: asyncopt.optim.compensate_delay(optax.sgd(0.1), value),
     "decay": lambda value: asyncopt.optim.compensate_delay(optax.sgd(0.1), 0.04, value),
     "parameter": lambda value: asyncopt.optim.scale_steps_by_delay(optax.sgd(0.1), "power", value),
+    "annealing_updates": lambda value: asyncopt.optim.scale_steps_by_stage(optax.sgd(0.1), value),
     "exponent": lambda value: asyncopt.optim.buffer_updates(optax.sgd(0.1), 2, value),
 }
 

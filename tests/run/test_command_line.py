@@ -352,7 +352,8 @@ def test_help_lists_the_groups(tmp_path):
         "problem: all_cnn, hard_instance, least_squares, lenet5, logistic, nonconvex_logistic, perceptron, quadratic",
         "data: breast_cancer, cifar10, cinic10, diabetes, digits, digits_images, digits_of_workers",
         "trace: cluster, constant",
-        "handling: buffer_updates, compensate_delay, drop_stale, error_feedback, gradient_table, restart",
+        "handling: buffer_updates, compensate_delay, drop_stale, error_feedback, gradient_table, restart, "
+        "scale_steps_by_delay, scale_steps_by_stage",
         "policy: assignments, asynchronous, buffered, malenia, rennala, ringleader, ringmaster, rounds",
         "method: apam, momentum_sgd, sgd, synchronous_amsgrad",
         "clock: random, steady, straggler",
