@@ -160,7 +160,8 @@ def _check_every_public_name_is_there(site):
 
 
 @pytest.mark.parametrize(
-    "module", ["apam", "delay", "parametric", "restart", "scale_steps_by_delay", "scale_steps_by_stage"]
+    "module",
+    ["apam", "delay", "lookahead_nesterov", "parametric", "restart", "scale_steps_by_delay", "scale_steps_by_stage"],
 )
 def test_docstring_examples(module):
     results = doctest.testmod(importlib.import_module(f"asyncopt.optim.{module}"))

@@ -1,5 +1,7 @@
 """What several transforms share."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,6 +43,11 @@ def number(name: str, value: float | Array, **limits: float) -> float | Array:
         check_number(name, value.item(), **limits)
         return value
     return check_number(name, value, **limits)
+
+
+def at_update(value: Any, num_updates: Int[Array, ""]) -> Any:
+    """Returns a number, or the value of a schedule after so many updates."""
+    return value(num_updates) if callable(value) else value
 
 
 def known_delay(delay: jax.typing.ArrayLike | None, transform: str) -> Int[Array, ""]:

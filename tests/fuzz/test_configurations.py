@@ -19,7 +19,9 @@ GROUPS = {
         "perceptron",
     ],
     "data": ["digits", "breast_cancer", "diabetes", "digits_images", "fashion_mnist", "rcv1", "libsvm", "mnist"],
-    "optimizer": ["apam", "apam_deep", "sgd", "adam", "adamw", "lion", "momentum", "muon"],
+    "optimizer": [
+        "apam", "apam_deep", "sgd", "adam", "adamw", "lion", "lookahead_nesterov", "momentum", "muon", "nadamw",
+    ],
     "trace": [
         "uniform", "constant", "cyclic", "geometric", "pareto", "cluster", "rounds", "shared_memory", "synchronous",
         "file", "recorded",

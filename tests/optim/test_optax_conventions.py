@@ -34,6 +34,8 @@ TRANSFORMS = {
     "apam schedule": functools.partial(asyncopt.apam, lambda count: 0.01 * jnp.asarray(count, float)),
     "apam box": functools.partial(asyncopt.apam, 0.1, constraint=asyncopt.Box(-0.5, 1.5)),
     "apam ball": functools.partial(asyncopt.apam, 0.1, constraint=asyncopt.L2Ball(4.0)),
+    "lookahead_nesterov": functools.partial(asyncopt.optim.lookahead_nesterov, 0.1, 0.9),
+    "nadamw": functools.partial(asyncopt.optim.nadamw, 0.1, momentum_decay=0.1),
     "delay_gradients 0": functools.partial(asyncopt.delay_gradients, 0),
     "delay_gradients 3": functools.partial(asyncopt.delay_gradients, 3),
     "scale_steps_by_delay": told(lambda inner: asyncopt.optim.scale_steps_by_delay(inner, "power", 0.5)),
@@ -352,6 +354,7 @@ FUNCTIONS = {
         lambda rate: asyncopt.apam(rate, constraint=asyncopt.L2Ball(20.0)),
         lambda rate: optax.chain(asyncopt.delay_gradients(2), asyncopt.apam(rate)),
         lambda rate: asyncopt.optim.restart(asyncopt.apam(rate), 3000),
+        lambda rate: asyncopt.optim.nadamw(rate, 0.9, weight_decay=0.0),
     ],
 )
 def test_finds_a_minimum(make, function):
