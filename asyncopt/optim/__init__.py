@@ -18,13 +18,14 @@ from asyncopt.optim.lookahead_nesterov import LookaheadNesterovState, lookahead_
 from asyncopt.optim.nadamw import NadamwState, nadamw
 from asyncopt.optim.parametric import parametric
 from asyncopt.optim.restart import restart
+from asyncopt.optim.rotate_basis import RotateBasisState, rotate_basis
 from asyncopt.optim.scale_steps_by_delay import scale_steps_by_delay
 from asyncopt.optim.scale_steps_by_stage import scale_steps_by_stage
 from asyncopt.optim.schedules import step_size
 
 __all__ = [
     "ApamState", "ApamTransformation", "Box", "Constraint", "DelayGradientsState", "EachGradient", "L2Ball",
-    "LookaheadNesterovState", "NadamwState", "apam", "buffer_updates", "compensate_delay", "delay_gradients",
-    "drop_stale", "error_feedback", "gradient_table", "lookahead_nesterov", "nadamw", "parametric", "restart",
-    "scale_by_apam", "scale_steps_by_delay", "scale_steps_by_stage", "step_size",
+    "LookaheadNesterovState", "NadamwState", "RotateBasisState", "apam", "buffer_updates", "compensate_delay",
+    "delay_gradients", "drop_stale", "error_feedback", "gradient_table", "lookahead_nesterov", "nadamw", "parametric",
+    "restart", "rotate_basis", "scale_by_apam", "scale_steps_by_delay", "scale_steps_by_stage", "step_size",
 ]  # fmt: skip

@@ -124,3 +124,15 @@ def only_if(condition: Bool[Array, ""], steps: PyTree, new_state: PyTree, old_st
     """Returns the steps and the new state if the condition holds, else steps of zero and the old state."""
     steps = jax.tree.map(lambda step: jnp.where(condition, step, jnp.zeros_like(step)), steps)
     return steps, jax.tree.map(lambda new, old: jnp.where(condition, new, old), new_state, old_state)
+
+
+def in_one_piece(array: Array) -> Array:
+    """Returns an array that no axis of an explicit mesh is split over: JAX refuses some operations on a split one."""
+    is_split = any(axis is not None for axis in jax.typeof(array).sharding.spec)
+    return jax.sharding.reshard(array, jax.sharding.PartitionSpec()) if is_split else array
+
+
+def split_like(array: Array, like: Array) -> Array:
+    """Returns an array that is split over the axes of an explicit mesh as another one of its shape is."""
+    spec = jax.typeof(like).sharding.spec
+    return jax.sharding.reshard(array, spec) if any(axis is not None for axis in spec) else array

@@ -29,7 +29,8 @@ GROUPS = {
     "runtime": ["replay", "threads"],
     "+constraint": ["box", "l2_ball"],
     "+handling": [
-        "buffer_updates", "compensate_delay", "drop_stale", "restart", "scale_steps_by_delay", "scale_steps_by_stage",
+        "buffer_updates", "compensate_delay", "drop_stale", "restart", "rotate_basis", "scale_steps_by_delay",
+        "scale_steps_by_stage",
     ],
     "+method": ["apam", "sgd", "momentum_sgd", "synchronous_amsgrad", "synchronous_amsgrad_half"],
     "+clock": ["random", "steady", "straggler"],

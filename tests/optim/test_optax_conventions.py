@@ -44,6 +44,10 @@ TRANSFORMS = {
     "compensate_delay": told(lambda inner: asyncopt.optim.compensate_delay(inner, 0.1)),
     "compensate_delay adaptive": told(lambda inner: asyncopt.optim.compensate_delay(inner, 0.1, 0.9)),
     "buffer_updates": told(lambda inner: asyncopt.optim.buffer_updates(inner, 3)),
+    "rotate_basis": told(lambda inner: asyncopt.optim.rotate_basis(inner, 2)),
+    "rotate_basis of another": functools.partial(
+        lambda rate: asyncopt.optim.rotate_basis(asyncopt.optim.lookahead_nesterov(rate, 0.9), 2), 0.1
+    ),
     "restart": told(lambda inner: asyncopt.optim.restart(inner, 4)),
 }
 every = pytest.mark.parametrize("make", TRANSFORMS.values(), ids=TRANSFORMS)
@@ -269,6 +273,7 @@ SETTINGS = {
     "decay": lambda value: asyncopt.optim.compensate_delay(optax.sgd(0.1), 0.04, value),
     "parameter": lambda value: asyncopt.optim.scale_steps_by_delay(optax.sgd(0.1), "power", value),
     "annealing_updates": lambda value: asyncopt.optim.scale_steps_by_stage(optax.sgd(0.1), value),
+    "decay of rotate_basis": lambda value: asyncopt.optim.rotate_basis(optax.adam(0.1), 2, value),
     "exponent": lambda value: asyncopt.optim.buffer_updates(optax.sgd(0.1), 2, value),
 }
 
