@@ -159,7 +159,10 @@ def _check_every_public_name_is_there(site):
             assert described_elsewhere or name in on_site, f"asyncopt{package}.{name} is not on the page API"
 
 
-@pytest.mark.parametrize("module", ["apam", "delay", "parametric", "restart", "scale_steps_by_delay"])
+@pytest.mark.parametrize(
+    "module",
+    ["apam", "delay", "lookahead_nesterov", "parametric", "restart", "scale_steps_by_delay", "scale_steps_by_stage"],
+)
 def test_docstring_examples(module):
     results = doctest.testmod(importlib.import_module(f"asyncopt.optim.{module}"))
     assert results.attempted > 0

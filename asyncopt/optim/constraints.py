@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from asyncopt.checks import InputError, check_number
+from asyncopt.optim._shared import in_one_piece
 
 # Newton steps for the multiplier: with scales from 1e-12 to 1, it needed fewer than 30.
 _MAX_NEWTON_STEPS = 100
@@ -199,17 +200,11 @@ def _sum(tree: PyTree) -> Float[Array, ""]:
     """Returns the sum of all entries of all leaves, taken in blocks, so that rounding errors do not pile up."""
 
     def leaf_sum(leaf: Array) -> Array:
-        flat = _in_one_piece(leaf).ravel()
+        flat = in_one_piece(leaf).ravel()
         blocks = jnp.pad(flat, (0, -flat.size % _SUM_BLOCK)).reshape(-1, _SUM_BLOCK)
         return jnp.sum(jnp.sum(blocks, axis=1))
 
     return jax.tree.reduce(jnp.add, jax.tree.map(leaf_sum, tree))
-
-
-def _in_one_piece(array: Array) -> Array:
-    """Returns an array that no axis of an explicit mesh is split over: JAX refuses to reshape a split one."""
-    is_split = any(axis is not None for axis in jax.typeof(array).sharding.spec)
-    return jax.sharding.reshard(array, jax.sharding.PartitionSpec()) if is_split else array
 
 
 def _norm(tree: PyTree) -> Float[Array, ""]:

@@ -35,6 +35,9 @@ def build(task: Task) -> Run:
         del optimizer_settings["constraint"]
     elif settings["constraint"] is not None:
         raise InputError(f"optimizer: {optimizer_settings['_target_']} keeps no constraint, expected optimizer=apam")
+    rotates = (settings["handling"] or {}).get("_target_") == "asyncopt.optim.rotate_basis"
+    if settings["constraint"] is not None and rotates:
+        raise InputError("handling: rotate_basis would project in turned coordinates, expected constraint=null")
     with errors_of("optimizer"):
         alpha, schedule = optimizer_settings.pop("learning_rate"), optimizer_settings.pop("schedule", "constant")
         objects["learning_rate"] = step_size(schedule, alpha, task.trace.num_updates)

@@ -19,14 +19,19 @@ GROUPS = {
         "perceptron",
     ],
     "data": ["digits", "breast_cancer", "diabetes", "digits_images", "fashion_mnist", "rcv1", "libsvm", "mnist"],
-    "optimizer": ["apam", "apam_deep", "sgd", "adam", "adamw", "lion", "momentum", "muon"],
+    "optimizer": [
+        "apam", "apam_deep", "sgd", "adam", "adamw", "lion", "lookahead_nesterov", "momentum", "muon", "nadamw",
+    ],
     "trace": [
         "uniform", "constant", "cyclic", "geometric", "pareto", "cluster", "rounds", "shared_memory", "synchronous",
         "file", "recorded",
     ],
     "runtime": ["replay", "threads"],
     "+constraint": ["box", "l2_ball"],
-    "+handling": ["buffer_updates", "compensate_delay", "drop_stale", "restart", "scale_steps_by_delay"],
+    "+handling": [
+        "buffer_updates", "compensate_delay", "drop_stale", "restart", "rotate_basis", "scale_steps_by_delay",
+        "scale_steps_by_stage",
+    ],
     "+method": ["apam", "sgd", "momentum_sgd", "synchronous_amsgrad", "synchronous_amsgrad_half"],
     "+clock": ["random", "steady", "straggler"],
 }  # fmt: skip

@@ -34,13 +34,20 @@ TRANSFORMS = {
     "apam schedule": functools.partial(asyncopt.apam, lambda count: 0.01 * jnp.asarray(count, float)),
     "apam box": functools.partial(asyncopt.apam, 0.1, constraint=asyncopt.Box(-0.5, 1.5)),
     "apam ball": functools.partial(asyncopt.apam, 0.1, constraint=asyncopt.L2Ball(4.0)),
+    "lookahead_nesterov": functools.partial(asyncopt.optim.lookahead_nesterov, 0.1, 0.9),
+    "nadamw": functools.partial(asyncopt.optim.nadamw, 0.1, momentum_decay=0.1),
     "delay_gradients 0": functools.partial(asyncopt.delay_gradients, 0),
     "delay_gradients 3": functools.partial(asyncopt.delay_gradients, 3),
     "scale_steps_by_delay": told(lambda inner: asyncopt.optim.scale_steps_by_delay(inner, "power", 0.5)),
+    "scale_steps_by_stage": told(lambda inner: asyncopt.optim.scale_steps_by_stage(inner, 4.0)),
     "drop_stale": told(lambda inner: asyncopt.optim.drop_stale(inner, 2)),
     "compensate_delay": told(lambda inner: asyncopt.optim.compensate_delay(inner, 0.1)),
     "compensate_delay adaptive": told(lambda inner: asyncopt.optim.compensate_delay(inner, 0.1, 0.9)),
     "buffer_updates": told(lambda inner: asyncopt.optim.buffer_updates(inner, 3)),
+    "rotate_basis": told(lambda inner: asyncopt.optim.rotate_basis(inner, 2)),
+    "rotate_basis of another": functools.partial(
+        lambda rate: asyncopt.optim.rotate_basis(asyncopt.optim.lookahead_nesterov(rate, 0.9), 2), 0.1
+    ),
     "restart": told(lambda inner: asyncopt.optim.restart(inner, 4)),
 }
 every = pytest.mark.parametrize("make", TRANSFORMS.values(), ids=TRANSFORMS)
@@ -265,6 +272,8 @@ SETTINGS = {
     "strength": lambda value: asyncopt.optim.compensate_delay(optax.sgd(0.1), value),
     "decay": lambda value: asyncopt.optim.compensate_delay(optax.sgd(0.1), 0.04, value),
     "parameter": lambda value: asyncopt.optim.scale_steps_by_delay(optax.sgd(0.1), "power", value),
+    "annealing_updates": lambda value: asyncopt.optim.scale_steps_by_stage(optax.sgd(0.1), value),
+    "decay of rotate_basis": lambda value: asyncopt.optim.rotate_basis(optax.adam(0.1), 2, value),
     "exponent": lambda value: asyncopt.optim.buffer_updates(optax.sgd(0.1), 2, value),
 }
 
@@ -354,6 +363,7 @@ FUNCTIONS = {
         lambda rate: asyncopt.apam(rate, constraint=asyncopt.L2Ball(20.0)),
         lambda rate: optax.chain(asyncopt.delay_gradients(2), asyncopt.apam(rate)),
         lambda rate: asyncopt.optim.restart(asyncopt.apam(rate), 3000),
+        lambda rate: asyncopt.optim.nadamw(rate, 0.9, weight_decay=0.0),
     ],
 )
 def test_finds_a_minimum(make, function):

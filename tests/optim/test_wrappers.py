@@ -13,6 +13,7 @@ WRAPPERS = {
     "inverse": lambda inner: optim.scale_steps_by_delay(inner),
     "power": lambda inner: optim.scale_steps_by_delay(inner, "power", 0.5),
     "threshold": lambda inner: optim.scale_steps_by_delay(inner, "threshold", 3),
+    "stage": lambda inner: optim.scale_steps_by_stage(inner, 5),
     "drop": lambda inner: optim.drop_stale(inner, 1),
     "compensate": lambda inner: optim.compensate_delay(inner, 0.5),
     "compensate adaptive": lambda inner: optim.compensate_delay(inner, 0.5, 0.9),

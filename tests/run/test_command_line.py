@@ -232,6 +232,10 @@ def test_divergence_is_reported(step_size, tmp_path, quickly):
             ["+handling=drop_stale", "handling.max_delay=0"],
             "handling: max_delay is 0, expected an integer of at least 1",
         ),
+        (
+            ["+handling=rotate_basis", "+constraint=box"],
+            "handling: rotate_basis would project in turned coordinates, expected constraint=null",
+        ),
         (["+handling=scale_steps_by_delay", "handling.rule=no"], "handling: rule is 'no', expected one of"),
         (["trace=rounds", "trace.num_workers=3"], "trace: num_updates is 20000, expected a multiple of num_workers, 3"),
         (["trace=rounds"], "trace: rounds are for an optimizer that steps once a round, expected"),
@@ -352,7 +356,8 @@ def test_help_lists_the_groups(tmp_path):
         "problem: all_cnn, char_lm, hard_instance, least_squares, lenet5, logistic, nonconvex_logistic, perceptron",
         "data: breast_cancer, cifar10, cinic10, diabetes, digits, digits_images, digits_of_workers",
         "trace: cluster, constant",
-        "handling: buffer_updates, compensate_delay, drop_stale, error_feedback, gradient_table, restart",
+        "handling: buffer_updates, compensate_delay, drop_stale, error_feedback, gradient_table, restart, "
+        "rotate_basis, scale_steps_by_delay, scale_steps_by_stage",
         "policy: assignments, asynchronous, buffered, malenia, rennala, ringleader, ringmaster, rounds",
         "method: apam, momentum_sgd, sgd, synchronous_amsgrad",
         "clock: random, steady, straggler",
