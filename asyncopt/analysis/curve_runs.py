@@ -25,8 +25,9 @@ NAMED = {
     "trace": ("trace", "policy", "clock"),
     "method": ("optimizer", "handling", "work", "trace", "policy", "runtime"),
 }
-# Settings that may differ between the runs of a curve. A trace drawn anew counts as another seed.
-_SEEDS = ("seeds", "trace.seed", "progress", "plot")
+# Settings that may differ between the runs of a curve. A trace drawn anew counts as another seed; the factor of a step
+# size is seen in the step size.
+_SEEDS = ("seeds", "trace.seed", "progress", "plot", "step_factor")
 # What is drawn unless something else is asked for: the first of these that was measured.
 _QUANTITIES = ("test_accuracy", "gap", "objective")
 

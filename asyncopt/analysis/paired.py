@@ -54,7 +54,7 @@ def differences(curves: Curves, baseline: Any = None) -> list[Difference]:
       InputError: if there are fewer than two settings or three seeds, or a group has no run with the baseline.
     """
     if len(curves.by) < 2:
-        raise InputError(f"the runs differ in {curves.by[0]}, expected a setting and a step size")
+        raise InputError(f"the runs differ in {list(curves.by)}, expected a setting and a step size")
     if curves.num_seeds < _FEWEST_SEEDS:
         raise InputError(f"the runs have {curves.num_seeds} seeds in common, expected {_FEWEST_SEEDS} at least")
     arms: dict[Any, dict[Any, Arm]] = {}

@@ -1,5 +1,6 @@
 """What the resolvers in conf/ mean, such as ``${staleness_or:...}``. Hydra may ask at any time, so no JAX here."""
 
+import math
 import pathlib
 from collections.abc import Mapping
 
@@ -23,6 +24,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("num_workers", _num_workers, replace=True)
     OmegaConf.register_new_resolver("gradients_a_round", _gradients_a_round, replace=True)
     OmegaConf.register_new_resolver("seeds_of_clock", _seeds_of_clock, replace=True)
+    OmegaConf.register_new_resolver("times", _times, replace=True)
     OmegaConf.register_new_resolver("files_of", _files_of, replace=True)
 
 
@@ -65,6 +67,12 @@ def _gradients_a_round(*, _root_: DictConfig) -> int:
 def _seeds_of_clock(clock: int, number: int) -> list[int]:
     """Returns seeds of mini-batches that no other clock has: those of clock 1 follow those of clock 0."""
     return [clock * number + seed for seed in range(number)]
+
+
+def _times(*factors: int | float) -> int | float:
+    """Returns a product; of what is no number, the first such factor, which a later check refuses by name."""
+    wrong = [factor for factor in factors if isinstance(factor, bool) or not isinstance(factor, int | float)]
+    return wrong[0] if wrong else math.prod(factors)
 
 
 def _files_of(choices: Mapping[str, str | None]) -> str:

@@ -33,6 +33,11 @@ def checked(config: DictConfig) -> dict[str, Any]:
             raise InputError(
                 f"{group}.constraint is {own!r}, expected +constraint=NAME, which sets it for F* and steps"
             )
+    if settings["step_factor"] != 1 and "step_factor" not in str(unresolved["optimizer"]["learning_rate"]):
+        raise InputError(
+            f"step_factor is {settings['step_factor']}, and optimizer.learning_rate does not use it, expected a method "
+            "of method/lm, or optimizer.learning_rate=..."
+        )
     _check_policy(settings)
     if settings["work"] is not None and settings["runtime"] is not None:
         raise InputError(f"work is {settings['work']['_target_']}, expected work=null: real workers compute gradients")
@@ -98,6 +103,7 @@ _CHECKS: Mapping[str, Callable[[str, Any], object]] = {
     "precision": _check_precision,
     "compilation_cache": _check_cache,
     "threads": _unless_null(check_integer, at_least=1),
+    "step_factor": lambda name, value: check_number(name, value, above=0),
     "checkpoint_seconds": _unless_null(check_number, above=0),
     "force": check_flag,
     "plot": check_flag,

@@ -28,7 +28,7 @@ _CACHE_BYTES_A_CORE = 2**18
 # The share of the memory that runs of one batch may take together.
 _SHARE_OF_MEMORY = 0.5
 # Settings in which jobs of one batch may differ, besides numbers.
-_NOT_COMPILED = (*fingerprints.SHOWN, "trace", "policy", "seeds", "staleness")
+_NOT_COMPILED = (*fingerprints.SHOWN, "trace", "policy", "seeds", "staleness", "step_factor")
 
 
 @dataclasses.dataclass(frozen=True)
