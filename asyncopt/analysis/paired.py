@@ -2,6 +2,7 @@
 
 Runs of one seed have the same start and the same mini-batches under every trace, so that their difference has less
 noise than either. The step size for a seed is the best for all other seeds: none is chosen by the run it is used for.
+One with which any seed diverged is not chosen.
 """
 
 import dataclasses
@@ -115,8 +116,8 @@ def _tuned(arm: Arm, quantity: str) -> tuple[Float[np.ndarray, " S"], Any, bool]
     """
     sizes, ends = list(arm), np.stack(list(arm.values()))
     worth = ends if _is_loss(quantity) else -ends
-    # A sum of the others, not the sum of all less one: some are infinite.
     others = np.stack([np.delete(worth, seed, axis=1).mean(axis=1) for seed in range(worth.shape[1])], axis=1)
+    others[~np.isfinite(worth).all(axis=1)] = np.inf  # also where only the seed left out diverged
     chosen = np.argmin(others, axis=0)
     most = int(np.bincount(chosen).argmax())
     at_edge = len(sizes) > 1 and sizes[most] in (min(sizes), max(sizes))

@@ -1,4 +1,4 @@
-"""``asyncopt paired FOLDER --vary KEY``: what a setting does to the end of a run, paired by seed.
+"""``asyncopt paired FOLDER``: what a setting does to the end of a run, paired by seed.
 
 Each value of the setting is compared with the first, or with --baseline, with the step size that is best for it. The
 table says whether a difference is seen, and which difference would have been.
@@ -22,13 +22,13 @@ from asyncopt.report.commands import Arguments, Printed
 from asyncopt.report.page import Table
 
 _FILES = commands.Files(text="paired.md", data="paired.csv")
-_TUNED = "optimizer.learning_rate"
+_VARIED, _TUNED = "trace.delay", "optimizer.learning_rate"
 
 
 def report(
     folder: pathlib.Path,
     output: pathlib.Path,
-    vary: str,
+    vary: str = _VARIED,
     baseline: str | None = None,
     by: Sequence[str] | None = None,
     tune: str = _TUNED,
@@ -139,7 +139,7 @@ def main(arguments: Arguments = None) -> int:
     """Parses the command line, reports, and returns the exit status."""
     by = f"runs that are told apart: a setting, or one of {', '.join(NAMED)}; again for each further one"
     options = {
-        "--vary": {"required": True, "metavar": "KEY", "help": "the setting in question, such as trace.delay"},
+        "--vary": {"metavar": "KEY", "default": _VARIED, "help": f"the setting in question (default: {_VARIED})"},
         "--baseline": {"metavar": "VALUE", "help": "what others are compared with (default: the first value)"},
         "--by": {"action": "append", "metavar": "KEY", "help": by},
         "--tune": {"metavar": "KEY", "default": _TUNED, "help": f"chosen for each of them (default: {_TUNED})"},

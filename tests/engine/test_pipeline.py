@@ -91,6 +91,22 @@ def test_a_replay_is_the_pipeline(num_stages, stashing):
             np.testing.assert_array_equal(trace.backward_version[:, number], backward)
 
 
+@pytest.mark.parametrize("stashing", [True, False])
+@pytest.mark.parametrize("num_stages", [4, 8])
+def test_a_replay_is_the_pipeline_of_a_transformer(num_stages, stashing):
+    data = asyncopt.problems.data.Text.of("a text", "To be, or not to be, that is the question: whether")
+    problem = asyncopt.problems.char_lm(data, context=6, width=8, depth=3, num_heads=2, batch_size=2)
+    key = jax.random.key(0)
+    weights = problem.init(init_key(key)).layers
+    batches = [problem.sample(batch_key(key, jnp.int32(number))) for number in range(UPDATES)]
+    layers = [lambda own, carried, batch: own(carried, batch)] * len(weights)
+    stages = pipelines.emulate(layers, list(weights), OPTIMIZERS["adamw"], batches, num_stages, stashing)
+    expected = tuple(layer for stage in stages for layer in stage.weights)
+    trace = asyncopt.traces.pipeline(UPDATES, num_stages, stashing=stashing)
+    result = asyncopt.replay(problem, OPTIMIZERS["adamw"], trace, eval_every=UPDATES)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12), result.params.layers, expected)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_without_stashing_the_pipelines_differ(name):
     """The test above would notice if forward or backward pass took the other's weights."""

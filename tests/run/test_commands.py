@@ -44,7 +44,7 @@ def test_a_command_ends_without_a_search_for_cycles(command, monkeypatch):
     assert registered == [gc.freeze]
 
 
-@pytest.mark.parametrize("name", ["report", "curves", "compare", "verify", "fit"])
+@pytest.mark.parametrize("name", ["report", "curves", "compare", "paired", "verify", "fit"])
 def test_each_part_has_its_help_and_names_a_missing_folder(name, command):
     status, out, _ = command(name, "--help")
     assert status == 0
