@@ -12,7 +12,7 @@ from asyncopt.engine.prepare import prepare
 from tests import pipelines
 
 WIDTH, LAYERS, UPDATES = 5, 8, 200
-OPTIMIZERS = {"sgd": optax.sgd(0.05), "adamw": optax.adamw(3e-3), "apam": asyncopt.apam(3e-3)}
+OPTIMIZERS = {"sgd": optax.sgd(0.01, momentum=0.8), "adamw": optax.adamw(3e-3), "apam": asyncopt.apam(3e-3)}
 
 
 class Chain:
@@ -77,9 +77,9 @@ def emulated(optimizer, num_stages, stashing, num_updates, seed=0):
 @pytest.mark.parametrize("num_stages", [1, 2, 4, 8])
 def test_a_replay_is_the_pipeline(num_stages, stashing):
     trace = asyncopt.traces.pipeline(UPDATES, num_stages, stashing=stashing)
-    stages = emulated(OPTIMIZERS["adamw"], num_stages, stashing, UPDATES)
+    stages = emulated(OPTIMIZERS["sgd"], num_stages, stashing, UPDATES)
     expected = [layer for stage in stages for layer in stage.weights]
-    result = asyncopt.replay(PROBLEM, OPTIMIZERS["adamw"], trace)
+    result = asyncopt.replay(PROBLEM, OPTIMIZERS["sgd"], trace)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), result.params, expected)
     for number, stage in enumerate(stages):
         reads = {(kind, update): version for kind, update, version in stage.reads}
@@ -92,22 +92,25 @@ def test_a_replay_is_the_pipeline(num_stages, stashing):
 
 
 @pytest.mark.parametrize("stashing", [True, False])
-@pytest.mark.parametrize("num_stages", [4, 8])
-def test_a_replay_is_the_pipeline_of_a_transformer(num_stages, stashing):
-    data = asyncopt.problems.data.Text.of("a text", "To be, or not to be, that is the question: whether")
+def test_a_replay_is_the_pipeline_of_a_transformer(stashing):
+    num_stages = 8
+    characters = "To be, or not to be, that is the question: whether"
+    vocabulary = "".join(sorted(set(characters)))
+    codes = np.array([vocabulary.index(character) for character in characters], np.int32)
+    data = asyncopt.problems.data.Text("a text", vocabulary, codes, codes[:10])
     problem = asyncopt.problems.char_lm(data, context=6, width=8, depth=3, num_heads=2, batch_size=2)
     key = jax.random.key(0)
     weights = problem.init(init_key(key)).layers
     batches = [problem.sample(batch_key(key, jnp.int32(number))) for number in range(UPDATES)]
     layers = [lambda own, carried, batch: own(carried, batch)] * len(weights)
-    stages = pipelines.emulate(layers, list(weights), OPTIMIZERS["adamw"], batches, num_stages, stashing)
+    stages = pipelines.emulate(layers, list(weights), OPTIMIZERS["sgd"], batches, num_stages, stashing)
     expected = tuple(layer for stage in stages for layer in stage.weights)
     trace = asyncopt.traces.pipeline(UPDATES, num_stages, stashing=stashing)
-    result = asyncopt.replay(problem, OPTIMIZERS["adamw"], trace, eval_every=UPDATES)
+    result = asyncopt.replay(problem, OPTIMIZERS["sgd"], trace, eval_every=UPDATES)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12), result.params.layers, expected)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", ["adamw", "apam"])
 def test_without_stashing_the_pipelines_differ(name):
     """The test above would notice if forward or backward pass took the other's weights."""
     ends = [
