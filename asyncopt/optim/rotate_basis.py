@@ -46,9 +46,10 @@ def rotate_basis(
       R_k = \beta R_{k-1} + (1 - \beta)\, G_k^\top G_k, \\
       \tilde G_k &= U^\top G_k V, \qquad \Delta_k = U \tilde\Delta_k V^\top,
 
-    with :math:`\tilde\Delta_k` the step of ``inner``. In every n-th update, before the gradient is turned, U becomes Q
-    of :math:`QR = L_k U`, where R has no negative diagonal entry, and V likewise from :math:`R_k`. This is one step of
-    a power iteration, after which columns tend to the eigenvectors. Until the first, both are the identity.
+    with :math:`\tilde\Delta_k` the step of ``inner``. In every n-th update, before the gradient is turned, U becomes
+    the orthogonal factor of the QR decomposition of :math:`L_k U`, and V that of :math:`R_k V`; the triangular factor
+    has no negative diagonal entry. This is one step of a power iteration, in which columns tend to the eigenvectors.
+    Until the first, both are the identity.
 
     Under delay, steps by coordinates (as Adam's) oscillate where the Hessian's eigenvectors are not along the axes. In
     the published experiments, this is why deep asynchronous pipelines learn slowly. The method is SOAP (Vyas et al.)
