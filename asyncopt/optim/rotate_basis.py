@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from asyncopt.optim._shared import in_one_piece, is_absent, number, split_like, static_integer
 
@@ -46,9 +46,10 @@ def rotate_basis(
       R_k = \beta R_{k-1} + (1 - \beta)\, G_k^\top G_k, \\
       \tilde G_k &= U^\top G_k V, \qquad \Delta_k = U \tilde\Delta_k V^\top,
 
-    with :math:`\tilde\Delta_k` the step of ``inner``. In every n-th update, before the gradient is turned, U becomes Q
-    of :math:`QR = L_k U`, where R has no negative diagonal entry, and V likewise from :math:`R_k`. This is one step of
-    a power iteration, after which columns tend to the eigenvectors. Until the first, both are the identity.
+    with :math:`\tilde\Delta_k` the step of ``inner``. In every n-th update, before the gradient is turned, U becomes
+    the orthogonal factor of the QR decomposition of :math:`L_k U`, and V that of :math:`R_k V`; the triangular factor
+    has no negative diagonal entry. This is one step of a power iteration, in which columns tend to the eigenvectors.
+    Until the first, both are the identity.
 
     Under delay, steps by coordinates (as Adam's) oscillate where the Hessian's eigenvectors are not along the axes. In
     the published experiments, this is why deep asynchronous pipelines learn slowly. The method is SOAP (Vyas et al.)
@@ -67,6 +68,7 @@ def rotate_basis(
 
     Returns:
       A transform with a `RotateBasisState`. Leaves that are no matrices of real numbers go to ``inner`` as they are.
+      Its ``update`` has no reverse-mode derivative.
 
     Raises:
       InputError: if a number is out of range.
@@ -108,11 +110,7 @@ def rotate_basis(
         )
         nodes, structure = jax.tree.flatten(state.inner, is_leaf=lambda node: bool(_first_moments(node)))
         moments = [_first_moments(node) for node in nodes]
-        sides, moments = jax.lax.cond(
-            num_updates % every == 0,
-            lambda: _refreshed(sides, moments),
-            lambda: (sides, moments),
-        )
+        sides, moments = _refreshed_if(num_updates % every == 0, sides, moments)
         nodes = [node._replace(**moment) if moment else node for node, moment in zip(nodes, moments, strict=True)]
 
         if stale_params is not None:
@@ -167,6 +165,13 @@ def _refreshed(sides: PyTree, moments: PyTree) -> tuple[PyTree, PyTree]:
         return _map(_into_basis, _map(_out_of_basis, moment, sides), new_sides)
 
     return new_sides, [{name: turned(moment) for name, moment in fields.items()} for fields in moments]
+
+
+# Under `vmap`, one run after another: a batched `cond` would decompose in every update, and on a CPU two batched
+# decompositions in one program can wait for each other for ever.
+@jax.custom_batching.sequential_vmap
+def _refreshed_if(condition: Bool[Array, ""], sides: PyTree, moments: PyTree) -> tuple[PyTree, PyTree]:
+    return jax.lax.cond(condition, _refreshed, lambda *same: same, sides, moments)
 
 
 def _into_basis(leaf: Array, sides: Sides) -> Array:

@@ -140,6 +140,23 @@ def test_other_leaves_are_those_of_the_optimizer_inside():
         np.testing.assert_array_equal([step[name] for step in ours], [step[name] for step in plain])
 
 
+def test_runs_side_by_side_decompose_only_where_the_basis_changes():
+    transform = optim.rotate_basis(optax.adam(0.1), 3)
+    sequence = np.stack([gradients(7, seed=seed) for seed in range(2)], axis=1)  # updates, runs, rows, columns
+    update = jax.vmap(transform.update)
+    state = jax.vmap(transform.init)(sequence[0])
+    program = str(jax.make_jaxpr(update)(sequence[0], state))
+    assert "cond[" in program
+    assert f"f64[2,{SHAPE[0]},{SHAPE[0]}] = qr" not in program
+    steps = []
+    for gradient in sequence:
+        step, state = jax.jit(update)(gradient, state)
+        steps.append(step)
+    for run_number in range(2):
+        alone, _ = run(transform, sequence[:, run_number], np.zeros(SHAPE))
+        np.testing.assert_allclose(np.stack(steps)[:, run_number], alone, rtol=1e-9, atol=1e-9)
+
+
 def test_the_optimizer_inside_is_told_everything_in_its_basis():
     told = {}
 
