@@ -205,6 +205,8 @@ def test_the_start_is_of_the_key_alone_and_predicts_all_characters_alike():
     for leaf, again, another in zip(*map(jax.tree.leaves, (one, same, other)), strict=True):
         np.testing.assert_array_equal(leaf, again)
         assert leaf.ndim == 1 or (leaf != another).mean() > 0.9
+    matrices = [leaf.ravel() for leaf in jax.tree.leaves(one) if leaf.ndim == 2]
+    assert len({float(matrix[0] / matrix[1]) for matrix in matrices}) == len(matrices)  # no key is used twice
     np.testing.assert_allclose(problem.loss(one, problem.sample(jax.random.key(0))), np.log(VOCABULARY), atol=0.1)
 
 
