@@ -86,14 +86,14 @@ def as_flax(params):
     named = {"Embed_0": {"embedding": embedding.weight}, "last norm": {"scale": head.norm.scale}}
     kernels = {"head": head.weight}
     for block in range(DEPTH):
-        attention, perceptron = of_blocks[2 * block : 2 * block + 2]
+        attention, feed_forward = of_blocks[2 * block : 2 * block + 2]
         parts = zip(("query", "key", "value"), jnp.split(attention.inputs, 3, axis=1), strict=True)
         kernels |= {f"{part} {block}": kernel for part, kernel in parts}
-        kernels |= {f"output {block}": attention.output, f"up {block}": perceptron.hidden}
-        kernels[f"down {block}"] = perceptron.output
+        kernels |= {f"output {block}": attention.output, f"up {block}": feed_forward.hidden}
+        kernels[f"down {block}"] = feed_forward.output
         named |= {
             f"norm {block} 1": {"scale": attention.norm.scale},
-            f"norm {block} 2": {"scale": perceptron.norm.scale},
+            f"norm {block} 2": {"scale": feed_forward.norm.scale},
         }
     return {"params": named | {name: {"kernel": kernel} for name, kernel in kernels.items()}}
 
