@@ -38,6 +38,7 @@ IMAGES = data.ImageData(
         traces.Clock(4, compute="exponential"),
         data.digits(),
         data.diabetes(),
+        data.text(),
         data.from_arrays(np.eye(4), list("abab"), name="rows <of> mine, & yours"),
         IMAGES,
         QUADRATIC,
@@ -47,6 +48,7 @@ IMAGES = data.ImageData(
         asyncopt.problems.hard_instance(100),
         asyncopt.problems.least_squares("diabetes"),
         asyncopt.problems.tridiagonal(5),
+        asyncopt.problems.char_lm(),
     ],
     ids=lambda shown: type(shown).__name__,
 )

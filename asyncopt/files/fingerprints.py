@@ -21,8 +21,8 @@ def fingerprint(settings: Mapping[str, Any], trace_digest: str) -> str:
     """Returns a hash of everything that affects the results of a run.
 
     That is the resolved configuration, the trace, the files whose path the configuration names (their sizes and the
-    times of their last change), the source of the rooms that compute, and the versions of Python and of the packages that
-    compute.
+    times of their last change), the source of the rooms that compute, and the versions of Python and of the packages
+    that compute.
 
     Args:
       settings: the resolved configuration.

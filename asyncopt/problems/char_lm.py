@@ -20,7 +20,7 @@ _DTYPES = ("bfloat16", "float16", "float32", "float64")
 
 
 class Sizes(NamedTuple):
-    """The arguments of `networks.Transformer` but for the key."""
+    """The arguments of `Transformer` but for the key."""
 
     vocabulary_size: int
     width: int
@@ -59,7 +59,7 @@ class CharLM(Described, eqx.Module):
     measured: Int32[Array, "O T+1"]
     test: Int32[Array, "M T+1"]
     constants: Constants
-    optimum: None
+    optimum: float | None
     minimiser: None
     sizes: Sizes = eqx.field(static=True)
     context: int = eqx.field(static=True)
@@ -83,12 +83,12 @@ class CharLM(Described, eqx.Module):
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The functions that `loss` is composed of: embedding, then attention and perceptron by turns, and head."""
+        """The functions that `loss` is composed of, embedding, attention and feed-forward by turns, and head."""
         return tuple(Layer(number, self.compute_dtype) for number in range(2 * self.sizes.depth + 2))
 
     def layer_numbers(self, params: PyTree) -> PyTree:
         """Returns, for each leaf of the parameters, the number of the layer that it belongs to."""
-        layers = tuple(jax.tree.map(lambda _: number, layer) for number, layer in enumerate(params.layers))  # noqa: B023
+        layers = tuple(jax.tree.map(lambda _, n=number: n, layer) for number, layer in enumerate(params.layers))
         return eqx.tree_at(lambda params: params.layers, params, layers)
 
     def init(self, key: Key[Array, ""]) -> Transformer:
@@ -141,7 +141,7 @@ def char_lm(
       data: a text, as `asyncopt.problems.data.text` returns it. Default: its default.
       context: T, the number of characters that the model sees at most.
       width: the length of the vectors, a multiple of twice ``num_heads``.
-      depth: the number of blocks, each an attention and a perceptron.
+      depth: the number of blocks, each an attention and a feed-forward layer.
       num_heads: the number of heads of each attention.
       batch_size: windows drawn for a gradient, at least 1.
       objective_windows: how many windows F is measured on, and held-out ones the metrics; fewer if they would overlap.

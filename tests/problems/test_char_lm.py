@@ -86,14 +86,14 @@ def as_flax(params):
     named = {"Embed_0": {"embedding": embedding.weight}, "last norm": {"scale": head.norm.scale}}
     kernels = {"head": head.weight}
     for block in range(DEPTH):
-        attention, perceptron = of_blocks[2 * block : 2 * block + 2]
+        attention, feed_forward = of_blocks[2 * block : 2 * block + 2]
         parts = zip(("query", "key", "value"), jnp.split(attention.inputs, 3, axis=1), strict=True)
         kernels |= {f"{part} {block}": kernel for part, kernel in parts}
-        kernels |= {f"output {block}": attention.output, f"up {block}": perceptron.hidden}
-        kernels[f"down {block}"] = perceptron.output
+        kernels |= {f"output {block}": attention.output, f"up {block}": feed_forward.hidden}
+        kernels[f"down {block}"] = feed_forward.output
         named |= {
             f"norm {block} 1": {"scale": attention.norm.scale},
-            f"norm {block} 2": {"scale": perceptron.norm.scale},
+            f"norm {block} 2": {"scale": feed_forward.norm.scale},
         }
     return {"params": named | {name: {"kernel": kernel} for name, kernel in kernels.items()}}
 
@@ -205,6 +205,8 @@ def test_the_start_is_of_the_key_alone_and_predicts_all_characters_alike():
     for leaf, again, another in zip(*map(jax.tree.leaves, (one, same, other)), strict=True):
         np.testing.assert_array_equal(leaf, again)
         assert leaf.ndim == 1 or (leaf != another).mean() > 0.9
+    matrices = [leaf.ravel() for leaf in jax.tree.leaves(one) if leaf.ndim == 2]
+    assert len({float(matrix[0] / matrix[1]) for matrix in matrices}) == len(matrices)  # no key is used twice
     np.testing.assert_allclose(problem.loss(one, problem.sample(jax.random.key(0))), np.log(VOCABULARY), atol=0.1)
 
 

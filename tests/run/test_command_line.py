@@ -160,6 +160,16 @@ def test_a_sweep_is_read_as_one_table(tmp_path, quickly):
         ["trace=file", "trace.path=recorded.csv", "data=libsvm", "data.path=rows.txt", "eval_every=10"],
         ["problem=perceptron", "problem.width=0.1", "trace.num_updates=50", "eval_every=25", "history_dtype=bfloat16"],
         ["problem=quadratic", "trace.num_updates=300", "+handling=scale_steps_by_delay", "optimizer=sgd"],
+        [
+            "problem=char_lm",
+            "data.path=rows.txt",
+            "problem.context=8",
+            "problem.width=8",
+            "problem.depth=1",
+            "trace=constant",
+            "trace.num_updates=10",
+            "eval_every=5",
+        ],
     ],
     ids=[
         "quadratic-cluster-box",
@@ -169,6 +179,7 @@ def test_a_sweep_is_read_as_one_table(tmp_path, quickly):
         "files",
         "network",
         "handled",
+        "text",
     ],
 )
 def test_configurations(overrides, tmp_path, quickly):
@@ -225,6 +236,8 @@ def test_divergence_is_reported(step_size, tmp_path, quickly):
         (["threads=0"], "threads is 0, expected an integer of at least 1"),
         (["problem=lenet5", "data=digits"], "problem: data is Dataset, expected images"),
         (["problem=lenet5", "data=digits_images"], "problem: images have 8 × 8 pixels, expected at least 16 × 16"),
+        (["problem=char_lm", "data=digits"], "problem: data is Dataset, expected a text"),
+        (["problem=char_lm", "data.path=nowhere"], "nowhere: path is no file that can be read: No such file"),
         (["problem=all_cnn", "data.root=nowhere"], "data_batch_1.bin: no such file .looked in nowhere"),
         (["precision=float16"], "precision is 'float16', expected float32 or float64"),
         (["param_dtype=float16"], "param_dtype is 'float16', expected one of"),

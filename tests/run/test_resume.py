@@ -94,7 +94,7 @@ def test_only_code_that_computes_counts(file, counts, tmp_path, monkeypatch):
     assert (sources[0] != sources[1]) == counts
 
 
-def test_files_and_code_count(tmp_path, replays, monkeypatch):
+def test_files_code_and_python_count(tmp_path, replays, monkeypatch):
     delays = tmp_path / "delays.csv"
     delays.write_text("0\n1\n0\n")
     config = configured("trace=file", f"trace.path={delays}", "problem.noise=0.5")
@@ -103,7 +103,9 @@ def test_files_and_code_count(tmp_path, replays, monkeypatch):
     execute.run(config, tmp_path / "run")
     monkeypatch.setattr(fingerprints, "source", lambda but: "edited")
     execute.run(config, tmp_path / "run")
-    assert len(replays) == 3
+    monkeypatch.setattr(fingerprints.platform, "python_version", lambda: "3.99.0")
+    execute.run(config, tmp_path / "run")
+    assert len(replays) == 4
 
 
 SWEEP = ["-m", "problem=quadratic", "seeds=2", "trace.max_delay=range(8)"]

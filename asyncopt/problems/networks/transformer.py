@@ -79,7 +79,7 @@ class Attention(eqx.Module):
         return carried + product(mixed, self.output)
 
 
-class Perceptron(eqx.Module):
+class FeedForward(eqx.Module):
     """Two products with GELU between them, 4 D hidden units, added to what it normalises."""
 
     norm: Norm
@@ -121,16 +121,16 @@ class Head(eqx.Module):
 
 
 class Transformer(eqx.Module):
-    """Embedding, then attention and perceptron ``depth`` times, then the head: 2 ``depth`` + 2 layers, no biases.
+    """Embedding, ``depth`` times attention and feed-forward, and the head: 2 ``depth`` + 2 layers without biases.
 
     Each layer is called with what the one before has returned and with the windows. The head returns the loss.
 
     Args:
       vocabulary_size: V, the number of codes.
       width: D, the length of the vectors, a multiple of twice ``num_heads``.
-      depth: the number of blocks, each with attention and perceptron.
+      depth: the number of blocks, each an attention and a feed-forward layer.
       num_heads: the number of heads of each attention.
-      key: the random key of all weights.
+      key: key of all random weights.
 
     References:
       Radford et al., `Language models are unsupervised multitask learners
@@ -139,15 +139,15 @@ class Transformer(eqx.Module):
     """
 
     title: ClassVar[str] = "transformer"
-    layers: tuple[Embedding | Attention | Perceptron | Head, ...]
+    layers: tuple[Embedding | Attention | FeedForward | Head, ...]
 
     def __init__(self, vocabulary_size: int, width: int, depth: int, num_heads: int, *, key: Key[Array, ""]):
         keys = jax.random.split(key, 2 * depth + 2)
         output_scale = (2 * depth) ** -0.5
-        layers: list[Embedding | Attention | Perceptron | Head] = [Embedding(vocabulary_size, width, key=keys[0])]
+        layers: list[Embedding | Attention | FeedForward | Head] = [Embedding(vocabulary_size, width, key=keys[0])]
         for block in range(depth):
             layers.append(Attention(width, num_heads, output_scale, key=keys[2 * block + 1]))
-            layers.append(Perceptron(width, output_scale, key=keys[2 * block + 2]))
+            layers.append(FeedForward(width, output_scale, key=keys[2 * block + 2]))
         self.layers = (*layers, Head(width, vocabulary_size, key=keys[-1]))
 
 
