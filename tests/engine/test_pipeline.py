@@ -91,6 +91,7 @@ def test_a_replay_is_the_pipeline(num_stages, stashing):
             np.testing.assert_array_equal(trace.backward_version[:, number], backward)
 
 
+@pytest.mark.optimised  # or rounding errors of two programs grow to 2e-11
 @pytest.mark.parametrize("stashing", [True, False])
 def test_a_replay_is_the_pipeline_of_a_transformer(stashing):
     num_stages = 8
@@ -107,7 +108,7 @@ def test_a_replay_is_the_pipeline_of_a_transformer(stashing):
     expected = tuple(layer for stage in stages for layer in stage.weights)
     trace = asyncopt.traces.pipeline(UPDATES, num_stages, stashing=stashing)
     result = asyncopt.replay(problem, OPTIMIZERS["sgd"], trace, eval_every=UPDATES)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12), result.params.layers, expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), result.params.layers, expected)
 
 
 @pytest.mark.parametrize("name", ["adamw", "apam"])
