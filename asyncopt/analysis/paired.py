@@ -6,6 +6,7 @@ One with which any seed diverged is not chosen.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -41,6 +42,7 @@ class Difference:
     baseline_step_size: Any  #: that of the baseline
     p_value: float  #: two-sided, of no difference; NaN if there is none
     outcome: str  #: one of the words above, after Holm's correction for all differences of the study
+    each: tuple[float, ...] = ()  #: the difference of each seed
 
 
 def differences(curves: Curves, baseline: Any = None) -> list[Difference]:
@@ -76,6 +78,25 @@ def differences(curves: Curves, baseline: Any = None) -> list[Difference]:
     return _corrected(found)
 
 
+def contrasts(found: Sequence[Difference], quantity: str) -> list[Difference]:
+    """Returns, for the first value and each two groups, how much more the first group loses than the second.
+
+    The end and the step sizes are those of the first group; its name comes before that of the second.
+    """
+    first = [one for one in found if one.value == found[0].value and one.each]
+    pairs = []
+    for one, other in itertools.combinations(first, 2):
+        apart = np.subtract(one.each, other.each)
+        noticeable, p_value = _noticeable(apart)
+        outcome = WORSE if (apart.mean() > 0) == _is_loss(quantity) else BETTER
+        if NOT_COMPARABLE in (one.outcome, other.outcome):
+            outcome = NOT_COMPARABLE
+        group = (*one.group, *other.group)
+        kept = {"difference": interval(apart), "noticeable": noticeable, "p_value": p_value, "outcome": outcome}
+        pairs.append(dataclasses.replace(one, group=group, each=tuple(apart), **kept))
+    return _corrected(pairs)
+
+
 def to_frame(found: Sequence[Difference], curves: Curves) -> pd.DataFrame:
     """Returns a row for each difference, with plain numbers."""
     rows = []
@@ -98,15 +119,30 @@ def _difference(quantity: str, group: tuple[Any, ...], value: Any, arm: Arm, bas
         nothing = Estimate(math.nan, math.nan, math.nan)
         return Difference(group, value, nothing, nothing, math.nan, size, size_before, math.nan, DIVERGED)
     apart = ends - before
-    error = float(apart.std(ddof=1)) / math.sqrt(len(apart))
-    freedom = len(apart) - 1
-    tail, reach = (float(scipy.stats.t.ppf(level, freedom)) for level in ((1 + LEVEL) / 2, _POWER))
-    p_value = 2 * float(scipy.stats.t.sf(abs(apart.mean()) / error, freedom)) if error > 0 else float(not apart.any())
+    noticeable, p_value = _noticeable(apart)
     outcome = WORSE if (apart.mean() > 0) == _is_loss(quantity) else BETTER
     if at_edge or edge_before:
         outcome = NOT_COMPARABLE
-    noticeable = (tail + reach) * error
-    return Difference(group, value, interval(ends), interval(apart), noticeable, size, size_before, p_value, outcome)
+    return Difference(
+        group,
+        value,
+        interval(ends),
+        interval(apart),
+        noticeable,
+        size,
+        size_before,
+        p_value,
+        outcome,
+        tuple(apart.tolist()),
+    )
+
+
+def _noticeable(apart: Float[np.ndarray, " S"]) -> tuple[float, float]:
+    """Returns the smallest noticeable difference, and the p-value of no difference by Student's paired test."""
+    error, freedom = float(apart.std(ddof=1)) / math.sqrt(len(apart)), len(apart) - 1
+    tail, reach = (float(scipy.stats.t.ppf(level, freedom)) for level in ((1 + LEVEL) / 2, _POWER))
+    p_value = 2 * float(scipy.stats.t.sf(abs(apart.mean()) / error, freedom)) if error > 0 else float(not apart.any())
+    return (tail + reach) * error, p_value
 
 
 def _tuned(arm: Arm, quantity: str) -> tuple[Float[np.ndarray, " S"], Any, bool]:

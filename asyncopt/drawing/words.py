@@ -11,6 +11,8 @@ _LABELS = {
     "average_gap": "gap of the average, $F(\\bar x_k) - F^*$",
     "grad_norm_sq": "$\\|\\nabla F(x_k)\\|^2$", "drift": "drift $\\|x_k - y_k\\|^2$",
     "train_accuracy": "accuracy on the training rows", "test_accuracy": "held-out accuracy",
+    "test_loss": "held-out loss", "test_perplexity": "held-out perplexity",
+    "trace.num_stages": "stages of the pipeline",
     "optimizer.learning_rate": "step size α", "trace.delay": "delay", "trace.max_delay": "largest delay",
 }  # fmt: skip
 

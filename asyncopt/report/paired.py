@@ -22,6 +22,7 @@ from asyncopt.report.commands import Arguments, Printed
 from asyncopt.report.page import Table
 
 _FILES = commands.Files(text="paired.md", data="paired.csv")
+_LINEAR = 50  # the ratio of differences up to which a linear axis shows all of them
 _VARIED, _TUNED = "trace.delay", "optimizer.learning_rate"
 
 
@@ -50,11 +51,15 @@ def report(
 
     def section(curves: Curves) -> commands.Section:
         found = paired.differences(curves, _value(curves, baseline))
+        tables = [table(curves, found)]
+        pairs = paired.contrasts(found, curves.quantity)
+        if pairs:
+            tables.append(table_of_pairs(curves, pairs))
         title = f"{curves.name}: {words.label(curves.quantity)} at the end, {words.seeds(curves.num_seeds)}"
         return commands.Section(
             title,
             _facts(curves),
-            [table(curves, found)],
+            tables,
             paired.to_frame(found, curves),
             {"paired": (figure(curves, found), "")},
         )
@@ -107,6 +112,24 @@ def table(curves: Curves, found: Sequence[Difference]) -> Table:
     return Table("", header, rows)
 
 
+def table_of_pairs(curves: Curves, pairs: Sequence[Difference]) -> Table:
+    """Returns a row for each two groups: how much more the first loses than the second."""
+    *groups, vary, _ = curves.by
+    size = len(groups)
+    name = ", ".join(groups)
+    rows = [
+        (
+            *(", ".join(map(str, group)) for group in (one.group[:size], one.group[size:])),
+            words.with_interval(one.difference, "+.3g"),
+            f"{one.noticeable:.2g}",
+            one.outcome,
+        )
+        for one in pairs
+    ]
+    title = f"What {vary} {pairs[0].value} costs one {name} less what it costs another, seed by seed:"
+    return Table(title, (name, "and another", "difference of the differences", "noticeable", "outcome"), rows)
+
+
 @style.drawing
 def figure(curves: Curves, found: Sequence[Difference]) -> Figure:
     """Returns the differences with their intervals, a colour for each group; hollow where none is seen."""
@@ -127,9 +150,9 @@ def figure(curves: Curves, found: Sequence[Difference]) -> Figure:
     axes.set(
         xlabel=words.label(curves.by[-2]), ylabel=f"{words.label(curves.quantity)} at the end,\nless the baseline's"
     )
-    if any(abs(one.difference.value) > 0 for one in found):
-        smallest = min(abs(one.difference.value) for one in found if one.difference.value)
-        axes.set_yscale("symlog", linthresh=max(smallest, 1e-6))
+    sizes = [abs(one.difference.value) for one in found if one.difference.value and one.each]
+    if sizes and max(sizes) > _LINEAR * min(sizes):
+        axes.set_yscale("symlog", linthresh=min(sizes))
     if any(labels):
         axes.legend(title=", ".join(curves.by[:-2]))
     return drawn

@@ -123,6 +123,22 @@ def test_noticeable_is_seen_in_four_of_five_studies():
     assert 0.7 < seen / 300 < 0.92
 
 
+def test_contrasts_are_paired_tests_of_two_groups():
+    ends = {}
+    for number, optimizer in enumerate("ABC"):
+        ends[optimizer, 0, 1] = noise(8, number)
+        ends[optimizer, 1, 1] = noise(8, number) + 0.1 * noise(8, number + 10) + number
+        ends[optimizer, 2, 1] = noise(8, number)
+    found = paired.contrasts(paired.differences(study(ends)), "test_loss")
+    assert [one.group for one in found] == [("A", "B"), ("A", "C"), ("B", "C")]
+    lost = {optimizer: ends[optimizer, 1, 1] - ends[optimizer, 0, 1] for optimizer in "ABC"}
+    for one in found:
+        expected = scipy.stats.ttest_rel(*(lost[optimizer] for optimizer in one.group))
+        np.testing.assert_allclose(one.difference[1:], expected.confidence_interval(0.95), rtol=1e-9)
+        np.testing.assert_allclose(one.p_value, expected.pvalue, rtol=1e-9)
+        assert one.outcome == paired.BETTER
+
+
 def test_the_baseline_may_be_another_value():
     ends = {("A", delay, 1): delay + 0.01 * noise(5, delay) for delay in (0, 1, 2)}
     found = paired.differences(study(ends), baseline=2)
