@@ -8,6 +8,11 @@ from nbclient import NotebookClient
 
 # Less to compute: a notebook is to run and to show the same kinds of output, not the same numbers.
 SMALLER = {
+    "delay_of_one": {
+        "UPDATES, DELAYS, SEEDS = 300, [0, 1], 6": "UPDATES, DELAYS, SEEDS = 20, [0, 1], 3",
+        "[0.0025, 0.005, 0.01, 0.02]": "[0.0025, 0.005]",
+        "[0.005, 0.01, 0.02, 0.04]": "[0.005, 0.01]",
+    },
     "quickstart": {"num_updates=600": "num_updates=60", "delays = (0, 5, 20, 80)": "delays = (0, 5)"},
     "rates": {
         "K = 5_000": "K = 1_000",
