@@ -6,6 +6,7 @@ See ``conf/`` for what can be set.
 import atexit
 import gc
 import importlib
+import os
 import pathlib
 import sys
 
@@ -25,6 +26,9 @@ _COMMANDS = {
 def main() -> None:
     """Runs the command line; an error is one line on the standard error, and exit status 1."""
     stopping.install()
+    # JAX has threads of its own. On a busy machine those of BLAS wait for each other: a factorisation of 256 columns took a
+    # hundred times as long. With one thread its digits do not depend on the number of cores either.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     atexit.register(gc.freeze)  # else Python searches all objects for cycles as it ends, for half a second
     match sys.argv[1:]:
         case ["--version" | "version", *_] | ["run", "--version" | "version", *_]:

@@ -21,7 +21,14 @@ from asyncopt.run import execute, settings
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "how_to").glob("*.md"))]
-_COMMANDS = ("report", "curves", "compare", "fit", "verify")
+_COMMANDS = {
+    "report": "report",
+    "curves": "curves",
+    "compare": "compare",
+    "fit": "fit",
+    "verify": "verify",
+    "paired": "report.paired",
+}
 # Where the public names are.
 PACKAGES = ["", ".analysis", ".optim", ".problems", ".engine", ".problems.data", ".runtime", ".theory", ".traces"]
 
@@ -55,7 +62,7 @@ def _command_lines():
 def test_command_lines_on_a_page_are_accepted(line):
     words = shlex.split(line, comments=True)
     if words[0] == "asyncopt":
-        words = ["python", "-m", *([f"asyncopt.{words[1]}", *words[2:]] if words[1] in _COMMANDS else words)]
+        words = ["python", "-m", *([f"asyncopt.{_COMMANDS[words[1]]}", *words[2:]] if words[1] in _COMMANDS else words)]
     if words[:3] == ["python", "-m", "asyncopt"]:
         _check_overrides([word for word in words[3:] if word not in ("-m", "--help", "--version")])
     elif words[:2] == ["python", "-m"]:

@@ -17,16 +17,21 @@ def synchronous(num_updates: int) -> Trace:
 
 
 @staleness_setting("delay")
-def constant(num_updates: int, delay: int) -> Trace:
+def constant(num_updates: int, delay: int, warmup: int = 0) -> Trace:
     """Returns the trace in which update k's gradient is min(delay, k) updates old.
 
     Args:
       num_updates: K, at least 1.
       delay: in updates, at least 0.
+      warmup: how many updates at the start have no delay, as ZeRO-Offload's delayed updates begin after some dozens.
+
+    References:
+      Ren et al., `ZeRO-Offload: democratizing billion-scale model training <https://arxiv.org/abs/2101.06840>`_, 2021.
     """
     updates = np.arange(check_integer("num_updates", num_updates, at_least=1))
     delay = check_integer("delay", delay, at_least=0)
-    return Trace.from_delays(np.minimum(delay, updates))
+    warmup = check_integer("warmup", warmup, at_least=0)
+    return Trace.from_delays(np.where(updates < warmup, 0, np.minimum(delay, updates)))
 
 
 @staleness_setting("max_delay")

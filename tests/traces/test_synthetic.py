@@ -17,6 +17,10 @@ def test_synchronous():
 def test_constant():
     np.testing.assert_array_equal(traces.constant(6, 3).delay, [0, 1, 2, 3, 3, 3])
     assert traces.constant(100, 3).live_versions == 4
+    np.testing.assert_array_equal(traces.constant(7, 3, warmup=2).delay, [0, 0, 2, 3, 3, 3, 3])
+    np.testing.assert_array_equal(traces.constant(4, 3, warmup=9).delay, 0)
+    with pytest.raises(InputError, match="warmup is -1"):
+        traces.constant(4, 3, warmup=-1)
 
 
 def test_cyclic():
