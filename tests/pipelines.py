@@ -1,6 +1,7 @@
 """Pipelines as programs run them: stages that are functions of their own, with weights of their own, and messages."""
 
 import collections
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +9,32 @@ import numpy as np
 import optax
 
 
+# Stages of the same layers and shapes share a compilation.
+@functools.partial(jax.jit, static_argnums=0)
+def pass_forward(layers, weights, carried, batch):
+    inputs = []
+    for layer, own in zip(layers, weights, strict=True):
+        inputs.append(carried)
+        carried = layer(own, carried, batch)
+    return inputs, carried
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def pass_backward(layers, step, used, inputs, cotangent, batch, newest, state):
+    gradients = []
+    for layer, own, given in reversed(list(zip(layers, used, inputs, strict=True))):
+        _, pull_back = jax.vjp(lambda own, given, layer=layer: layer(own, given, batch), own, given)
+        gradient, cotangent = pull_back(cotangent)
+        gradients.insert(0, gradient)
+    updates, state = step(gradients, state, newest)
+    return optax.apply_updates(newest, updates), state, cotangent
+
+
 class Stage:
     """A worker with the weights of some layers, which it steps after each backward pass."""
 
     def __init__(self, layers, weights, optimizer, stashing):
-        self.layers, self.weights, self.optimizer = layers, weights, optimizer
-        self.pass_forward, self.pass_backward = jax.jit(self._pass_forward), jax.jit(self._pass_backward)
+        self.layers, self.weights, self.optimizer = tuple(layers), weights, optimizer
         self.state = optimizer.init(weights)
         self.stashing, self.kept = stashing, {}
         self.received = {"forward": collections.deque(), "backward": collections.deque()}
@@ -23,36 +44,20 @@ class Stage:
     def forward(self, batch):
         number, carried = self.received["forward"].popleft()
         self.reads.append(("forward", number, self.steps))
-        inputs, carried = self.pass_forward(self.weights, carried, batch)
+        inputs, carried = pass_forward(self.layers, self.weights, carried, batch)
         self.kept[number] = inputs, self.weights, batch
         return number, carried
-
-    def _pass_forward(self, weights, carried, batch):
-        inputs = []
-        for layer, own in zip(self.layers, weights, strict=True):
-            inputs.append(carried)
-            carried = layer(own, carried, batch)
-        return inputs, carried
 
     def backward(self):
         number, cotangent = self.received["backward"].popleft()
         self.reads.append(("backward", number, self.steps))
         inputs, weights, batch = self.kept.pop(number)
         used = weights if self.stashing else self.weights
-        self.weights, self.state, cotangent = self.pass_backward(
-            used, inputs, cotangent, batch, self.weights, self.state
+        self.weights, self.state, cotangent = pass_backward(
+            self.layers, self.optimizer.update, used, inputs, cotangent, batch, self.weights, self.state
         )
         self.steps += 1
         return number, cotangent
-
-    def _pass_backward(self, used, inputs, cotangent, batch, newest, state):
-        gradients = []
-        for layer, own, given in reversed(list(zip(self.layers, used, inputs, strict=True))):
-            _, pull_back = jax.vjp(lambda own, given, layer=layer: layer(own, given, batch), own, given)
-            gradient, cotangent = pull_back(cotangent)
-            gradients.insert(0, gradient)
-        updates, state = self.optimizer.update(gradients, state, newest)
-        return optax.apply_updates(newest, updates), state, cotangent
 
 
 def one_forward_one_backward(stage, num_stages, num_updates):

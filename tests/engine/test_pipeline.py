@@ -15,6 +15,18 @@ WIDTH, LAYERS, UPDATES = 5, 8, 200
 OPTIMIZERS = {"sgd": optax.sgd(0.01, momentum=0.8), "adamw": optax.adamw(3e-3), "apam": asyncopt.apam(3e-3)}
 
 
+def middle(own, carried, batch):
+    return jnp.tanh(carried @ own["weight"] + own["bias"])
+
+
+def first(own, carried, batch):
+    return middle(own, batch[0], batch)
+
+
+def last(own, carried, batch):
+    return jnp.mean((middle(own, carried, batch) - batch[1]) ** 2)
+
+
 class Chain:
     """Layers of tanh(w x + b), each of several leaves; the last returns a squared error."""
 
@@ -33,14 +45,10 @@ class Chain:
 
     @property
     def layers(self):
-        def middle(number, params, carried, batch):
-            given = batch[0] if carried is None else carried
-            return jnp.tanh(given @ params[number]["weight"] + params[number]["bias"])
+        def at(number, layer):
+            return lambda params, carried, batch: layer(params[number], carried, batch)
 
-        def last(params, carried, batch):
-            return jnp.mean((middle(LAYERS - 1, params, carried, batch) - batch[1]) ** 2)
-
-        return (*[jax.tree_util.Partial(middle, number) for number in range(LAYERS - 1)], last)
+        return (at(0, first), *[at(number, middle) for number in range(1, LAYERS - 1)], at(LAYERS - 1, last))
 
     def layer_numbers(self, params):
         return [jax.tree.map(lambda leaf, number=number: number, layer) for number, layer in enumerate(params)]
@@ -63,13 +71,7 @@ def emulated(optimizer, num_stages, stashing, num_updates, seed=0):
     params = PROBLEM.init(init_key(key))
     batches = [PROBLEM.sample(batch_key(key, jnp.int32(number))) for number in range(num_updates)]
 
-    def of_its_own(layer, number):
-        def apply(weights, carried, batch):
-            return layer([weights if other == number else None for other in range(LAYERS)], carried, batch)
-
-        return apply
-
-    layers = [of_its_own(layer, number) for number, layer in enumerate(PROBLEM.layers)]
+    layers = [first, *[middle] * (LAYERS - 2), last]
     return pipelines.emulate(layers, params, optimizer, batches, num_stages, stashing)
 
 
@@ -103,7 +105,7 @@ def test_a_replay_is_the_pipeline_of_a_transformer(stashing):
     key = jax.random.key(0)
     weights = problem.init(init_key(key)).layers
     batches = [problem.sample(batch_key(key, jnp.int32(number))) for number in range(UPDATES)]
-    layers = [lambda own, carried, batch: own(carried, batch)] * len(weights)
+    layers = [lambda own, carried, batch: own(carried, batch)] * len(weights)  # own is an Equinox module
     stages = pipelines.emulate(layers, list(weights), OPTIMIZERS["sgd"], batches, num_stages, stashing)
     expected = tuple(layer for stage in stages for layer in stage.weights)
     trace = asyncopt.traces.pipeline(UPDATES, num_stages, stashing=stashing)
