@@ -121,11 +121,18 @@ def test_bad_arguments(arguments, message):
         ({"backward_version": [[0, 0], [2, 1]], "blocks": "layers"}, "block 0, of update 1 is 2, expected 0 to 1"),
         ({"backward_version": [[0], [1]], "blocks": "layers"}, r"backward_version has shape \(2, 1\), expected"),
         ({"blocks": "leaves"}, r"blocks is 'leaves', expected one of \['coordinates', 'layers'\]"),
+        ({"blocks": np.array(["layers", "layers"])}, r"blocks is array\(.*, expected one of"),
+        ({"backward_version": [[0], [0, 1]], "blocks": "layers"}, "backward_version is not an array of integers: "),
     ],
 )
 def test_bad_fields(fields, message):
     with pytest.raises(asyncopt.InputError, match=message):
         Trace([0, 0], block_version=[[0, 0], [0, 1]], **fields)
+
+
+def test_ragged_versions_are_refused():
+    with pytest.raises(asyncopt.InputError, match="block_version is not an array of integers: "):
+        Trace([0, 0], block_version=[[0], [0, 1]])
 
 
 def test_layers_need_their_versions():
