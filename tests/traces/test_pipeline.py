@@ -105,6 +105,14 @@ def _saved(folder):
         ({"backward": [1.0, 2.0, -1.0, 2.0]}, "backward of stage 2 is -1.0"),
         ({"network": float("nan")}, "network is nan"),
         ({"forward": "fast"}, "forward is 'fast', expected"),
+        ({"forward": b"fast"}, "forward is b'fast', expected"),
+        ({"forward": np.array(-1.0)}, "forward is -1.0, expected"),
+        ({"schedule": np.array(["1f1b", "2bw"])}, r"schedule is array\(.*, expected one of"),
+        (
+            {"num_updates": 2**31},
+            "num_updates is 2147483648 of 1 micro-batches each, expected at most",
+        ),
+        ({"schedule": "2bw", "microbatches": 10**9}, "num_updates is 9 of 1000000000 micro-batches each, expected"),
         ({"backward": None}, "backward is None"),
     ],
 )
