@@ -166,16 +166,17 @@ def prepare(run: Run, settings: Settings, num_updates: int | None = None) -> Pre
     _check_tables(optimizer, optimizer_state, run.trace)
     if run.has_steps:
         _check_takes_sums(optimizer, optimizer_state, starts[0])
+    places = leaf_blocks(run.problem, starts[0], run.trace, run.blocks)
+    tells_leaves = places is not None and not run.has_steps
     # What theorems bound is a mean over the run; a few points of a curve would give a wrong one.
     eval_every = PERCENT if settings.eval_every is None and run.probes else settings.eval_every
     steps = evaluation_steps(
         run.trace.num_updates if num_updates is None else num_updates,
         eval_every,
-        lambda: evaluation_cost(run.problem, optimizer, starts[0], settings.average),
+        lambda: evaluation_cost(run.problem, optimizer, starts[0], settings.average, tells_leaves),
     )
     if run.trace.step is not None:
         steps = at_ends_of_steps(steps, run.trace)
-    places = leaf_blocks(run.problem, starts[0], run.trace, run.blocks)
     samples = jnp.asarray(run.trace.sample, jnp.int32)
     batch_keys = [draws.batch_keys(key, samples) for key in keys]
     return Prepared(
