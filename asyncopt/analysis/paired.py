@@ -54,7 +54,8 @@ def differences(curves: Curves, baseline: Any = None) -> list[Difference]:
       baseline: the value that others are compared with; default: the first.
 
     Raises:
-      InputError: if there are fewer than two settings or three seeds, or a group has no run with the baseline.
+      InputError: if there are fewer than two settings, two values or three seeds, or a group has no run with the
+        baseline.
     """
     if len(curves.by) < 2:
         raise InputError(f"the runs differ in {list(curves.by)}, expected a setting and a step size")
@@ -66,16 +67,34 @@ def differences(curves: Curves, baseline: Any = None) -> list[Difference]:
         arm: Any = arms.setdefault(tuple(group), {}).setdefault(value, {})
         arm[step_size] = np.where(np.isfinite(values), values, np.inf if _is_loss(curves.quantity) else -np.inf)
     found = []
+    first = _first(curves.by[-2], arms) if baseline is None else baseline
     for group, by_value in arms.items():
-        first = next(iter(by_value)) if baseline is None else baseline
         if first not in by_value:
             raise InputError(
-                f"{curves.by[-2]} is {', '.join(map(str, by_value))} of {', '.join(map(str, group)) or 'all runs'}, "
+                f"{curves.by[-2]} is {', '.join(map(str, by_value))} of {_named(group)}, "
                 f"expected the baseline {first} among them"
             )
         others = [value for value in by_value if value != first]
         found += [_difference(curves.quantity, group, value, by_value[value], by_value[first]) for value in others]
+    if not found:
+        raise InputError(f"{curves.by[-2]} is {first} in all runs, expected two values at least")
     return _corrected(found)
+
+
+def _first(setting: str, arms: Mapping[tuple[Any, ...], Mapping[Any, Any]]) -> Any:
+    """Returns the first value of the setting; with another first one in a group, rows would have several baselines."""
+    (group, first), *others = [(group, next(iter(by_value))) for group, by_value in arms.items()]
+    for other, value in others:
+        if value != first:
+            raise InputError(
+                f"the first {setting} is {first} of {_named(group)} and {value} of {_named(other)}, expected one for "
+                "all, or a baseline"
+            )
+    return first
+
+
+def _named(group: tuple[Any, ...]) -> str:
+    return ", ".join(map(str, group)) or "all runs"
 
 
 def contrasts(found: Sequence[Difference], quantity: str) -> list[Difference]:
@@ -148,7 +167,7 @@ def _noticeable(apart: Float[np.ndarray, " S"]) -> tuple[float, float]:
 def _tuned(arm: Arm, quantity: str) -> tuple[Float[np.ndarray, " S"], Any, bool]:
     """Returns the end of each seed with the step size that is best for all others, and the size that most chose.
 
-    The last value is whether it is the largest or the smallest of several: a better one may lie beyond.
+    The last value is whether it is the largest or the smallest of several numbers: a better one may lie beyond.
     """
     sizes, ends = list(arm), np.stack(list(arm.values()))
     worth = ends if _is_loss(quantity) else -ends
@@ -156,7 +175,8 @@ def _tuned(arm: Arm, quantity: str) -> tuple[Float[np.ndarray, " S"], Any, bool]
     others[~np.isfinite(worth).all(axis=1)] = np.inf  # also where only the seed left out diverged
     chosen = np.argmin(others, axis=0)
     most = int(np.bincount(chosen).argmax())
-    at_edge = len(sizes) > 1 and sizes[most] in (min(sizes), max(sizes))
+    ordered = all(isinstance(size, int | float) and not isinstance(size, bool) for size in sizes)
+    at_edge = ordered and len(sizes) > 1 and sizes[most] in (min(sizes), max(sizes))
     return ends[chosen, np.arange(ends.shape[1])], sizes[most], at_edge
 
 

@@ -69,7 +69,10 @@ def leaf_blocks(problem: Problem, params: PyTree, trace: Trace, blocks: Blocks) 
         return tuple(_check_block(blocks, path, trace.num_blocks) for path in paths)
     numbers = getattr(problem, "layer_numbers", None)
     if numbers is not None:
-        layers = [int(number) for number in jax.tree.leaves(numbers(params))]
+        layers = [
+            check_integer("a leaf of layer_numbers of the problem", number, at_least=0)
+            for number in jax.tree.leaves(numbers(params))
+        ]
         if len(layers) != len(paths):
             raise InputError(f"layer_numbers of the problem has {len(layers)} leaves, its parameters {len(paths)}")
     else:

@@ -23,7 +23,13 @@ _PRODUCTS_AT_ONCE = 8
 
 
 @by_shapes
-def evaluation_cost(problem: Problem, optimizer: optax.GradientTransformation, params: PyTree, average: bool) -> float:
+def evaluation_cost(
+    problem: Problem,
+    optimizer: optax.GradientTransformation,
+    params: PyTree,
+    average: bool,
+    leaf_delays: bool = False,
+) -> float:
     """Returns how many updates take as many operations as one evaluation does.
 
     Args:
@@ -31,6 +37,7 @@ def evaluation_cost(problem: Problem, optimizer: optax.GradientTransformation, p
       optimizer: how to step.
       params: an iterate.
       average: whether F is evaluated at the average, too.
+      leaf_delays: whether the optimizer is told the delay of each leaf.
     """
 
     def update(problem, optimizer, params):
@@ -38,7 +45,8 @@ def evaluation_cost(problem: Problem, optimizer: optax.GradientTransformation, p
         gradient = jax.grad(problem.loss)(params, draw_one(problem, jax.random.key(0), worker))
         extra = optax.with_extra_args_support(optimizer)
         told = {"delay": worker, "worker": worker, "stale_params": params}
-        told["leaf_delay"] = jax.tree.map(lambda leaf: worker, params)
+        if leaf_delays:
+            told["leaf_delay"] = jax.tree.map(lambda leaf: worker, params)
         return extra.update(gradient, extra.init(params), params, **told)
 
     def evaluation(problem, params):

@@ -150,6 +150,8 @@ def prepare(run: Run, settings: Settings, num_updates: int | None = None) -> Pre
     optimizer = optax.with_extra_args_support(run.optimizer)
     keys = [jax.random.key(seed) for seed in seeds]
     starts = [run.problem.init(draws.init_key(key)) for key in keys]
+    if run.trace.backward_version is not None:
+        _check_layers(run.problem, starts[0])
     if settings.param_dtype is not None:
         param_dtype = _check_dtype("param_dtype", settings.param_dtype)
         starts = [jax.tree.map(lambda x: x.astype(param_dtype), start) for start in starts]
@@ -166,16 +168,17 @@ def prepare(run: Run, settings: Settings, num_updates: int | None = None) -> Pre
     _check_tables(optimizer, optimizer_state, run.trace)
     if run.has_steps:
         _check_takes_sums(optimizer, optimizer_state, starts[0])
+    places = leaf_blocks(run.problem, starts[0], run.trace, run.blocks)
+    tells_leaves = places is not None and not run.has_steps
     # What theorems bound is a mean over the run; a few points of a curve would give a wrong one.
     eval_every = PERCENT if settings.eval_every is None and run.probes else settings.eval_every
     steps = evaluation_steps(
         run.trace.num_updates if num_updates is None else num_updates,
         eval_every,
-        lambda: evaluation_cost(run.problem, optimizer, starts[0], settings.average),
+        lambda: evaluation_cost(run.problem, optimizer, starts[0], settings.average, tells_leaves),
     )
     if run.trace.step is not None:
         steps = at_ends_of_steps(steps, run.trace)
-    places = leaf_blocks(run.problem, starts[0], run.trace, run.blocks)
     samples = jnp.asarray(run.trace.sample, jnp.int32)
     batch_keys = [draws.batch_keys(key, samples) for key in keys]
     return Prepared(
@@ -268,6 +271,19 @@ def _check_passes(run: Run) -> None:
             "the trace has backward_version, expected no work, no probes or record_bounds, and layers as blocks: its "
             "gradient is of no one iterate"
         )
+
+
+def _check_layers(problem: Any, start: PyTree) -> None:
+    """Refuses layers whose last returns no loss: its gradient would be that of a sum."""
+    wrong = [layer for layer in problem.layers if not callable(layer)]
+    if wrong:
+        raise InputError(f"layers of the problem has {wrong[0]!r}, expected functions of params, carried and batch")
+    batch = jax.eval_shape(lambda: draws.draw_one(problem, jax.random.key(0), jnp.int32(0)))
+    carried: Any = None
+    for layer in problem.layers:
+        carried = jax.eval_shape(layer, start, carried, batch)
+    if jax.tree.structure(carried) != jax.tree.structure(0) or jnp.shape(carried) != ():
+        raise InputError(f"the last of the problem's layers returns {carried}, expected the loss, one number")
 
 
 def _check_tables(optimizer: optax.GradientTransformation, optimizer_state: PyTree, trace: Trace) -> None:

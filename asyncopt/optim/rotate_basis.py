@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from asyncopt.optim._shared import in_one_piece, is_absent, number, split_like, static_integer
+from asyncopt.optim._shared import checked_inner, in_one_piece, is_absent, number, split_like, static_integer
 
 # Fields of optimizers' states that are linear in the gradients: means, Adam and its kin, momentum.
 _FIRST_MOMENTS = ("ema", "mu", "trace", "velocity")
@@ -71,7 +71,7 @@ def rotate_basis(
       Its ``update`` has no reverse-mode derivative.
 
     Raises:
-      InputError: if a number is out of range.
+      InputError: if a number is out of range, or ``inner`` is no optimizer.
 
     Examples:
       >>> import asyncopt, jax.numpy as jnp, optax
@@ -90,7 +90,7 @@ def rotate_basis(
     every = static_integer("every", every, at_least=1)
     decay = number("decay", decay, at_least=0, below=1)
     max_side = static_integer("max_side", max_side, at_least=1)
-    inner = optax.with_extra_args_support(inner)
+    inner = checked_inner(inner)
 
     def sides_of(leaf):
         if len(leaf.shape) != 2 or not jnp.issubdtype(leaf.dtype, jnp.floating):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PyTree
 
-from asyncopt.optim._shared import is_absent, known_leaf_delays, number
+from asyncopt.optim._shared import checked_inner, is_absent, known_leaf_delays, number
 
 
 class ScaleStepsByStageState(NamedTuple):
@@ -35,7 +35,7 @@ def scale_steps_by_stage(
       annealing_updates: K, above 0. For networks trained with a warm-up, the paper takes several times its length.
 
     Raises:
-      InputError: if K is out of range.
+      InputError: if K is out of range, or ``inner`` is no optimizer.
 
     Examples:
       >>> import asyncopt, jax.numpy as jnp, optax
@@ -54,7 +54,7 @@ def scale_steps_by_stage(
       <https://arxiv.org/abs/1910.05124>`_, 2021, technique T1.
     """
     annealing_updates = number("annealing_updates", annealing_updates, above=0)
-    inner = optax.with_extra_args_support(inner)
+    inner = checked_inner(inner)
 
     def init(params):
         return ScaleStepsByStageState(inner.init(params), jnp.zeros((), jnp.int32))

@@ -170,6 +170,8 @@ def char_lm(
         compute_dtype = "bfloat16" if jax.default_backend() == "gpu" else None
     elif compute_dtype not in _DTYPES:
         raise InputError(f"compute_dtype is {compute_dtype!r}, expected one of {_DTYPES}, or none")
+    elif compute_dtype == "float64" and not jax.config.read("jax_enable_x64"):
+        raise InputError("compute_dtype is 'float64', expected JAX to have it enabled (precision=float64)")
     sizes = Sizes(len(data.vocabulary), width, depth, num_heads)
     shapes = jax.eval_shape(lambda: Transformer(*sizes, key=jax.random.key(0)))
     return CharLM(

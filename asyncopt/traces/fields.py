@@ -60,7 +60,7 @@ def reads(
         raise InputError(f"read_version has {num_updates} updates, expected 1 to {MAX_UPDATES}")
     updates = np.arange(num_updates)
     check_range("read_version", versions, 0, updates, "a gradient cannot be read from the future")
-    if kind not in BLOCKS:
+    if not isinstance(kind, str) or kind not in BLOCKS:
         raise InputError(f"blocks is {kind!r}, expected one of {list(BLOCKS)}")
 
     blocks = None if block_version is None else _blocks("block_version", block_version, num_updates)
@@ -100,7 +100,10 @@ def reads(
 
 def _blocks(name: str, values: ArrayLike, length: int) -> Int[np.ndarray, "K B"]:
     """Returns an iterate for each block as int64."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{name} is not an array of integers: {error}") from error
     if array.ndim != 2 or len(array) != length or array.shape[1] == 0 or array.dtype.kind not in "iu":
         raise InputError(
             f"{name} has shape {array.shape} and dtype {array.dtype}, "

@@ -62,12 +62,16 @@ def pipeline(
     """
     num_updates = check_integer("num_updates", num_updates, at_least=1)
     num_stages = check_integer("num_stages", num_stages, at_least=1)
-    if schedule not in SCHEDULES:
+    if not isinstance(schedule, str) or schedule not in SCHEDULES:
         raise InputError(f"schedule is {schedule!r}, expected one of {list(SCHEDULES)}")
     check_flag("stashing", stashing)
     if not stashing and schedule != "1f1b":
         raise InputError(f"stashing is False, expected True: with schedule {schedule!r} both passes take one version")
     parts = _microbatches(schedule, microbatches, num_stages)
+    if num_updates * parts > fields.MAX_UPDATES:
+        raise InputError(
+            f"num_updates is {num_updates} of {parts} micro-batches each, expected at most {fields.MAX_UPDATES} in all"
+        )
     ahead, back = _stage_seconds("forward", forward, num_stages), _stage_seconds("backward", backward, num_stages)
     network = check_number("network", network, at_least=0)
     updates = np.arange(num_updates)
@@ -94,7 +98,9 @@ def _microbatches(schedule: str, microbatches: int | None, num_stages: int) -> i
 
 
 def _stage_seconds(name: str, seconds: float | Sequence[float], num_stages: int) -> Float[np.ndarray, " P"]:
-    if isinstance(seconds, str) or not isinstance(seconds, Sequence | np.ndarray):
+    if isinstance(seconds, np.ndarray) and seconds.ndim == 0:
+        seconds = seconds.item()
+    if isinstance(seconds, str | bytes) or not isinstance(seconds, Sequence | np.ndarray):
         return np.full(num_stages, check_number(name, seconds, at_least=0) / num_stages)
     listed = list(seconds)
     if len(listed) != num_stages:

@@ -155,8 +155,24 @@ def test_the_baseline_may_be_another_value():
         ({(0.1,): np.ones(4)}, BY[-1:], None, "expected a setting and a step size"),
         ({("A", 0, 1): np.ones(2), ("A", 1, 1): np.ones(2)}, BY, None, "2 seeds in common, expected 3"),
         ({("A", 0, 1): np.ones(4), ("B", 1, 1): np.ones(4)}, BY, 0, "trace.delay is 1 of B, expected the baseline 0"),
+        ({("A", 0, 1): np.ones(4), ("A", 0, 2): np.ones(4)}, BY, None, "trace.delay is 0 in all runs, expected two"),
+        (
+            {(name, value, 1): np.ones(4) for name, value in (("A", 0), ("A", 2), ("B", 1), ("B", 2))},
+            BY,
+            None,
+            "the first trace.delay is 0 of A and 1 of B, expected one for all, or a baseline",
+        ),
     ],
 )
 def test_too_little_to_compare(ends, by, baseline, message):
     with pytest.raises(asyncopt.InputError, match=message):
         paired.differences(study(ends, by=by), baseline)
+
+
+@pytest.mark.parametrize("sizes", [(None, 1.0), ("cosine", "linear"), (False, True), ("linear", 2)])
+def test_only_numbers_have_an_edge(sizes):
+    """Of texts, none and flags no value is the largest, so that a better one beyond is no concern."""
+    ends = {("A", delay, size): noise(8) / 50 + delay + place for delay in (0, 1) for place, size in enumerate(sizes)}
+    ends["A", 1, sizes[0]] = ends["A", 1, sizes[0]] + noise(8, 1) / 100
+    (found,) = paired.differences(study(ends))
+    assert (found.outcome, found.step_size) == (paired.WORSE, sizes[0])

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import asyncopt
@@ -46,6 +47,15 @@ def test_step_sizes_that_are_inputs_cost_nothing():
         for make in (asyncopt.apam, functools.partial(asyncopt.optim.parametric, asyncopt.apam))
     }
     assert len(costs) == 1
+
+
+def test_an_optimizer_is_told_the_delays_of_leaves_only_where_a_run_tells_it():
+    def update(updates, state, params=None, *, delay, stale_params, worker):
+        return jax.tree.map(lambda gradient: -0.1 * gradient, updates), state
+
+    strict = optax.GradientTransformationExtraArgs(lambda params: (), update)
+    result = asyncopt.replay(asyncopt.problems.quadratic(3), strict, asyncopt.traces.constant(9, 1))
+    assert result.objective[-1] < result.objective[0]
 
 
 @pytest.mark.parametrize("num_updates", [1, 2, 7, 100, 949, 20_000, 3_000_000])

@@ -216,6 +216,35 @@ def test_bad_blocks(arguments, message):
         asyncopt.replay(PROBLEM, OPTIMIZERS["apam"], asyncopt.traces.pipeline(9, 4, stashing=stashing), **arguments)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "found"), [("first", "'first'"), (0.5, r"0\.5"), (-1, "-1, expected an integer of at least 0")]
+)
+def test_bad_numbers_of_layers(numbers, found):
+    class Numbered(Chain):
+        def layer_numbers(self, params):
+            return jax.tree.map(lambda leaf: numbers, params)
+
+    with pytest.raises(asyncopt.InputError, match=f"a leaf of layer_numbers of the problem is {found}"):
+        asyncopt.replay(Numbered(), OPTIMIZERS["sgd"], asyncopt.traces.pipeline(9, 2))
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ((1,), "layers of the problem has 1, expected functions of params, carried and batch"),
+        ((lambda params, carried, batch: params[0]["bias"],), r"layers returns .*, expected the loss, one number"),
+        ((lambda params, carried, batch: (params[0]["bias"][0],),), r"layers returns .*, expected the loss, one"),
+    ],
+)
+def test_bad_layers(layers, message):
+    class Layered(Chain):
+        pass
+
+    Layered.layers = layers
+    with pytest.raises(asyncopt.InputError, match=message):
+        asyncopt.replay(Layered(), OPTIMIZERS["sgd"], asyncopt.traces.pipeline(9, 2, stashing=False))
+
+
 def test_more_stages_than_layers():
     with pytest.raises(asyncopt.InputError, match="the trace has 9 stages, and the problem 8 layers"):
         asyncopt.replay(PROBLEM, OPTIMIZERS["sgd"], asyncopt.traces.pipeline(9, 9))

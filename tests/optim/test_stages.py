@@ -74,3 +74,9 @@ def test_a_delay_is_needed():
         optim.scale_steps_by_stage(optax.sgd(1.0)).update(
             PARAMS, optim.scale_steps_by_stage(optax.sgd(1.0)).init(PARAMS)
         )
+
+
+@pytest.mark.parametrize("wrapper", [optim.scale_steps_by_stage, optim.rotate_basis])
+def test_what_is_wrapped_is_an_optimizer(wrapper):
+    with pytest.raises(asyncopt.InputError, match=r"inner is None, expected an optax\.GradientTransformation"):
+        wrapper(None)

@@ -256,6 +256,12 @@ def test_products_have_the_dtype_that_is_asked_for(params, windows):
         assert 0 < abs(float(value) - exact) < tolerance
 
 
+def test_double_precision_has_to_be_enabled():
+    with jax.enable_x64(False), pytest.raises(asyncopt.InputError, match="compute_dtype is 'float64', expected JAX to"):
+        model(compute_dtype="float64")
+    assert model(compute_dtype="float64").compute_dtype == "float64"
+
+
 def test_a_replay_learns_and_a_stale_one_otherwise():
     problem = model(width=8, depth=1)
     runs = [

@@ -75,6 +75,7 @@ def test_the_default_text_is_pythons_documentation_without_repetitions():
         (b"abc", {"test_fraction": -0.1}, r"test_fraction is -0\.1, expected"),
         (b"abc", {"test_fraction": "a tenth"}, r"test_fraction is 'a tenth', expected"),
         (b"abc", {"path": 3.5}, r"path is 3\.5, expected a file"),
+        (b"abc", {"path": "a\0b"}, r"path is 'a\\x00b', expected a file: embedded null byte"),
         (b"abc", {"path": "/"}, r"/: path is no file that can be read: Is a directory"),
     ],
 )

@@ -105,6 +105,14 @@ def _saved(folder):
         ({"backward": [1.0, 2.0, -1.0, 2.0]}, "backward of stage 2 is -1.0"),
         ({"network": float("nan")}, "network is nan"),
         ({"forward": "fast"}, "forward is 'fast', expected"),
+        ({"forward": b"fast"}, "forward is b'fast', expected"),
+        ({"forward": np.array(-1.0)}, "forward is -1.0, expected"),
+        ({"schedule": np.array(["1f1b", "2bw"])}, r"schedule is array\(.*, expected one of"),
+        (
+            {"num_updates": 2**31},
+            "num_updates is 2147483648 of 1 micro-batches each, expected at most",
+        ),
+        ({"schedule": "2bw", "microbatches": 10**9}, "num_updates is 9 of 1000000000 micro-batches each, expected"),
         ({"backward": None}, "backward is None"),
     ],
 )
@@ -121,11 +129,18 @@ def test_bad_arguments(arguments, message):
         ({"backward_version": [[0, 0], [2, 1]], "blocks": "layers"}, "block 0, of update 1 is 2, expected 0 to 1"),
         ({"backward_version": [[0], [1]], "blocks": "layers"}, r"backward_version has shape \(2, 1\), expected"),
         ({"blocks": "leaves"}, r"blocks is 'leaves', expected one of \['coordinates', 'layers'\]"),
+        ({"blocks": np.array(["layers", "layers"])}, r"blocks is array\(.*, expected one of"),
+        ({"backward_version": [[0], [0, 1]], "blocks": "layers"}, "backward_version is not an array of integers: "),
     ],
 )
 def test_bad_fields(fields, message):
     with pytest.raises(asyncopt.InputError, match=message):
         Trace([0, 0], block_version=[[0, 0], [0, 1]], **fields)
+
+
+def test_ragged_versions_are_refused():
+    with pytest.raises(asyncopt.InputError, match="block_version is not an array of integers: "):
+        Trace([0, 0], block_version=[[0], [0, 1]])
 
 
 def test_layers_need_their_versions():

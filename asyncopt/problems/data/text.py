@@ -98,6 +98,8 @@ def _read(path: str | os.PathLike[str]) -> str:
         raise InputError(f"path is {path!r}, expected a file") from error
     except OSError as error:
         raise InputError(f"{path}: path is no file that can be read: {error.strerror}") from error
+    except ValueError as error:  # a null character, which no name of a file has
+        raise InputError(f"path is {path!r}, expected a file: {error}") from error
     if not content:
         raise InputError(f"{path}: empty, expected a text in UTF-8")
     try:
