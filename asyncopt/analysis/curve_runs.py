@@ -31,6 +31,7 @@ _SEEDS = ("seeds", "trace.seed", "progress", "plot", "step_factor")
 # What is drawn unless something else is asked for: the first of these that was measured.
 _QUANTITIES = ("test_accuracy", "gap", "objective")
 
+_NOT_MEASURED = ("seed", "step", "time", "computed")  # columns that say of which run and where on it
 _FEWEST_STEPS = 3  # of a curve of runs with different ones
 
 
@@ -93,8 +94,9 @@ class _Run(NamedTuple):
 def _run(name: str, record: Record, keys: Sequence[str], quantity: str, also: Sequence[str], axis: str) -> _Run:
     config = records.flat(record.config)
     values = [_value(name, record, config, key, keys) for key in keys]
-    if quantity not in record.metrics:
-        raise InputError(f"{name}: metrics.parquet has no {quantity}, expected one of {sorted(record.metrics)}")
+    measured = sorted(column for column in record.metrics if column not in _NOT_MEASURED)
+    if quantity not in measured:
+        raise InputError(f"{name}: metrics.parquet has no {quantity}, expected one of {measured}")
     apart = [
         *keys,
         *also,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ _EARLY_EVALUATIONS_A_DOUBLING = 4
 _USUAL_SHARE, _LARGEST_SHARE = 1 / 40, 1 / 5
 _FEW_POINTS = 6
 _AS_OFTEN_AS_USEFUL = 10**9
+_SAME_LOSS = 1e-3  # how far rounding in half precision may take two losses apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,7 +276,7 @@ def _check_passes(run: Run) -> None:
 
 
 def _check_layers(problem: Any, start: PyTree) -> None:
-    """Refuses layers whose last returns no loss: its gradient would be that of a sum."""
+    """Refuses layers that are not the loss: the gradient would be of something else."""
     wrong = [layer for layer in problem.layers if not callable(layer)]
     if wrong:
         raise InputError(f"layers of the problem has {wrong[0]!r}, expected functions of params, carried and batch")
@@ -284,6 +286,12 @@ def _check_layers(problem: Any, start: PyTree) -> None:
         carried = jax.eval_shape(layer, start, carried, batch)
     if jax.tree.structure(carried) != jax.tree.structure(0) or jnp.shape(carried) != ():
         raise InputError(f"the last of the problem's layers returns {carried}, expected the loss, one number")
+    batch, carried = draws.draw_one(problem, jax.random.key(0), jnp.int32(0)), None
+    for layer in problem.layers:
+        carried = layer(start, carried, batch)
+    composed, loss = float(carried), float(problem.loss(start, batch))
+    if not math.isclose(composed, loss, rel_tol=_SAME_LOSS, abs_tol=_SAME_LOSS):
+        raise InputError(f"the problem's layers compose to {composed:.6g} at the start, expected its loss, {loss:.6g}")
 
 
 def _check_tables(optimizer: optax.GradientTransformation, optimizer_state: PyTree, trace: Trace) -> None:

@@ -59,6 +59,9 @@ def rotate_basis(
     means of the same gradients. These are the fields ``ema``, ``mu``, ``trace`` and ``velocity`` of states at any
     depth. All other state is kept, as in the paper: second moments are then those of the old coordinates for a while.
 
+    Where the gradients so far span fewer directions than a matrix has, rounding alone chooses the other columns of the
+    basis. A run in a batch may then differ from the same run alone by more than rounding.
+
     Args:
       inner: the optimizer. It receives gradients, ``params`` and ``stale_params`` in the rotated basis, and other
         extra arguments as they are. It must not project onto a set: that would be in the wrong coordinates.

@@ -28,7 +28,8 @@ def scale_steps_by_stage(
     From update K on, steps are those of ``inner``. In the paper, τ is the delay between a stage's forward pass and its
     update: :math:`(2 (P - i) + 1) / N` updates for stage i of P with N micro-batches an update. Here it is the
     gradient's delay as ``update`` is told it: the keyword ``leaf_delay``, a pytree like the parameters of integers, τ
-    of each leaf in updates. Without it, every leaf has the keyword ``delay``.
+    of each leaf in updates. Without it, every leaf has the keyword ``delay``; so it is in a replay whose steps are of
+    several gradients, which has no delay of a leaf.
 
     Args:
       inner: the optimizer; its own state takes in every gradient in full.

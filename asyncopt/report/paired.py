@@ -23,6 +23,7 @@ from asyncopt.report.page import Table
 
 _FILES = commands.Files(text="paired.md", data="paired.csv")
 _LINEAR = 50  # the ratio of differences up to which a linear axis shows all of them
+_MOST_PAIRS = 15  # of six groups
 _VARIED, _TUNED = "trace.delay", "optimizer.learning_rate"
 
 
@@ -53,7 +54,7 @@ def report(
         found = paired.differences(curves, _value(curves, baseline))
         tables = [table(curves, found)]
         pairs = paired.contrasts(found, curves.quantity)
-        if pairs:
+        if 0 < len(pairs) <= _MOST_PAIRS:
             tables.append(table_of_pairs(curves, pairs))
         title = f"{curves.name}: {words.label(curves.quantity)} at the end, {words.seeds(curves.num_seeds)}"
         return commands.Section(

@@ -245,6 +245,15 @@ def test_bad_layers(layers, message):
         asyncopt.replay(Layered(), OPTIMIZERS["sgd"], asyncopt.traces.pipeline(9, 2, stashing=False))
 
 
+def test_layers_that_are_not_the_loss():
+    class Doubled(Chain):
+        def loss(self, params, batch):
+            return 2 * super().loss(params, batch)
+
+    with pytest.raises(asyncopt.InputError, match=r"layers compose to 0\.\d+ at the start, expected its loss, "):
+        asyncopt.replay(Doubled(), OPTIMIZERS["sgd"], asyncopt.traces.pipeline(9, 2, stashing=False))
+
+
 def test_more_stages_than_layers():
     with pytest.raises(asyncopt.InputError, match="the trace has 9 stages, and the problem 8 layers"):
         asyncopt.replay(PROBLEM, OPTIMIZERS["sgd"], asyncopt.traces.pipeline(9, 9))

@@ -99,7 +99,8 @@ def test_command_line(sweep):
             {"by": "trace.maxdelay"},
             "0-0: config.yaml has no trace.maxdelay, expected one of its keys or .*; did you mean trace.max_delay?",
         ),
-        ({}, {"quantity": "speed"}, r"0-0: metrics.parquet has no speed, expected one of \['gap', 'seed', 'step'"),
+        ({}, {"quantity": "speed"}, r"0-0: metrics.parquet has no speed, expected one of \['gap', 'test_acc"),
+        ({}, {"quantity": "seed"}, r"0-0: metrics.parquet has no seed, expected one of \['gap', 'test_accuracy'\]"),
     ],
 )
 def test_refuses(sweep, change, arguments, message):
