@@ -15,8 +15,8 @@ from tests.analysis import synthetic
 def test_the_mean_over_a_run_from_its_evaluations(delay):
     """Against the mean of ‖∇F(x_k)‖² over every single update."""
     problem = asyncopt.problems.nonconvex_logistic(batch_size=8)
-    optimizer = asyncopt.apam(1.0 / np.sqrt(3000), eps=0.1)
-    trace = asyncopt.traces.constant(3000, delay)
+    optimizer = asyncopt.apam(1.0 / np.sqrt(1500), eps=0.1)
+    trace = asyncopt.traces.constant(1500, delay)
     few, all_updates = (
         asyncopt.replay(problem, optimizer, trace, seeds=range(32), eval_every=every) for every in ("percent", 1)
     )
