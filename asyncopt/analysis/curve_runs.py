@@ -29,7 +29,7 @@ NAMED = {
 # size is seen in the step size.
 _SEEDS = ("seeds", "trace.seed", "progress", "plot", "step_factor")
 # What is drawn unless something else is asked for: the first of these that was measured.
-_QUANTITIES = ("test_accuracy", "gap", "objective")
+_QUANTITIES = ("test_accuracy", "gap", "test_loss", "objective")
 
 _NOT_MEASURED = ("seed", "step", "time", "computed")  # columns that say of which run and where on it
 _FEWEST_STEPS = 3  # of a curve of runs with different ones
@@ -47,7 +47,8 @@ def collect(
     Args:
       runs: name and record of each run, at least one.
       by: the settings that differ, each a key of the configuration or of `NAMED`.
-      quantity: a column of ``metrics.parquet``; default: held-out accuracy, or the gap, or the objective.
+      quantity: a column of ``metrics.parquet``; default: held-out accuracy, or the gap, held-out loss or
+        objective.
       also: settings that follow from those, and so differ as well.
       axis: "step", updates; "time", seconds; or "computed", gradients. Against the last two, runs may have different
         numbers of updates; each counts with its last measurement, until the first of them ends.

@@ -153,7 +153,7 @@ def main(arguments: Arguments = None) -> int:
     by = f"a setting that differs, or one of {', '.join(NAMED)}; again for each further one (default: {_BY})"
     options = {
         "--by": {"action": "append", "metavar": "KEY", "help": by},
-        "--quantity": {"help": "what to draw (default: test_accuracy, else gap, else objective)"},
+        "--quantity": {"help": "what to draw (default: test_accuracy, gap, test_loss or objective)"},
         "--axis": {
             "choices": [*AXES],
             "default": "step",

@@ -167,6 +167,6 @@ def main(arguments: Arguments = None) -> int:
         "--baseline": {"metavar": "VALUE", "help": "what others are compared with (default: the first value)"},
         "--by": {"action": "append", "metavar": "KEY", "help": by},
         "--tune": {"metavar": "KEY", "default": _TUNED, "help": f"chosen for each of them (default: {_TUNED})"},
-        "--quantity": {"help": "what is compared at the end (default: test_accuracy, else gap, else objective)"},
+        "--quantity": {"help": "what is compared at the end (default: test_accuracy, gap, test_loss or objective)"},
     }
     return commands.main("asyncopt paired", report, __doc__, options, arguments)

@@ -21,11 +21,22 @@ class NextStep(Callback):
         by = [key for key in swept if key not in ("seeds", "trace.seed")]
         if config.policy is not None:  # servers differ in their numbers of updates
             commands = _curves(config, folder, ["trace" if key == "policy" else key for key in by], "--axis time")
+        elif "step_factor" in swept:
+            commands = _paired(folder, by)
         elif "method" in swept:
             commands = [f"asyncopt compare {folder}"]
         else:
             commands = [f"asyncopt report {folder}", *_curves(config, folder, by)]
         print(f"\nnext: {' or '.join(commands)}", flush=True)
+
+
+def _paired(folder: str, by: list[str]) -> list[str]:
+    """Returns the command that compares the values of each setting, or nothing to compare but step sizes."""
+    apart = [f"--by {key}" for key in by if key == "method"]
+    varied = [key for key in by if key not in ("method", "step_factor")]
+    return [" ".join([f"asyncopt paired {folder} --vary {key}", *apart]) for key in varied[:1]] or [
+        " ".join([f"asyncopt curves {folder} --by optimizer.learning_rate", *apart])
+    ]
 
 
 def _curves(config: DictConfig, folder: str, by: list[str], *options: str) -> list[str]:

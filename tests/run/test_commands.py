@@ -11,6 +11,7 @@ import pytest
 
 import asyncopt
 from asyncopt.report import curves
+from asyncopt.run import next_step
 
 
 @pytest.fixture
@@ -107,6 +108,18 @@ def test_a_rule_for_staleness_is_drawn_by_its_rule_or_by_the_delays_it_gives(sta
 def test_a_folder_alone(command, tmp_path):
     status, _, _ = command(str(tmp_path))
     assert status.endswith(f"; did you mean asyncopt report {tmp_path}?")
+
+
+@pytest.mark.parametrize(
+    ("swept", "command"),
+    [
+        (["method", "trace.delay", "step_factor"], "asyncopt paired out --vary trace.delay --by method"),
+        (["trace.num_stages", "step_factor"], "asyncopt paired out --vary trace.num_stages"),
+        (["method", "step_factor"], "asyncopt curves out --by optimizer.learning_rate --by method"),
+    ],
+)
+def test_what_comes_after_a_sweep_over_methods_of_their_own_step_sizes(swept, command):
+    assert next_step._paired("out", swept) == [command]
 
 
 def test_help_is_the_option(command_lines, tmp_path):
