@@ -26,8 +26,8 @@ _COMMANDS = {
 def main() -> None:
     """Runs the command line; an error is one line on the standard error, and exit status 1."""
     stopping.install()
-    # JAX has threads of its own. On a busy machine those of BLAS wait for each other: a factorisation of 256 columns took
-    # a hundred times as long. With one thread its digits do not depend on the number of cores either.
+    # JAX has threads of its own. On a busy machine those of BLAS wait for each other: a factorisation of 256 columns
+    # took a hundred times as long. With one thread its digits do not depend on the number of cores either.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     atexit.register(gc.freeze)  # else Python searches all objects for cycles as it ends, for half a second
     match sys.argv[1:]:

@@ -170,8 +170,8 @@ def prepare(run: Run, settings: Settings, num_updates: int | None = None) -> Pre
     _check_tables(optimizer, optimizer_state, run.trace)
     if run.has_steps:
         _check_takes_sums(optimizer, optimizer_state, starts[0])
-    places = leaf_blocks(run.problem, starts[0], run.trace, run.blocks)
-    tells_leaves = places is not None and not run.has_steps
+    blocks = leaf_blocks(run.problem, starts[0], run.trace, run.blocks)
+    tells_leaves = blocks is not None and not run.has_steps
     # What theorems bound is a mean over the run; a few points of a curve would give a wrong one.
     eval_every = PERCENT if settings.eval_every is None and run.probes else settings.eval_every
     steps = evaluation_steps(
@@ -191,12 +191,12 @@ def prepare(run: Run, settings: Settings, num_updates: int | None = None) -> Pre
         probes=run.probes,
         work=run.work,
         blocks=run.blocks,
-        slots=plan(run.trace, places),
+        slots=plan(run.trace, blocks),
         steps=steps,
         starts=starts,
         batch_keys=batch_keys,
         average=settings.average,
-        leaf_blocks=places,
+        leaf_blocks=blocks,
     )
 
 
@@ -271,7 +271,7 @@ def _check_passes(run: Run) -> None:
     if run.work is not None or run.probes or callable(run.blocks):
         raise InputError(
             "the trace has backward_version, expected no work, no probes or record_bounds, and layers as blocks: its "
-            "gradient is of no one iterate"
+            "gradient is not taken at one iterate"
         )
 
 
