@@ -21,6 +21,8 @@ class NextStep(Callback):
         by = [key for key in swept if key not in ("seeds", "trace.seed")]
         if config.policy is not None:  # servers differ in their numbers of updates
             commands = _curves(config, folder, ["trace" if key == "policy" else key for key in by], "--axis time")
+        elif "step_factor" in swept and (varied := [key for key in by if key not in ("method", "step_factor")]):
+            commands = [f"asyncopt paired {folder} --vary {varied[0]} --by method"]
         elif "method" in swept:
             commands = [f"asyncopt compare {folder}"]
         else:
