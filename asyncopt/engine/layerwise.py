@@ -29,7 +29,7 @@ def gradient(problem: Any, forward: PyTree, backward: PyTree, batch: Any) -> PyT
       The gradient, of the shapes and dtypes of ``backward``.
 
     References:
-      Yang et al., `PipeMare <https://arxiv.org/abs/1910.05124>`_, 2019, where each layer is one matrix.
+      Yang et al., `PipeMare <https://arxiv.org/abs/1910.05124>`_, 2021, where each layer is one matrix.
     """
     inputs: list[Any] = []
     carried: Any = None

@@ -62,7 +62,7 @@ def pipeline(
     References:
       Narayanan et al., `PipeDream <https://arxiv.org/abs/1806.03377>`_, 2018, and `Memory-efficient pipeline-parallel
       DNN training <https://arxiv.org/abs/2006.09503>`_, 2021; Huang et al., `GPipe <https://arxiv.org/abs/1811.06965>`_,
-      2018; Yang et al., `PipeMare <https://arxiv.org/abs/1910.05124>`_, 2019.
+      2018; Yang et al., `PipeMare <https://arxiv.org/abs/1910.05124>`_, 2021.
     """
     num_updates = check_integer("num_updates", num_updates, at_least=1)
     num_stages = check_integer("num_stages", num_stages, at_least=1)
