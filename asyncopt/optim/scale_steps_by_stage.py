@@ -38,7 +38,7 @@ def scale_steps_by_stage(
       annealing_updates: K, above 0. For networks trained with a warm-up, the paper takes several times its length.
 
     Returns:
-      A transform with a `ScaleStepsByStageState`.
+      A transform whose state is that of ``inner`` and the number of updates.
 
     Raises:
       InputError: if K is out of range, or ``inner`` is no optimizer; in ``update``, if ``leaf_delay`` is not as above.

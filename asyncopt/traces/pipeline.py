@@ -32,7 +32,8 @@ def pipeline(
       first stage has the longest delay, the last stage none. Where stages are equal and ``network`` is 0, no stage
       waits once the pipeline is full.
     - "2bw" (PipeDream-2BW): a mini-batch is divided into m >= P micro-batches, whose gradients are added up. All stages
-      take update k's gradient at iterate max(0, k - 1), so that each keeps two versions of its weights.
+      take update k's gradient at iterate max(0, k - 1), also with P = 1, so that each keeps two versions of its
+      weights.
     - "gpipe" (GPipe): m micro-batches, all forward and then all backward. Every delay is 0, and stages wait while
       the pipeline fills and empties: a share (P - 1) / (m + P - 1) of the time, where stages are equal and ``network``
       is 0.
