@@ -28,9 +28,10 @@ class KneserNey:
 
     For the codes h before and the next code w, with h' all of h but its first,
       p(w | h) = (max(c(h, w) - D, 0) + D N(h) p(w | h')) / c(h),
-    where N(h) is the number of distinct codes that follow h, c(h) is the sum of c(h, w) over w, and 1 / V is the
-    probability below that of a single code. c(h, w) counts occurrences in the longest order. In a shorter one, it is
-    the number of distinct codes that come before (h, w). D is n1 / (n1 + 2 n2), of the numbers of counts 1 and 2.
+    where N(h) is the number of distinct codes that follow h, and c(h) is the sum of c(h, w) over w. Where c(h) is 0,
+    p(w | h) is p(w | h'). The single codes are interpolated with 1 / V, the uniform distribution. In the longest order,
+    c(h, w) counts occurrences; in a shorter one, the distinct codes that come before (h, w). Each order has its own
+    D = n1 / (n1 + 2 n2), with n1 and n2 the numbers of (h, w) of count 1 and 2.
 
     References:
       Chen and Goodman, An empirical study of smoothing techniques for language modeling, Computer Speech & Language
@@ -52,7 +53,7 @@ class KneserNey:
     def probabilities(
         self, before: Int[np.ndarray, "M H"], following: Int[np.ndarray, " M"]
     ) -> Float[np.ndarray, " M"]:
-        """Returns the probability of each following code, given the ``order`` - 1 codes before it."""
+        """Returns the probability of each following code, given the H = ``order`` - 1 codes before it."""
         result = np.full(len(following), 1 / self.base)
         history = np.zeros(len(following), np.int64)
         for length, (grams, counts, discount, contexts, totals, types) in enumerate(self.tables):
@@ -107,8 +108,8 @@ def transformer_loss(problem, params, codes: Int[np.ndarray, " M"]) -> float:
         carried = None
         for layer in problem.layers[:-1]:
             carried = layer(params, carried, windows)
-        scores = params.layers[-1].scores(carried)
-        return optax.softmax_cross_entropy_with_integer_labels(scores, windows[:, 1:])
+        logits = params.layers[-1].logits(carried)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, windows[:, 1:])
 
     context = problem.context
     starts = [*range(0, len(codes) - context, context), len(codes) - 1 - context]  # the last one overlaps

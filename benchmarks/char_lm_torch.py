@@ -50,8 +50,8 @@ def torch_loss(problem):
             mixed = functional.scaled_dot_product_attention(queries, keys, heads[2], is_causal=True)
             x = x + mixed.transpose(1, 2).reshape(x.shape) @ output
             x = x + functional.gelu(norm(x, mlp_scale) @ up, approximate="tanh") @ down
-        scores = norm(x, last_scale) @ head
-        return functional.cross_entropy(scores.view(-1, vocabulary_size), windows[:, 1:].reshape(-1))
+        logits = norm(x, last_scale) @ head
+        return functional.cross_entropy(logits.view(-1, vocabulary_size), windows[:, 1:].reshape(-1))
 
     return loss
 

@@ -2,7 +2,7 @@
 
 Runs of one seed have the same start and the same mini-batches under every trace, so that their difference has less
 noise than either. The step size for a seed is the best for all other seeds: none is chosen by the run it is used for.
-One with which any seed diverged is not chosen.
+A step size with which any seed diverged is not chosen.
 """
 
 import dataclasses
@@ -26,7 +26,8 @@ NOT_COMPARABLE, DIVERGED = "not comparable", "diverged"
 _POWER = 0.8
 _FEWEST_SEEDS = 3
 
-Arm = Mapping[Any, Float[np.ndarray, " S"]]  # for each step size, the end of each seed
+# For each step size, the last value of the quantity of each seed.
+Arm = Mapping[Any, Float[np.ndarray, " S"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,16 +38,16 @@ class Difference:
     value: Any  #: the value of the setting
     end: Estimate  #: the mean at the end
     difference: Estimate  #: the mean of the end less the baseline's, seed by seed
-    noticeable: float  #: the smallest difference that so many seeds with this noise show in 80 of 100 studies
-    step_size: Any  #: the one that most seeds chose
-    baseline_step_size: Any  #: that of the baseline
+    noticeable: float  #: the smallest difference that this number of seeds with this noise shows in 80 of 100 studies
+    step_size: Any  #: the step size that most seeds chose
+    baseline_step_size: Any  #: the step size that most seeds of the baseline chose
     p_value: float  #: two-sided, of no difference; NaN if there is none
     outcome: str  #: one of the words above, after Holm's correction for all differences of the study
     each: tuple[float, ...] = ()  #: the difference of each seed
 
 
 def differences(curves: Curves, baseline: Any = None) -> list[Difference]:
-    """Returns what each value of a setting does to the end of the runs.
+    """Returns what each value of a setting does to the end of the runs, group by group.
 
     Args:
       curves: the last of their settings is the step size, and the one before it the setting in question; runs are
@@ -66,7 +67,7 @@ def differences(curves: Curves, baseline: Any = None) -> list[Difference]:
         *group, value, step_size = combination
         arm: Any = arms.setdefault(tuple(group), {}).setdefault(value, {})
         arm[step_size] = np.where(np.isfinite(values), values, np.inf if _is_loss(curves.quantity) else -np.inf)
-    found = []
+    results = []
     first = _first(curves.by[-2], arms) if baseline is None else baseline
     for group, by_value in arms.items():
         if first not in by_value:
@@ -75,10 +76,10 @@ def differences(curves: Curves, baseline: Any = None) -> list[Difference]:
                 f"expected the baseline {first} among them"
             )
         others = [value for value in by_value if value != first]
-        found += [_difference(curves.quantity, group, value, by_value[value], by_value[first]) for value in others]
-    if not found:
+        results += [_difference(curves.quantity, group, value, by_value[value], by_value[first]) for value in others]
+    if not results:
         raise InputError(f"{curves.by[-2]} is {first} in all runs, expected two values at least")
-    return _corrected(found)
+    return _corrected(results)
 
 
 def _first(setting: str, arms: Mapping[tuple[Any, ...], Mapping[Any, Any]]) -> Any:
@@ -97,12 +98,12 @@ def _named(group: tuple[Any, ...]) -> str:
     return ", ".join(map(str, group)) or "all runs"
 
 
-def contrasts(found: Sequence[Difference], quantity: str) -> list[Difference]:
+def contrasts(results: Sequence[Difference], quantity: str) -> list[Difference]:
     """Returns, for the first value and each two groups, how much more the first group loses than the second.
 
     The end and the step sizes are those of the first group; its name comes before that of the second.
     """
-    first = [one for one in found if one.value == found[0].value and one.each]
+    first = [one for one in results if one.value == results[0].value and one.each]
     pairs = []
     for one, other in itertools.combinations(first, 2):
         apart = np.subtract(one.each, other.each)
@@ -116,10 +117,10 @@ def contrasts(found: Sequence[Difference], quantity: str) -> list[Difference]:
     return _corrected(pairs)
 
 
-def to_frame(found: Sequence[Difference], curves: Curves) -> pd.DataFrame:
+def to_frame(results: Sequence[Difference], curves: Curves) -> pd.DataFrame:
     """Returns a row for each difference, with plain numbers."""
     rows = []
-    for one in found:
+    for one in results:
         row = dict(zip(curves.by, (*one.group, one.value), strict=False))
         row |= {"end": one.end.value, "end_low": one.end.low, "end_high": one.end.high}
         row |= {"difference": one.difference.value, "low": one.difference.low, "high": one.difference.high}
@@ -165,9 +166,9 @@ def _noticeable(apart: Float[np.ndarray, " S"]) -> tuple[float, float]:
 
 
 def _tuned(arm: Arm, quantity: str) -> tuple[Float[np.ndarray, " S"], Any, bool]:
-    """Returns the end of each seed with the step size that is best for all others, and the size that most chose.
+    """Returns the end of each seed with the step size that is best for all others, and the one that most seeds chose.
 
-    The last value is whether it is the largest or the smallest of several numbers: a better one may lie beyond.
+    The third value says whether that is the largest or the smallest of several: a better one may lie beyond.
     """
     sizes, ends = list(arm), np.stack(list(arm.values()))
     worth = ends if _is_loss(quantity) else -ends
@@ -180,9 +181,9 @@ def _tuned(arm: Arm, quantity: str) -> tuple[Float[np.ndarray, " S"], Any, bool]
     return ends[chosen, np.arange(ends.shape[1])], sizes[most], at_edge
 
 
-def _corrected(found: Sequence[Difference]) -> list[Difference]:
-    """Returns the differences with "not seen" for those that Holm's correction takes away, or that are not there."""
-    ordered = sorted((one.p_value, number) for number, one in enumerate(found) if one.outcome in (WORSE, BETTER))
+def _corrected(results: Sequence[Difference]) -> list[Difference]:
+    """Returns the differences, with "not seen" for those that are not significant after Holm's correction."""
+    ordered = sorted((one.p_value, number) for number, one in enumerate(results) if one.outcome in (WORSE, BETTER))
     seen: set[int] = set()
     for index, (p_value, number) in enumerate(ordered):
         if p_value > (1 - LEVEL) / (len(ordered) - index):
@@ -190,5 +191,5 @@ def _corrected(found: Sequence[Difference]) -> list[Difference]:
         seen.add(number)
     return [
         dataclasses.replace(one, outcome=NOT_SEEN) if one.outcome in (WORSE, BETTER) and number not in seen else one
-        for number, one in enumerate(found)
+        for number, one in enumerate(results)
     ]

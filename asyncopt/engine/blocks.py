@@ -11,14 +11,14 @@ from jaxtyping import Int, PyTree
 from asyncopt.checks import InputError, check_integer
 from asyncopt.problems import Problem
 from asyncopt.traces import Trace
+from asyncopt.traces.fields import LAYERS
 
-LAYERS = "layers"
 # What the user may say of a trace's blocks: None, "layers", or a function from the path of a leaf to its block.
 Blocks = str | Callable[[str], int] | None
 
 
 def block_of(sizes: Sequence[int], num_blocks: int) -> list[Int[np.ndarray, " n"]]:
-    """Returns the block of each coordinate, for each leaf of the parameters.
+    """Returns the block of each coordinate, an array of int32 for each leaf of the parameters.
 
     Block b of n coordinates has those from ⌊b n / B⌋ to ⌊(b + 1) n / B⌋ - 1, counted through all leaves.
 

@@ -77,13 +77,13 @@ def update(inputs: Inputs, probes: tuple[Probe, ...], k: Int[Array, ""], batch: 
     With ``inputs.work``, ``batch`` is the key of the mini-batch, and the worker's job takes the place of the gradient.
     """
     problem, optimizer, work, schedule, _ = inputs
-    reads = read_leaves if schedule.write_slot.ndim == 2 else read
-    stale = reads(state.history, schedule.read_slot[k], state.params)
+    read_at = read_leaves if schedule.write_slot.ndim == 2 else read
+    stale = read_at(state.history, schedule.read_slot[k], state.params)
     facts = jax.tree.map(lambda x: x[k], schedule.facts)
     work_state = state.work_state
     if schedule.backward_slot is not None:
-        newest = read_leaves(state.history, schedule.backward_slot[k], state.params)
-        gradient = layerwise.gradient(problem, stale, newest, batch)
+        backward = read_leaves(state.history, schedule.backward_slot[k], state.params)
+        gradient = layerwise.gradient(problem, stale, backward, batch)
     elif work is None:
         gradient = jax.grad(problem.loss)(stale, batch)
     else:

@@ -19,7 +19,8 @@ class Plan:
     Args:
       read_slot: int32[K]; int32[K, B] where reads are inconsistent: the slot of each of B blocks of the parameters.
       write_slot: int32[K]; an iterate that nobody reads goes to the scratch slot, the last of the history.
-      num_slots: number of slots that hold an iterate to be read: exactly ``trace.live_versions``.
+      num_slots: number of slots that hold an iterate to be read: exactly ``trace.live_versions``. Where blocks are
+        layers, that is the number of the block with the most.
       capacity: number of slots that are allocated: at least one more, for scratch, rounded up to one of a few sizes so
         that traces share a compilation.
       backward_slot: int32[K, n], what the backward pass reads; None if it is what the forward pass reads.
@@ -43,7 +44,7 @@ class Plan:
 def plan(trace: Trace, leaf_blocks: tuple[int, ...] | None = None) -> Plan:
     """Gives each iterate that is read a slot from the update that makes it to its last reader.
 
-    As a register allocator colours intervals, with the fewest slots S: the largest number of iterates alive at once.
+    As a register allocator colours intervals, with the fewest slots S, the largest number of iterates alive at once.
     The first S iterates that are read get a slot each. The j-th iterate gets the slot that was freed as number j - S.
     When it is made, at most S iterates are alive with it, so that at least j + 1 - S slots have been freed.
 
@@ -90,8 +91,8 @@ def _plan_of_leaves(trace: Trace, leaf_blocks: tuple[int, ...]) -> Plan:
     )
 
 
-def _slots(last_reader: Int[np.ndarray, " K"], num_slots: int) -> tuple[Int[np.ndarray, " K1"], int]:
-    """Returns the slot of each iterate 0..K, and the capacity; an iterate that nobody reads has the scratch slot."""
+def _slots(last_reader: Int[np.ndarray, " K"], num_slots: int) -> tuple[Int[np.ndarray, " K+1"], int]:
+    """Returns the slot of each iterate 0..K, int32, and the capacity; an unread iterate has the scratch slot."""
     kept = np.flatnonzero(last_reader >= 0)  # in the order in which they are made
     freed = kept[np.argsort(last_reader[kept], kind="stable")]  # in the order in which their slots become free
     number = np.full(len(last_reader) + 1, -1)  # of an iterate among those that are kept

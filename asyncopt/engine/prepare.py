@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from jaxtyping import Array, DTypeLike, Int, Key, PyTree
 from asyncopt.checks import InputError, check_flag, check_integer, check_seeds
 from asyncopt.engine import draws, loop
 from asyncopt.engine.blocks import Blocks, leaf_blocks
+from asyncopt.engine.layerwise import check_layers
 from asyncopt.engine.operations import evaluation_cost
 from asyncopt.engine.plan import Plan, plan
 from asyncopt.engine.probes import Probe
@@ -35,7 +35,6 @@ _EARLY_EVALUATIONS_A_DOUBLING = 4
 _USUAL_SHARE, _LARGEST_SHARE = 1 / 40, 1 / 5
 _FEW_POINTS = 6
 _AS_OFTEN_AS_USEFUL = 10**9
-_SAME_LOSS = 1e-3  # how far rounding in half precision may take two losses apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +152,7 @@ def prepare(run: Run, settings: Settings, num_updates: int | None = None) -> Pre
     keys = [jax.random.key(seed) for seed in seeds]
     starts = [run.problem.init(draws.init_key(key)) for key in keys]
     if run.trace.backward_version is not None:
-        _check_layers(run.problem, starts[0])
+        check_layers(run.problem, starts[0])
     if settings.param_dtype is not None:
         param_dtype = _check_dtype("param_dtype", settings.param_dtype)
         starts = [jax.tree.map(lambda x: x.astype(param_dtype), start) for start in starts]
@@ -170,8 +169,8 @@ def prepare(run: Run, settings: Settings, num_updates: int | None = None) -> Pre
     _check_tables(optimizer, optimizer_state, run.trace)
     if run.has_steps:
         _check_takes_sums(optimizer, optimizer_state, starts[0])
-    places = leaf_blocks(run.problem, starts[0], run.trace, run.blocks)
-    tells_leaves = places is not None and not run.has_steps
+    blocks = leaf_blocks(run.problem, starts[0], run.trace, run.blocks)
+    tells_leaves = blocks is not None and not run.has_steps
     # What theorems bound is a mean over the run; a few points of a curve would give a wrong one.
     eval_every = PERCENT if settings.eval_every is None and run.probes else settings.eval_every
     steps = evaluation_steps(
@@ -191,12 +190,12 @@ def prepare(run: Run, settings: Settings, num_updates: int | None = None) -> Pre
         probes=run.probes,
         work=run.work,
         blocks=run.blocks,
-        slots=plan(run.trace, places),
+        slots=plan(run.trace, blocks),
         steps=steps,
         starts=starts,
         batch_keys=batch_keys,
         average=settings.average,
-        leaf_blocks=places,
+        leaf_blocks=blocks,
     )
 
 
@@ -271,27 +270,8 @@ def _check_passes(run: Run) -> None:
     if run.work is not None or run.probes or callable(run.blocks):
         raise InputError(
             "the trace has backward_version, expected no work, no probes or record_bounds, and layers as blocks: its "
-            "gradient is of no one iterate"
+            "gradient is not taken at one iterate"
         )
-
-
-def _check_layers(problem: Any, start: PyTree) -> None:
-    """Refuses layers that are not the loss: the gradient would be of something else."""
-    wrong = [layer for layer in problem.layers if not callable(layer)]
-    if wrong:
-        raise InputError(f"layers of the problem has {wrong[0]!r}, expected functions of params, carried and batch")
-    batch = jax.eval_shape(lambda: draws.draw_one(problem, jax.random.key(0), jnp.int32(0)))
-    carried: Any = None
-    for layer in problem.layers:
-        carried = jax.eval_shape(layer, start, carried, batch)
-    if jax.tree.structure(carried) != jax.tree.structure(0) or jnp.shape(carried) != ():
-        raise InputError(f"the last of the problem's layers returns {carried}, expected the loss, one number")
-    batch, carried = draws.draw_one(problem, jax.random.key(0), jnp.int32(0)), None
-    for layer in problem.layers:
-        carried = layer(start, carried, batch)
-    composed, loss = float(carried), float(problem.loss(start, batch))
-    if not math.isclose(composed, loss, rel_tol=_SAME_LOSS, abs_tol=_SAME_LOSS):
-        raise InputError(f"the problem's layers compose to {composed:.6g} at the start, expected its loss, {loss:.6g}")
 
 
 def _check_tables(optimizer: optax.GradientTransformation, optimizer_state: PyTree, trace: Trace) -> None:

@@ -221,10 +221,10 @@ def replay_exactly(
         else:
             stale = mixture(iterates, trace.block_version[k].tolist(), prepared.leaf_blocks)
         sample, worker = (jnp.asarray(numbers[k], jnp.int32) for numbers in (trace.sample, trace.worker))
-        newest = None
+        backward = None
         if trace.backward_version is not None:
-            newest = mixture(iterates, trace.backward_version[k].tolist(), prepared.leaf_blocks)
-        taken = gradient(prepared.problem, stale, seed_key, sample, worker, newest)
+            backward = mixture(iterates, trace.backward_version[k].tolist(), prepared.leaf_blocks)
+        taken = gradient(prepared.problem, stale, seed_key, sample, worker, backward)
         facts = jax.tree.map(lambda numbers, k=k: numbers[k], prepared.facts)
         run.update(taken, stale=stale, **{name: fact for name, fact in facts._asdict().items() if fact is not None})
         for version in done:

@@ -20,14 +20,14 @@ class LookaheadNesterovState(NamedTuple):
 def lookahead_nesterov(
     learning_rate: optax.ScalarOrSchedule, momentum: optax.ScalarOrSchedule = 0.99
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Returns Nesterov's method for stale gradients: momentum looks ahead, and gradients count by 1 - γ.
+    r"""Returns Nesterov's method for stale gradients: momentum looks ahead, and gradients have the factor 1 - γ.
 
     .. math::
       w_{k+1} = w_k + d_k - \eta_k (1 - \gamma_k)\, g_k, \qquad d_k = \gamma_k (w_k - w_{k-1}), \qquad
       g_k = \nabla f(w_{k-\tau} + d_{k-\tau}).
 
     The parameters are the look-ahead points :math:`x_k = w_k + d_k`: there a replay takes gradients and evaluates F.
-    In these,
+    Written in them,
 
     .. math::
       v_{k+1} = \gamma_k v_k - \eta_k (1 - \gamma_k)\, g_k, \qquad

@@ -37,11 +37,12 @@ def nadamw(
       x_k &= x_{k-1} - \alpha_k \Bigl(\frac{\hat m_k}{\sqrt{\hat v_k} + \varepsilon} + \lambda x_{k-1}\Bigr),
       \qquad k = 1, 2, \dots
 
-    `optax.nadamw` has :math:`\mu_k = \beta_1` throughout. That differs for long: with the defaults, :math:`\mu_k` is
-    above 0.9 only after about 10,000 updates, and at first the newest gradient has half of the weight.
+    `optax.nadamw` has :math:`\mu_k = \beta_1` throughout. The difference lasts: with the defaults, :math:`\mu_k` is
+    above 0.9 only after about 10,000 updates. Until then the newest gradient has a large factor, at first
+    :math:`1 - \mu_k \approx 1/2`.
 
     Against stale gradients, Ajanthan et al. take β1 = 0.99: momentum looks ahead as far as the delay, and a gradient
-    counts little. `lookahead_nesterov` is the method that their theorem is about.
+    has a small factor, 1 - β1. `lookahead_nesterov` is the method that their theorem is about.
 
     Args:
       learning_rate: α_k, a number of at least 0, or a schedule: a function of the number of updates before.
@@ -56,6 +57,7 @@ def nadamw(
 
     Raises:
       InputError: if a number is out of range.
+      TypeError: in ``update``, if it is not given ``params``.
 
     References:
       Ajanthan, Ramasinghe, Zuo, Avraham and Long, `Nesterov method for asynchronous pipeline parallel optimization
@@ -68,7 +70,7 @@ def nadamw(
     eps, weight_decay = number("eps", eps, at_least=0), number("weight_decay", weight_decay, at_least=0)
     momentum_decay = number("momentum_decay", momentum_decay, at_least=0)
 
-    def look_ahead(count):
+    def mu_at(count):
         return b1 * (1 - 0.5 * 0.96 ** (momentum_decay * count.astype(float)))
 
     def init(params):
@@ -81,10 +83,10 @@ def nadamw(
             raise TypeError("nadamw needs params, of which it takes the weight decay")
         alpha = at_update(learning_rate, state.num_updates)
         count = optax.safe_increment(state.num_updates)
-        now, ahead = look_ahead(count), look_ahead(optax.safe_increment(count))
-        product = (state.product * now).astype(state.product.dtype)
-        of_moment = ahead / (1 - product * ahead)
-        of_gradient = (1 - now) / (1 - product)
+        mu_now, mu_next = mu_at(count), mu_at(optax.safe_increment(count))
+        product = (state.product * mu_now).astype(state.product.dtype)
+        of_moment = mu_next / (1 - product * mu_next)
+        of_gradient = (1 - mu_now) / (1 - product)
 
         def mean(gradient, old, decay, power):
             return old if gradient is None else (decay * old + (1 - decay) * gradient**power).astype(old.dtype)

@@ -1,4 +1,4 @@
-"""Steps in the eigenbasis of the gradients, where an optimizer that works by coordinates bears delay better."""
+"""Steps in the eigenbasis of the gradients, where delay harms an optimizer that works by coordinates less."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -51,8 +51,8 @@ def rotate_basis(
     has no negative diagonal entry. This is one step of a power iteration, in which columns tend to the eigenvectors.
     Until the first, both are the identity.
 
-    Under delay, steps by coordinates (as Adam's) oscillate where the Hessian's eigenvectors are not along the axes. In
-    the published experiments, this is why deep asynchronous pipelines learn slowly. The method is SOAP (Vyas et al.)
+    Under delay, steps by coordinates (as Adam's) oscillate where the Hessian's eigenvectors are not along the axes.
+    Jung et al. give this as the reason why deep asynchronous pipelines learn slowly. The method is SOAP (Vyas et al.)
     for stale gradients; in the paper's words, its source is "2nd" and its geometry bilateral.
 
     When a basis changes, the first moments in the state of ``inner`` are turned to the new one, so that they are the

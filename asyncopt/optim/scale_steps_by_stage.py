@@ -20,23 +20,29 @@ class ScaleStepsByStageState(NamedTuple):
 def scale_steps_by_stage(
     inner: optax.GradientTransformation, annealing_updates: float | Array = 1000.0
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Divides the step of each layer by a power of its delay τ that falls to 0 (PipeMare's rescheduling).
+    r"""Multiplies the step of each layer by a power of its delay τ, whose exponent tends to 0 (PipeMare's T1).
+
+    The factor of update k is
 
     .. math::
       \max(\tau, 1)^{-p_k}, \qquad p_k = 1 - \min(k / K, 1), \qquad k = 0, 1, \dots
 
     From update K on, steps are those of ``inner``. In the paper, τ is the delay between a stage's forward pass and its
-    update: :math:`(2 (P - i) + 1) / N` updates for stage i of P with N micro-batches an update. Here it is the
-    gradient's delay as ``update`` is told it: the keyword ``leaf_delay``, a pytree like the parameters of integers, τ
-    of each leaf in updates. Without it, every leaf has the keyword ``delay``; so it is in a replay whose steps are of
-    several gradients, which has no delay of a leaf.
+    update. Stage i = 1, ..., P has :math:`(2 (P - i) + 1) / N` updates, with N micro-batches an update. Here τ is the
+    delay of the gradient, in updates. ``update`` takes it from the keyword ``leaf_delay``, a pytree of integers like
+    the parameters. Without it, each leaf has the keyword ``delay``. A replay whose steps are of several gradients, or
+    whose layers all read one iterate, gives no ``leaf_delay``.
 
     Args:
       inner: the optimizer; its own state takes in every gradient in full.
       annealing_updates: K, above 0. For networks trained with a warm-up, the paper takes several times its length.
 
+    Returns:
+      A transform whose state is that of ``inner`` and the number of updates.
+
     Raises:
-      InputError: if K is out of range, or ``inner`` is no optimizer.
+      InputError: if K is out of range, or ``inner`` is no optimizer; in ``update``, if ``leaf_delay`` is not as above.
+      TypeError: in ``update``, if it is told neither delay.
 
     Examples:
       >>> import asyncopt, jax.numpy as jnp, optax

@@ -55,9 +55,9 @@ class CharLM(Described, eqx.Module):
     F is measured on evenly spaced windows of the training text, the same in every evaluation.
     """
 
-    codes: Int32[Array, " N"]
-    measured: Int32[Array, "O T+1"]
-    test: Int32[Array, "M T+1"]
+    codes: Int32[Array, " N"]  # the training text
+    measured: Int32[Array, "O T+1"]  # windows that F is measured on
+    test: Int32[Array, "M T+1"]  # held-out windows
     constants: Constants
     optimum: float | None
     minimiser: None
@@ -83,7 +83,7 @@ class CharLM(Described, eqx.Module):
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The functions that `loss` is composed of, embedding, attention and feed-forward by turns, and head."""
+        """The functions that `loss` is composed of: embedding, attention and feed-forward in turn, head."""
         return tuple(Layer(number, self.compute_dtype) for number in range(2 * self.sizes.depth + 2))
 
     def layer_numbers(self, params: PyTree) -> PyTree:
@@ -144,9 +144,10 @@ def char_lm(
       depth: the number of blocks, each an attention and a feed-forward layer.
       num_heads: the number of heads of each attention.
       batch_size: windows drawn for a gradient, at least 1.
-      objective_windows: how many windows F is measured on, and held-out ones the metrics; fewer if they would overlap.
-      compute_dtype: dtype of the products: bfloat16, float16, float32 or float64. Norms, softmax and loss are float32
-        at least. Default: bfloat16 if JAX's default backend is a GPU, else that of the parameters.
+      objective_windows: the number of windows that F is measured on, and of held-out windows for the metrics; fewer
+        if they would overlap.
+      compute_dtype: dtype of the matrix products: bfloat16, float16, float32 or float64. Norms, softmax and loss are
+        float32 at least. Default: bfloat16 if JAX's default backend is a GPU, else that of the parameters.
 
     Raises:
       InputError: if ``data`` is something else or too short for a window, or a setting is out of range.
@@ -189,7 +190,7 @@ def char_lm(
 
 
 def _windows(name: str, codes: Int32[np.ndarray, " N"], context: int, at_most: int) -> Int32[Array, "M T+1"]:
-    """Returns evenly spaced windows, none of which predicts a character that another does; none of an empty part."""
+    """Returns evenly spaced windows, of which no two predict the same character; none if there are no codes."""
     if 0 < len(codes) <= context:
         raise InputError(f"{name} has {len(codes)} characters, expected more than context, {context}")
     number = min(at_most, max(0, len(codes) - 1) // context)

@@ -22,7 +22,7 @@ from asyncopt.report.commands import Arguments, Printed
 from asyncopt.report.page import Table
 
 _FILES = commands.Files(text="paired.md", data="paired.csv")
-_LINEAR = 50  # the ratio of differences up to which a linear axis shows all of them
+_LINEAR = 50  # the largest ratio of differences on a linear axis
 _MOST_PAIRS = 15  # of six groups
 _VARIED, _TUNED = "trace.delay", "optimizer.learning_rate"
 
@@ -43,17 +43,17 @@ def report(
       output: folder for the files, created if needed.
       vary: the setting in question.
       baseline: the value of it that others are compared with; default: the first.
-      by: settings that are told apart, such as ``optimizer``.
-      tune: the setting that is chosen for each of these and each value.
+      by: settings whose values make the groups, such as ``optimizer``.
+      tune: the setting that is tuned in each group, for each value of ``vary``.
       quantity: what is compared at the end of the runs; default as in `collect`.
 
     Returns what `commands.report` returns, and raises the same errors; also an InputError as `paired.differences` does.
     """
 
     def section(curves: Curves) -> commands.Section:
-        found = paired.differences(curves, _value(curves, baseline))
-        tables = [table(curves, found)]
-        pairs = paired.contrasts(found, curves.quantity)
+        results = paired.differences(curves, _value(curves, baseline))
+        tables = [table(curves, results)]
+        pairs = paired.contrasts(results, curves.quantity)
         if 0 < len(pairs) <= _MOST_PAIRS:
             tables.append(table_of_pairs(curves, pairs))
         title = f"{curves.name}: {words.label(curves.quantity)} at the end, {words.seeds(curves.num_seeds)}"
@@ -61,8 +61,8 @@ def report(
             title,
             _facts(curves),
             tables,
-            paired.to_frame(found, curves),
-            {"paired": (figure(curves, found), "")},
+            paired.to_frame(results, curves),
+            {"paired": (figure(curves, results), "")},
         )
 
     keys = [*(by or []), vary, tune]
@@ -84,17 +84,17 @@ def _facts(curves: Curves) -> str:
     return (
         f"Each value of {curves.by[-2]} has the {curves.by[-1]} that is best for it: for each seed, the best for the "
         "other seeds. Differences are paired by seed, with Student's 95 % intervals; worse and better are said after "
-        "Holm's correction for all rows (5 %). Noticeable is the difference that would have been seen in 80 of 100 "
+        "Holm's correction for all rows (5 %). Noticeable: the smallest difference that would be seen in 80 of 100 "
         "such studies, before that correction. Not comparable: a best step size is the largest or smallest that was "
-        "tried. Diverged: with no step size were all seeds finite."
+        "tried. Diverged: with each step size, some seed was not finite."
     )
 
 
-def table(curves: Curves, found: Sequence[Difference]) -> Table:
+def table(curves: Curves, results: Sequence[Difference]) -> Table:
     """Returns a row for each group and value."""
     *groups, vary, tune = curves.by
     header = (*groups, vary, tune, f"{tune}, baseline", "at the end", "less the baseline", "noticeable", "outcome")
-    columns = [words.values(column) for column in zip(*[(*one.group, one.value) for one in found], strict=True)]
+    columns = [words.values(column) for column in zip(*[(*one.group, one.value) for one in results], strict=True)]
     settings = zip(*columns, strict=True)
     rows = [
         (
@@ -108,7 +108,7 @@ def table(curves: Curves, found: Sequence[Difference]) -> Table:
             f"{one.noticeable:.2g}",
             one.outcome,
         )
-        for named, one in zip(settings, found, strict=True)
+        for named, one in zip(settings, results, strict=True)
     ]
     return Table("", header, rows)
 
@@ -132,16 +132,16 @@ def table_of_pairs(curves: Curves, pairs: Sequence[Difference]) -> Table:
 
 
 @style.drawing
-def figure(curves: Curves, found: Sequence[Difference]) -> Figure:
+def figure(curves: Curves, results: Sequence[Difference]) -> Figure:
     """Returns the differences with their intervals, a colour for each group; hollow where none is seen."""
     drawn, axes = style.subplots((7.5, 4.6), f"{curves.name}\n{words.seeds(curves.num_seeds, style.INTERVALS)}")
-    values = list(dict.fromkeys(one.value for one in found))
-    groups = list(dict.fromkeys(one.group for one in found))
+    values = list(dict.fromkeys(one.value for one in results))
+    groups = list(dict.fromkeys(one.group for one in results))
     labels = words.combinations(groups) if groups != [()] else [""]
     shades = style.shades(len(groups))
     for index, (group, label, shade) in enumerate(zip(groups, labels, shades, strict=True)):
         own = style.COLOURS.get(str(group[0]) if group else "", shade)
-        for number, one in enumerate(each for each in found if each.group == group):
+        for number, one in enumerate(each for each in results if each.group == group):
             place = values.index(one.value) + 0.12 * (index - (len(groups) - 1) / 2)
             look = {"color": own, "fmt": style.marker(index), "label": style.text(label) if number == 0 else None}
             hollow = {} if one.outcome in (paired.WORSE, paired.BETTER) else {"markerfacecolor": "white"}
@@ -151,7 +151,7 @@ def figure(curves: Curves, found: Sequence[Difference]) -> Figure:
     axes.set(
         xlabel=words.label(curves.by[-2]), ylabel=f"{words.label(curves.quantity)} at the end,\nless the baseline's"
     )
-    sizes = [abs(one.difference.value) for one in found if one.difference.value and one.each]
+    sizes = [abs(one.difference.value) for one in results if one.difference.value and one.each]
     if sizes and max(sizes) > _LINEAR * min(sizes):
         axes.set_yscale("symlog", linthresh=min(sizes))
     if any(labels):

@@ -36,7 +36,7 @@ def checked(config: DictConfig) -> dict[str, Any]:
     if settings["step_factor"] != 1 and "step_factor" not in str(unresolved["optimizer"]["learning_rate"]):
         raise InputError(
             f"step_factor is {settings['step_factor']}, and optimizer.learning_rate does not use it, expected a method "
-            "of method/lm, or optimizer.learning_rate=..."
+            "of method/lm or method/pipeline, or optimizer.learning_rate=..."
         )
     _check_policy(settings)
     if settings["work"] is not None and settings["runtime"] is not None:

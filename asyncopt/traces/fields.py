@@ -39,10 +39,10 @@ def integers(name: str, values: ArrayLike, length: int | None = None) -> Int[np.
 class Reads(NamedTuple):
     """From which iterates each update's gradient came; all int64."""
 
-    oldest: Int[np.ndarray, " K"]
-    newest: Int[np.ndarray, " K"]
-    blocks: Int[np.ndarray, "K B"] | None  # None if every read is consistent
-    backward: Int[np.ndarray, "K B"] | None  # None if it is the same as in the forward pass
+    oldest: Int[np.ndarray, " K"]  # read_version
+    newest: Int[np.ndarray, " K"]  # read_end
+    blocks: Int[np.ndarray, "K B"] | None  # block_version; None if every read is consistent
+    backward: Int[np.ndarray, "K B"] | None  # backward_version; None if it is block_version
     kind: str  # what a block is, one of BLOCKS
 
 
@@ -53,7 +53,7 @@ def reads(
     backward_version: ArrayLike | None,
     kind: str,
 ) -> Reads:
-    """Checks the fields that say what updates read; equal reads are returned in one form, however they are given."""
+    """Returns the checked fields that say what updates read; equal reads have one form, however they are given."""
     versions = integers("read_version", read_version)
     num_updates = len(versions)
     if not 1 <= num_updates <= MAX_UPDATES:
@@ -73,22 +73,7 @@ def reads(
         _check_blocks("block_version", blocks, versions, ends, "of what the update reads")
         _check_equal("read_version", versions, blocks.min(axis=1), "the oldest block_version of its update")
         _check_equal("read_end", ends, blocks.max(axis=1), "the newest block_version of its update")
-    backward = None
-    if backward_version is not None:
-        if kind != LAYERS or blocks is None:
-            raise InputError(
-                f"backward_version is given, blocks is {kind!r} and block_version is "
-                f"{'not given' if blocks is None else 'given'}, expected blocks={LAYERS!r} and block_version"
-            )
-        backward = _blocks("backward_version", backward_version, num_updates)
-        if backward.shape != blocks.shape:
-            raise InputError(
-                f"backward_version has shape {backward.shape}, expected that of block_version, {blocks.shape}"
-            )
-        reason = "a backward pass follows its forward pass, and precedes its update"
-        _check_blocks("backward_version", backward, blocks, updates[:, None], reason)
-        if np.array_equal(backward, blocks):
-            backward = None
+    backward = None if backward_version is None else _backward(backward_version, blocks, kind)
     if np.array_equal(versions, ends) and backward is None:
         return Reads(versions, ends, None, None, COORDINATES)
     if blocks is None:
@@ -96,6 +81,21 @@ def reads(
             raise InputError(f"blocks is {LAYERS!r}, and block_version is not given, expected both")
         blocks = _swept(versions, ends)
     return Reads(versions, ends, blocks, backward, kind)
+
+
+def _backward(values: ArrayLike, blocks: Int[np.ndarray, "K B"] | None, kind: str) -> Int[np.ndarray, "K B"] | None:
+    """Returns ``backward_version`` as int64, or None if it equals ``block_version``, which is ``blocks``."""
+    if kind != LAYERS or blocks is None:
+        raise InputError(
+            f"backward_version is given, blocks is {kind!r} and block_version is "
+            f"{'not given' if blocks is None else 'given'}, expected blocks={LAYERS!r} and block_version"
+        )
+    backward = _blocks("backward_version", values, len(blocks))
+    if backward.shape != blocks.shape:
+        raise InputError(f"backward_version has shape {backward.shape}, expected that of block_version, {blocks.shape}")
+    reason = "a backward pass follows its forward pass, and precedes its update"
+    _check_blocks("backward_version", backward, blocks, np.arange(len(blocks))[:, None], reason)
+    return None if np.array_equal(backward, blocks) else backward
 
 
 def _blocks(name: str, values: ArrayLike, length: int) -> Int[np.ndarray, "K B"]:
@@ -113,7 +113,7 @@ def _blocks(name: str, values: ArrayLike, length: int) -> Int[np.ndarray, "K B"]
 
 
 def _check_blocks(name: str, values: np.ndarray, low: np.ndarray, high: np.ndarray, reason: str) -> None:
-    """Refuses the first version out of range; the ranges are of each update, or of each update and block."""
+    """Refuses the first version out of range; ``low`` and ``high`` are [K], or [K, B]."""
     low, high = (np.broadcast_to(x if x.ndim == 2 else x[:, None], values.shape) for x in (low, high))
     for block in range(values.shape[1]):
         check_range(f"{name}, block {block},", values[:, block], low[:, block], high[:, block], reason)

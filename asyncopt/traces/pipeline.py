@@ -28,12 +28,15 @@ def pipeline(
     Stage s = 0, ..., P - 1 has the layers l of L with ⌊l P / L⌋ = s. One mini-batch makes one update, and
 
     - "1f1b" (PipeDream): stage s runs P - s forward passes, then one backward and one forward pass in turn, and steps
-      after each backward pass. So its forward pass of update k comes from iterate max(0, k - (P - 1 - s)): the first
-      stage has the longest delay, the last stage none. No stage waits once the pipeline is full.
+      after each backward pass. So its forward pass of update k has the weights of iterate max(0, k - (P - 1 - s)): the
+      first stage has the longest delay, the last stage none. Where stages are equal and ``network`` is 0, no stage
+      waits once the pipeline is full.
     - "2bw" (PipeDream-2BW): a mini-batch is divided into m >= P micro-batches, whose gradients are added up. All stages
-      take update k's gradient at iterate max(0, k - 1), so that each keeps two versions of its weights.
+      take update k's gradient at iterate max(0, k - 1), also with P = 1, so that each keeps two versions of its
+      weights.
     - "gpipe" (GPipe): m micro-batches, all forward and then all backward. Every delay is 0, and stages wait while
-      the pipeline fills and empties: a share (P - 1) / (m + P - 1) of the time where stages are equal.
+      the pipeline fills and empties: a share (P - 1) / (m + P - 1) of the time, where stages are equal and ``network``
+      is 0.
 
     Args:
       num_updates: K, at least 1.
@@ -41,7 +44,7 @@ def pipeline(
       schedule: "1f1b", "2bw" or "gpipe".
       stashing: with "1f1b", whether a stage keeps the weights of a forward pass for its backward pass. Without, the
         backward pass takes the newest weights, iterate k, as in PipeMare: each layer keeps its input from the forward
-        pass, and computes the rest of the layer anew. The other schedules have one version in both passes.
+        pass, and recomputes the rest of the layer. The other schedules have one version in both passes.
       microbatches: m, at least 1, with "2bw" at least P. Default: P. "1f1b" has none.
       forward: seconds of the forward pass of a mini-batch through the whole network, which the stages share equally;
         or a number for each stage.
@@ -49,8 +52,10 @@ def pipeline(
       network: seconds from the end of a pass on a stage to its arrival at the next stage.
 
     Returns:
-      A trace with ``time``, the second at which all stages have made update k, and with a block for each stage:
-      ``blocks`` is "layers", ``block_version`` is of the forward and ``backward_version`` of the backward pass.
+      A trace with ``time``, the second at which all stages have made update k. With "1f1b" and P > 1 it has a block for
+      each stage: ``blocks`` is "layers", and ``block_version`` is int[K, P], the iterate of the forward pass. Without
+      stashing, ``backward_version`` is that of the backward pass. In any other trace all stages read one iterate,
+      ``read_version``, and there are no blocks.
 
     Raises:
       InputError: if a number is out of range, or an argument has no effect with the schedule.
@@ -58,7 +63,7 @@ def pipeline(
     References:
       Narayanan et al., `PipeDream <https://arxiv.org/abs/1806.03377>`_, 2018, and `Memory-efficient pipeline-parallel
       DNN training <https://arxiv.org/abs/2006.09503>`_, 2021; Huang et al., `GPipe <https://arxiv.org/abs/1811.06965>`_,
-      2018; Yang et al., `PipeMare <https://arxiv.org/abs/1910.05124>`_, 2019.
+      2018; Yang et al., `PipeMare <https://arxiv.org/abs/1910.05124>`_, 2021.
     """
     num_updates = check_integer("num_updates", num_updates, at_least=1)
     num_stages = check_integer("num_stages", num_stages, at_least=1)
@@ -67,7 +72,7 @@ def pipeline(
     check_flag("stashing", stashing)
     if not stashing and schedule != "1f1b":
         raise InputError(f"stashing is False, expected True: with schedule {schedule!r} both passes take one version")
-    parts = _microbatches(schedule, microbatches, num_stages)
+    parts = _checked_microbatches(schedule, microbatches, num_stages)
     if num_updates * parts > fields.MAX_UPDATES:
         raise InputError(
             f"num_updates is {num_updates} of {parts} micro-batches each, expected at most {fields.MAX_UPDATES} in all"
@@ -87,7 +92,8 @@ def pipeline(
     )
 
 
-def _microbatches(schedule: str, microbatches: int | None, num_stages: int) -> int:
+def _checked_microbatches(schedule: str, microbatches: int | None, num_stages: int) -> int:
+    """Returns m; 1 with "1f1b"."""
     if schedule == "1f1b":
         if microbatches is not None:
             raise InputError(f"microbatches is {microbatches}, expected none with schedule '1f1b'")
@@ -98,6 +104,7 @@ def _microbatches(schedule: str, microbatches: int | None, num_stages: int) -> i
 
 
 def _stage_seconds(name: str, seconds: float | Sequence[float], num_stages: int) -> Float[np.ndarray, " P"]:
+    """Returns the seconds of each stage: an equal share of one number, or the numbers as they are listed."""
     if isinstance(seconds, np.ndarray) and seconds.ndim == 0:
         seconds = seconds.item()
     if isinstance(seconds, str | bytes) or not isinstance(seconds, Sequence | np.ndarray):
@@ -111,9 +118,9 @@ def _stage_seconds(name: str, seconds: float | Sequence[float], num_stages: int)
 def _flushed(forward: Float[np.ndarray, " P"], backward: Float[np.ndarray, " P"], network: float, parts: int) -> float:
     """Returns the seconds of an update with GPipe's schedule, from an empty pipeline to an empty pipeline."""
     ends = np.zeros((parts, len(forward)))
-    for stage, each in enumerate(forward / parts):
+    for stage in range(len(forward)):
         arrived = np.zeros(parts) if stage == 0 else ends[:, stage - 1] + network
-        ends[:, stage] = _one_after_another(arrived, each)
+        ends[:, stage] = _one_after_another(arrived, forward[stage] / parts)
     for stage in reversed(range(len(backward))):
         # A stage starts its first backward pass after its last forward pass.
         arrived = ends[:, stage] if stage == len(backward) - 1 else ends[:, stage + 1] + network
@@ -121,10 +128,10 @@ def _flushed(forward: Float[np.ndarray, " P"], backward: Float[np.ndarray, " P"]
     return float(ends[-1, 0])
 
 
-def _one_after_another(arrived: Float[np.ndarray, " m"], each: float) -> Float[np.ndarray, " m"]:
-    """Returns when jobs of ``each`` seconds end, which are started in order, each after it arrived."""
-    later = each * np.arange(1, len(arrived) + 1)
-    return np.maximum.accumulate(arrived - later + each) + later
+def _one_after_another(arrived: Float[np.ndarray, " m"], duration: float) -> Float[np.ndarray, " m"]:
+    """Returns when jobs of ``duration`` seconds end, which start in order, each after it arrived."""
+    elapsed = duration * np.arange(1, len(arrived) + 1)
+    return np.maximum.accumulate(arrived - elapsed + duration) + elapsed
 
 
 def _interleaved(
@@ -137,18 +144,18 @@ def _interleaved(
     """
     num_stages = len(forward)
     stages = np.arange(num_stages)
-    # Seconds that a backward pass takes from the last stage until it has left stage s.
-    behind = np.cumsum((backward + network)[::-1])[::-1]
-    idle, came, done = np.zeros(num_stages), np.zeros(num_stages), np.empty(count)
-    for turn in range(1 - num_stages, count):
-        number = turn + num_stages - 1 - stages
-        arrived = np.append(0.0, came[:-1] + network)
-        exists = (number >= 0) & (number < count)
-        came = np.where(exists, np.maximum(idle, arrived) + forward, came)
-        idle = np.where(exists, came, idle)
-        if turn >= 0:
+    # Seconds of a backward pass from its start at the last stage until its arrival at stage s - 1.
+    descent = np.cumsum((backward + network)[::-1])[::-1]
+    free, forward_end, backward_end = np.zeros(num_stages), np.zeros(num_stages), np.empty(count)
+    for round_number in range(1 - num_stages, count):
+        microbatch = round_number + num_stages - 1 - stages
+        exists = (microbatch >= 0) & (microbatch < count)
+        arrived = np.append(0.0, forward_end[:-1] + network)
+        forward_end = np.where(exists, np.maximum(free, arrived) + forward, forward_end)
+        free = np.where(exists, forward_end, free)
+        if round_number >= 0:
             # The end at stage s is that of the latest start at a stage t >= s, and all passes from t to s.
-            latest = np.maximum.accumulate((idle - np.append(behind[1:], 0.0))[::-1])[::-1]
-            idle = latest + behind - network
-            done[turn] = idle[0]
-    return done
+            latest = np.maximum.accumulate((free - np.append(descent[1:], 0.0))[::-1])[::-1]
+            free = latest + descent - network
+            backward_end[round_number] = free[0]
+    return backward_end

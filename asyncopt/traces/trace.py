@@ -170,7 +170,7 @@ class Trace(Shown):
 
     @property
     def delay(self) -> Int[np.ndarray, " K"]:
-        """int[K], the staleness of update k's gradient in updates, k - read_version[k]."""
+        """int[K], the staleness of update k's gradient in updates, k - read_version[k]; that of the oldest block."""
         return np.arange(self.num_updates) - self.read_version
 
     @property

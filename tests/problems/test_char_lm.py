@@ -124,7 +124,7 @@ def scores(params, windows):
     carried = None
     for layer in layers:
         carried = layer(carried, windows)
-    return head.scores(carried)
+    return head.logits(carried)
 
 
 def test_a_character_changes_the_scores_from_its_place_on_alone(params, windows):

@@ -86,6 +86,10 @@ def test_help_of_a_part(command):
             "asyncopt report 'a b' or asyncopt curves 'a b' --by trace.max_delay --by optimizer.learning_rate",
         ),
         ("trace=policy policy=rounds,buffered", "asyncopt curves 'a b' --by trace --axis time"),
+        (
+            "+method=lm/adamw step_factor=0.5,1 trace=constant trace.delay=0,1",
+            "asyncopt paired 'a b' --vary trace.delay --by method",
+        ),
     ],
 )
 def test_what_comes_after_a_sweep(swept, commands, start_command_line, tmp_path):

@@ -48,8 +48,8 @@ class Text(Shown):
                 raise InputError(f"{self.name}: {part} is {codes!r}, expected an array int32[N]")
             wrong = np.flatnonzero((codes < 0) | (codes >= len(self.vocabulary)))
             if len(wrong):
-                found = f"code {codes[wrong[0]]} at {wrong[0]}"
-                raise InputError(f"{self.name}: {part} has {found}, expected 0 to {len(self.vocabulary) - 1}")
+                first = f"code {codes[wrong[0]]} at {wrong[0]}"
+                raise InputError(f"{self.name}: {part} has {first}, expected 0 to {len(self.vocabulary) - 1}")
         if not len(self.codes):
             raise InputError(f"{self.name}: no characters in codes, expected at least one to train on")
 
@@ -57,7 +57,7 @@ class Text(Shown):
 def text(path: str | os.PathLike[str] | None = None, test_fraction: float = 0.1) -> Text:
     """Returns the characters of a file, or of the topics of Python's documentation; the last tenth is held out.
 
-    The vocabulary is that of the whole text, so that a character which only the held-out part has is in it, too.
+    The vocabulary is that of the whole text, so that it has the characters of the held-out part, too.
 
     The topics are part of Python, sorted by their names here. Some repeat paragraphs of others: "for" is in "compound",
     too. A paragraph that came before is left out, so that none of the held-out ones was trained on. The documentation
@@ -77,8 +77,8 @@ def text(path: str | os.PathLike[str] | None = None, test_fraction: float = 0.1)
     """
     test_fraction = check_number("test_fraction", test_fraction, at_least=0, below=1)
     name, characters = _topics() if path is None else (str(path), _read(path))
-    places = np.frombuffer(characters.encode("utf-32-le"), np.uint32)
-    distinct, codes = np.unique(places, return_inverse=True)
+    points = np.frombuffer(characters.encode("utf-32-le"), np.uint32)
+    distinct, codes = np.unique(points, return_inverse=True)
     codes = codes.astype(np.int32)
     codes.setflags(write=False)
     num_test = round(test_fraction * len(codes))
@@ -105,8 +105,8 @@ def _read(path: str | os.PathLike[str]) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        found = f"byte {error.start} is 0x{content[error.start]:02x}"
-        raise InputError(f"{path}: {found}, expected a text in UTF-8: {error.reason}") from error
+        wrong = f"byte {error.start} is 0x{content[error.start]:02x}"
+        raise InputError(f"{path}: {wrong}, expected a text in UTF-8: {error.reason}") from error
 
 
 def _topics() -> tuple[str, str]:

@@ -14,7 +14,7 @@ _BASE = 10_000.0  # of the rotary frequencies
 
 
 class Embedding(eqx.Module):
-    """A vector for each code of the vocabulary."""
+    """A vector for each code (token) of the vocabulary."""
 
     weight: Float[Array, "V D"]
 
@@ -47,7 +47,7 @@ class Norm(eqx.Module):
 
 
 class Attention(eqx.Module):
-    """Causal attention of several heads with rotary positions, added to what it normalises.
+    """Causal attention of several heads with rotary positions, added to the input, which is normalised before.
 
     References:
       Vaswani et al., `Attention is all you need <https://arxiv.org/abs/1706.03762>`_, 2017; Su et al., `RoFormer:
@@ -67,20 +67,20 @@ class Attention(eqx.Module):
         self.num_heads = num_heads
 
     def __call__(self, carried: Float[Array, "B T D"], windows: Windows) -> Float[Array, "B T D"]:
-        """Returns the vectors, each changed by those up to its own place."""
+        """Returns the vectors; each depends on those up to its own position."""
         batch, length, width = carried.shape
         per_head = (batch, length, 3, self.num_heads, width // self.num_heads)
         heads = (product(self.norm(carried), self.inputs)).reshape(per_head).transpose(2, 0, 3, 1, 4)
         queries, keys, values = _rotated(heads[0]), _rotated(heads[1]), heads[2]
         scores = _wide(queries @ keys.swapaxes(-1, -2)) / np.sqrt(per_head[-1])
-        seen = np.tril(np.ones((length, length), bool))
-        weights = jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), axis=-1).astype(carried.dtype)
+        causal = np.tril(np.ones((length, length), bool))
+        weights = jax.nn.softmax(jnp.where(causal, scores, -jnp.inf), axis=-1).astype(carried.dtype)
         mixed = (weights @ values).transpose(0, 2, 1, 3).reshape(carried.shape)
         return carried + product(mixed, self.output)
 
 
 class FeedForward(eqx.Module):
-    """Two products with GELU between them, 4 D hidden units, added to what it normalises."""
+    """Two matrix products with GELU between them, 4 D hidden units, added to the input, which is normalised before."""
 
     norm: Norm
     hidden: Float[Array, "D 4D"]
@@ -93,13 +93,13 @@ class FeedForward(eqx.Module):
         self.output = output_scale * _matrix(output_key, 4 * width, width)
 
     def __call__(self, carried: Float[Array, "B T D"], windows: Windows) -> Float[Array, "B T D"]:
-        """Returns the vectors, each changed by itself alone."""
+        """Returns the vectors; each depends on itself alone."""
         hidden = jax.nn.gelu(product(self.norm(carried), self.hidden))
         return carried + product(hidden, self.output)
 
 
 class Head(eqx.Module):
-    """A score for each code of the vocabulary, after a last norm."""
+    """A logit for each code of the vocabulary, after a last norm."""
 
     norm: Norm
     weight: Float[Array, "D V"]
@@ -108,22 +108,23 @@ class Head(eqx.Module):
         self.norm = Norm(width)
         self.weight = 0.02 * jax.random.normal(key, (width, vocabulary_size))
 
-    def scores(self, carried: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
-        """Returns the scores, as float32 at least."""
+    def logits(self, carried: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        """Returns the logits, as float32 at least."""
         return _wide(product(self.norm(carried), self.weight))
 
     def __call__(self, carried: Float[Array, "B T D"], windows: Windows) -> Float[Array, ""]:
         """Returns the mean cross-entropy of each next code, in nats."""
-        scores = self.scores(carried)
-        is_next = windows[:, 1:, None] == jnp.arange(scores.shape[-1])  # no indexed read, as in `Embedding`
-        of_next = jnp.sum(jnp.where(is_next, scores, 0), axis=-1)
-        return jnp.mean(jax.nn.logsumexp(scores, axis=-1) - of_next)
+        logits = self.logits(carried)
+        is_next = windows[:, 1:, None] == jnp.arange(logits.shape[-1])  # no indexed read, as in `Embedding`
+        of_next = jnp.sum(jnp.where(is_next, logits, 0), axis=-1)
+        return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - of_next)
 
 
 class Transformer(eqx.Module):
     """Embedding, ``depth`` times attention and feed-forward, and the head: 2 ``depth`` + 2 layers without biases.
 
-    Each layer is called with what the one before has returned and with the windows. The head returns the loss.
+    Each layer is called with what the one before has returned and with the windows. The head returns the loss. All
+    parameters have JAX's default float dtype.
 
     Args:
       vocabulary_size: V, the number of codes.
@@ -135,7 +136,7 @@ class Transformer(eqx.Module):
     References:
       Radford et al., `Language models are unsupervised multitask learners
       <https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf>`_, 2019:
-      norms before each layer, and a smaller start of what is added 2 ``depth`` times.
+      norms before each layer, and smaller initial weights of the 2 ``depth`` outputs that are added.
     """
 
     title: ClassVar[str] = "transformer"
@@ -175,12 +176,12 @@ product.defvjp(_product_forward, _product_backward)
 
 
 def _matrix(key: Key[Array, ""], rows: int, columns: int) -> Float[Array, "rows columns"]:
-    """Returns a random matrix that keeps the size of a vector's coordinates."""
+    """Returns a random normal matrix, of variance 1 / ``rows``: a product keeps the size of a vector's coordinates."""
     return jax.random.normal(key, (rows, columns)) / np.sqrt(rows)
 
 
 def _rotated(x: Float[Array, "*heads T E"]) -> Float[Array, "*heads T E"]:
-    """Returns the vectors of all places, coordinates i and i + E/2 rotated by place · base^(-2i/E)."""
+    """Returns the vectors of all positions, coordinates i and i + E/2 rotated by position · base^(-2i/E)."""
     *_, length, size = x.shape
     angles = np.arange(length)[:, None] * _BASE ** (-np.arange(0, size, 2) / size)
     cosine, sine = (jnp.asarray(table, x.dtype) for table in (np.cos(angles), np.sin(angles)))
