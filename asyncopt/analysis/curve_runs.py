@@ -31,7 +31,7 @@ _SEEDS = ("seeds", "trace.seed", "progress", "plot", "step_factor")
 # What is drawn unless something else is asked for: the first of these that was measured.
 _QUANTITIES = ("test_accuracy", "gap", "test_loss", "objective")
 
-_NOT_MEASURED = ("seed", "step", "time", "computed")  # columns that say of which run and where on it
+_NOT_MEASURED = ("seed", "step")  # columns that name a row
 _FEWEST_STEPS = 3  # of a curve of runs with different ones
 
 

@@ -106,9 +106,8 @@ def test_a_replay_is_the_pipeline(num_stages, stashing):
 
 
 @pytest.mark.optimised  # or rounding errors of two programs grow to 2e-11
-@pytest.mark.parametrize("stashing", [True, False])
-def test_a_replay_is_the_pipeline_of_a_transformer(stashing):
-    num_stages = 8
+def test_a_replay_is_the_pipeline_of_a_transformer():
+    num_stages, stashing = 8, False
     characters = "To be, or not to be, that is the question: whether"
     vocabulary = "".join(sorted(set(characters)))
     codes = np.array([vocabulary.index(character) for character in characters], np.int32)

@@ -88,7 +88,7 @@ def test_help_of_a_part(command):
         ("trace=policy policy=rounds,buffered", "asyncopt curves 'a b' --by trace --axis time"),
         (
             "+method=lm/adamw step_factor=0.5,1 trace=constant trace.delay=0,1",
-            "asyncopt paired 'a b' --vary trace.delay --by method",
+            "asyncopt paired 'a b' --vary trace.delay",
         ),
     ],
 )
