@@ -83,7 +83,7 @@ class CharLM(Described, eqx.Module):
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The functions that `loss` is composed of, from the embedding to the head; attention and feed-forward in turn."""
+        """The functions that `loss` is composed of, from the embedding to the head."""
         return tuple(Layer(number, self.compute_dtype) for number in range(2 * self.sizes.depth + 2))
 
     def layer_numbers(self, params: PyTree) -> PyTree:
