@@ -107,12 +107,12 @@ def test_a_replay_is_the_pipeline(num_stages, stashing):
 
 @pytest.mark.optimised  # or rounding errors of two programs grow to 2e-11
 def test_a_replay_is_the_pipeline_of_a_transformer():
-    num_stages, stashing = 8, False
+    num_stages, stashing = 4, False
     characters = "To be, or not to be, that is the question: whether"
     vocabulary = "".join(sorted(set(characters)))
     codes = np.array([vocabulary.index(character) for character in characters], np.int32)
     data = asyncopt.problems.data.Text("a text", vocabulary, codes, codes[:10])
-    problem = asyncopt.problems.char_lm(data, context=6, width=8, depth=3, num_heads=2, batch_size=2)
+    problem = asyncopt.problems.char_lm(data, context=6, width=8, depth=1, num_heads=2, batch_size=2)
     key = jax.random.key(0)
     weights = problem.init(init_key(key)).layers
     batches = [problem.sample(batch_key(key, jnp.int32(number))) for number in range(UPDATES)]

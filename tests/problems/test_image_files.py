@@ -157,6 +157,7 @@ def test_digits_are_the_same_as_rows_and_as_images():
     np.testing.assert_allclose(images.images.reshape(-1, 64) / 255, rows.features, atol=0.002)
 
 
+@pytest.mark.optimised  # 500 updates of convolutions take longer than XLA's optimisations of them
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
 def test_a_quick_training_on_the_real_images(monkeypatch):
     """Slow: a network is compiled and trained."""
