@@ -78,9 +78,8 @@ def figure(table: pd.DataFrame, num_tokens: int) -> Figure:
     left.set(ylabel=f"held-out loss, nats a character\n(left: after {chosen['step'].max()} updates)")
     middle.set(xlabel=f"thousand characters, {deepest} stages")
     means = chosen[chosen["step"] > 0].groupby(["method", "trace.num_stages", "step"])[QUANTITY].mean()
-    left.set_ylim(
-        means.min() - 0.2, means[np.isfinite(means)].max() + 0.2
-    )  # the interval of a run that broke out may be longer
+    # The interval of a run that broke out may be longer.
+    left.set_ylim(means.min() - 0.2, means[np.isfinite(means)].max() + 0.2)
     right.set(xlabel=f"seconds, {deepest} stages (a mini-batch takes 3 s on one)")
     style.legend_below(drawn, 4, [left])
     return drawn

@@ -18,10 +18,11 @@ from jaxtyping import Float
 
 from asyncopt.analysis.bootstrap import LEVEL, Estimate
 from asyncopt.analysis.curves import Curves, interval
+from asyncopt.analysis.verdict import NOT_COMPARABLE, largest_significant
 from asyncopt.checks import InputError
 
 WORSE, BETTER, NOT_SEEN = "worse", "better", "not seen"
-NOT_COMPARABLE, DIVERGED = "not comparable", "diverged"
+DIVERGED = "diverged"
 # The chance to see a difference of the size that a table calls noticeable.
 _POWER = 0.8
 _FEWEST_SEEDS = 3
@@ -183,13 +184,9 @@ def _tuned(arm: Arm, quantity: str) -> tuple[Float[np.ndarray, " S"], Any, bool]
 
 def _corrected(results: Sequence[Difference]) -> list[Difference]:
     """Returns the differences, with "not seen" for those that are not significant after Holm's correction."""
-    ordered = sorted((one.p_value, number) for number, one in enumerate(results) if one.outcome in (WORSE, BETTER))
-    seen: set[int] = set()
-    for index, (p_value, number) in enumerate(ordered):
-        if p_value > (1 - LEVEL) / (len(ordered) - index):
-            break
-        seen.add(number)
+    claimed = [one.outcome in (WORSE, BETTER) for one in results]
+    largest = largest_significant([one.p_value for one in itertools.compress(results, claimed)], 1 - LEVEL)
     return [
-        dataclasses.replace(one, outcome=NOT_SEEN) if one.outcome in (WORSE, BETTER) and number not in seen else one
-        for number, one in enumerate(results)
+        dataclasses.replace(one, outcome=NOT_SEEN) if claims and one.p_value > largest else one
+        for one, claims in zip(results, claimed, strict=True)
     ]

@@ -89,11 +89,17 @@ def corrected(verdicts: Sequence[Verdict]) -> list[Verdict]:
       Holm, `A simple sequentially rejective multiple test procedure <https://www.jstor.org/stable/4615733>`_,
       Scandinavian Journal of Statistics 6(2), 1979.
     """
-    ordered = sorted(verdict.p_value for verdict in verdicts if not math.isnan(verdict.p_value))
-    passed = [p <= ONE_SIDED / (len(ordered) - index) for index, p in enumerate(ordered)]
+    p_values = [verdict.p_value for verdict in verdicts if not math.isnan(verdict.p_value)]
+    largest = largest_significant(p_values, ONE_SIDED)
+    return [_after(verdict, verdict.p_value > largest, len(p_values)) for verdict in verdicts]
+
+
+def largest_significant(p_values: Sequence[float], level: float) -> float:
+    """Returns the largest of several p-values that is significant after Holm's correction; -inf if none is."""
+    ordered = sorted(p_values)
+    passed = [p <= level / (len(ordered) - index) for index, p in enumerate(ordered)]
     number = passed.index(False) if False in passed else len(passed)
-    largest = ordered[number - 1] if number else -math.inf
-    return [_after(verdict, verdict.p_value > largest, len(ordered)) for verdict in verdicts]
+    return ordered[number - 1] if number else -math.inf
 
 
 def _after(verdict: Verdict, fails: bool, number: int) -> Verdict:

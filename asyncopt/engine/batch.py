@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 
 from asyncopt.checks import InputError
 from asyncopt.engine import loop, memory
-from asyncopt.engine.blocks import LAYERS
+from asyncopt.engine.blocks import LAYERS, has_layers
 from asyncopt.engine.checkpoint import Checkpoint
 from asyncopt.engine.drive import OnEvaluation, Report, drive
 from asyncopt.engine.plan import largest
@@ -141,12 +141,7 @@ def _schedule_leaves(run: Run) -> int:
     slots = 2 if run.trace.backward_version is None else 3
     if run.has_steps:
         return slots + 4
-    return slots + (3 if _has_layers(run) else 2)
-
-
-def _has_layers(run: Run) -> bool:
-    """Whether each leaf has a history of its own."""
-    return run.trace.num_blocks > 0 and (run.blocks is not None or run.trace.blocks == LAYERS)
+    return slots + (3 if has_layers(run.trace, run.blocks) else 2)
 
 
 def _all_equal(values: Sequence[Any]) -> bool:
@@ -183,7 +178,7 @@ def program(run: Run, settings: Settings) -> Program:
 
 def _reads(run: Run) -> tuple[Any, ...]:
     """Returns what a program depends on of the blocks of a trace, whose layers are numbers."""
-    if _has_layers(run):
+    if has_layers(run.trace, run.blocks):
         return (LAYERS, run.trace.backward_version is not None)
     return (run.trace.num_blocks,)
 
@@ -198,6 +193,6 @@ def bytes_a_lane(run: Run, settings: Settings, capacity: int | tuple[int, ...]) 
     params = param_shapes(run.problem)
     state = state_shapes(run, params, capacity, settings)
     numbers = 2 + max(run.trace.num_blocks, 1)
-    if _has_layers(run):
+    if has_layers(run.trace, run.blocks):
         numbers = 2 + 4 * len(jax.tree.leaves(params))
     return memory.bytes_of_run(state, run.trace.num_updates, numbers)

@@ -46,6 +46,11 @@ def slices(sizes: tuple[int, ...], num_blocks: int) -> list[list[tuple[int, slic
     return places
 
 
+def has_layers(trace: Trace, blocks: Blocks) -> bool:
+    """Whether the blocks of a trace are leaves of the parameters, so that each leaf has a history of its own."""
+    return trace.num_blocks > 0 and (blocks is not None or trace.blocks == LAYERS)
+
+
 def leaf_blocks(problem: Problem, params: PyTree, trace: Trace, blocks: Blocks) -> tuple[int, ...] | None:
     """Returns the block of each leaf of the parameters; None if the trace's blocks are coordinates, or it has none.
 
@@ -62,7 +67,7 @@ def leaf_blocks(problem: Problem, params: PyTree, trace: Trace, blocks: Blocks) 
     """
     if blocks is not None and blocks != LAYERS and not callable(blocks):
         raise InputError(f"blocks is {blocks!r}, expected None, {LAYERS!r}, or a function of the path of a leaf")
-    if trace.block_version is None or (blocks is None and trace.blocks != LAYERS):
+    if not has_layers(trace, blocks):
         return None
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(params)]
     if callable(blocks):

@@ -39,17 +39,23 @@ def gradient(problem: Any, forward: PyTree, backward: PyTree, batch: Any) -> PyT
     References:
       Yang et al., `PipeMare <https://arxiv.org/abs/1910.05124>`_, 2021, where each layer is one matrix.
     """
-    inputs: list[Any] = []
-    carried: Any = None
-    for layer in problem.layers:
-        inputs.append(carried)
-        carried = layer(forward, carried, batch)
-    total, cotangent = jax.tree.map(jnp.zeros_like, backward), jnp.ones_like(carried)
+    inputs, loss = _pass_forward(problem, forward, batch)
+    total, cotangent = jax.tree.map(jnp.zeros_like, backward), jnp.ones_like(loss)
     for layer, given in zip(reversed(problem.layers), reversed(inputs), strict=True):
         _, pull_back = jax.vjp(lambda params, given, layer=layer: layer(params, given, batch), backward, given)
         own, cotangent = pull_back(cotangent)
         total = jax.tree.map(jnp.add, total, own)
     return total
+
+
+def _pass_forward(problem: Any, params: PyTree, batch: Any) -> tuple[list[Any], Any]:
+    """Returns what each layer was given, and what the last one returned."""
+    inputs: list[Any] = []
+    carried: Any = None
+    for layer in problem.layers:
+        inputs.append(carried)
+        carried = layer(params, carried, batch)
+    return inputs, carried
 
 
 def check_layers(problem: Any, start: PyTree) -> None:
@@ -65,13 +71,11 @@ def check_layers(problem: Any, start: PyTree) -> None:
     if wrong:
         raise InputError(f"layers of the problem has {wrong[0]!r}, expected functions of params, carried and batch")
     batch = draw_one(problem, jax.random.key(0), jnp.int32(0))
-    carried: Any = None
-    for layer in problem.layers:
-        carried = layer(start, carried, batch)
-    if jax.tree.structure(carried) != jax.tree.structure(0) or jnp.shape(carried) != ():
-        shapes = jax.eval_shape(lambda: carried)
+    _, last = _pass_forward(problem, start, batch)
+    if jax.tree.structure(last) != jax.tree.structure(0) or jnp.shape(last) != ():
+        shapes = jax.eval_shape(lambda: last)
         raise InputError(f"the last of the problem's layers returns {shapes}, expected the loss, one number")
-    composed, loss = float(carried), float(problem.loss(start, batch))
+    composed, loss = float(last), float(problem.loss(start, batch))
     if not math.isclose(composed, loss, rel_tol=_SAME_LOSS, abs_tol=_SAME_LOSS):
         raise InputError(f"the problem's layers compose to {composed:.6g} at the start, expected its loss, {loss:.6g}")
     _checked = weakref.ref(problem)

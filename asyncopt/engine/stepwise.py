@@ -103,7 +103,7 @@ class Stepwise:
         """Compiles what `update` calls, so that the first update takes no longer than others; then starts the clock."""
         self._evaluating = 0.0
         zero = jax.tree.map(jnp.zeros_like, self.state.params)
-        blocks = self.prepared.leaf_blocks
+        blocks = None if self.prepared.has_steps else self.prepared.leaf_blocks
         leaf_delay = None if blocks is None else np.zeros(len(blocks), np.int32)
         state, facts = self.state, jax.tree.map(jnp.asarray, self._facts(0, 0, True, 1.0, leaf_delay))
         _step(self.prepared.optimizer, state.params, state.optimizer_state, state.gradient_sum, zero, facts, zero)

@@ -31,12 +31,10 @@ class NextStep(Callback):
 
 
 def _paired(folder: str, by: list[str]) -> list[str]:
-    """Returns the command that compares the values of each setting, or nothing to compare but step sizes."""
-    apart = [f"--by {key}" for key in by if key == "method"]
+    """Returns the command that compares the values of a setting, or draws step sizes if nothing else was swept."""
     varied = [key for key in by if key not in ("method", "step_factor")]
-    return [" ".join([f"asyncopt paired {folder} --vary {key}", *apart]) for key in varied[:1]] or [
-        " ".join([f"asyncopt curves {folder} --by optimizer.learning_rate", *apart])
-    ]
+    command = f"paired {folder} --vary {varied[0]}" if varied else f"curves {folder} --by optimizer.learning_rate"
+    return [f"asyncopt {command}{' --by method' if 'method' in by else ''}"]
 
 
 def _curves(config: DictConfig, folder: str, by: list[str], *options: str) -> list[str]:
