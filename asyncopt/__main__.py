@@ -29,6 +29,9 @@ def main() -> None:
     # JAX has threads of its own. On a busy machine those of BLAS wait for each other: a factorisation of 256 columns
     # took a hundred times as long. With one thread its digits do not depend on the number of cores either.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Composing a configuration and tracing a program make many objects. Python, as it is set, spends a tenth of a short
+    # run looking for cycles among them.
+    gc.set_threshold(100_000)
     atexit.register(gc.freeze)  # else Python searches all objects for cycles as it ends, for half a second
     match sys.argv[1:]:
         case ["--version" | "version", *_] | ["run", "--version" | "version", *_]:

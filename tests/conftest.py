@@ -1,5 +1,6 @@
 """Strict settings for every test: float64, two devices, shapes checked in the rooms that are all arrays."""
 
+import gc
 import importlib.metadata
 import json
 import os
@@ -41,6 +42,9 @@ def _set_environment(few):
 
 
 _set_environment(FEW_OPTIMISATIONS)
+
+# Tracing makes so many objects that Python, as it is set, spends a twentieth of the time looking for cycles among them.
+gc.set_threshold(100_000)
 
 import jax  # noqa: E402
 import jax._src.compiler  # noqa: E402
@@ -85,14 +89,19 @@ install_import_hook(
 
 
 def pytest_xdist_auto_num_workers(config):
-    """One more than there are cores: many tests wait for processes that they start."""
+    """Two more than there are cores: many tests wait for processes that they start."""
     del config
-    return len(os.sched_getaffinity(0)) + 1
+    return len(os.sched_getaffinity(0)) + 2
 
 
 def pytest_collection_modifyitems(items):
     """Lets tests compile in the same way one after the other, the longest first."""
     items.sort(key=lambda item: (item.get_closest_marker("optimised") is None, "test_ray" not in item.nodeid))
+
+
+def pytest_collection_finish():
+    """Spares Python's garbage collector the modules and the tests, which stay to the end."""
+    gc.freeze()
 
 
 def pytest_runtest_setup(item):
@@ -130,10 +139,11 @@ def digits():
 
 # Imports everything once; each command line is then run by a child of its own, as a new process would.
 SERVER = """
-import json, os, runpy, sys
+import gc, json, os, runpy, sys
 import asyncopt.run.execute
 import hydra._internal.utils
 hydra._internal.utils.is_under_debugger = lambda: False  # it goes through all modules, which takes 0.25 s each time
+gc.freeze()  # or a child would copy each page of memory that its garbage collector looks at
 for line in sys.stdin:
     request = json.loads(line)
     if isinstance(request, int):
