@@ -49,6 +49,9 @@ def test_blocks_of_a_racing_read():
     # Of four blocks and two iterates, each has the half that is nearer to its own end.
     two = Trace([0, 0, 0, 0], read_end=[0, 0, 1, 3]).block_version
     np.testing.assert_array_equal(two[2:], [[0, 0, 1, 1], [0, 1, 2, 3]])
+    # Of seven blocks, a read of two steps is nearest to its ends in two each, half a share, and to the middle in three.
+    wide = Trace(np.zeros(7, int), read_end=[0, 0, 2, 0, 0, 0, 6]).block_version
+    np.testing.assert_array_equal(wide[2], [0, 0, 1, 1, 1, 2, 2])
     far = Trace(np.zeros(200, int), read_end=np.arange(200)).block_version
     assert far.shape == (200, 64)
     assert Trace(np.zeros(200, int), read_end=np.arange(200)).num_blocks == 64
