@@ -32,7 +32,7 @@ ROOMS = {
     "traces": ("asyncopt/traces/**/*.py", ["tests/traces"]),
     "plan": ("asyncopt/engine/plan.py", ["tests/engine/test_plan.py", "tests/engine/test_against_naive.py"]),
     "theory": ("asyncopt/theory/*.py", ["tests/theory", "tests/engine/test_certificates.py"]),
-    "analysis": ("asyncopt/analysis/*.py", ["tests/analysis", "tests/report"]),
+    "analysis": ("asyncopt/analysis/*.py", ["tests/analysis", "tests/report", "tests/figures/test_reported.py"]),
 }
 # One partner for each sign: a sign has ten others, and most of those end the program at once.
 OPERATORS = [

@@ -52,6 +52,20 @@ def test_a_rival_of_half_the_speed():
     assert reached == pytest.approx(-np.log(found.target("loss") - 1) / 0.1, rel=0.05)
 
 
+def test_the_error_of_a_classifier_is_what_its_accuracy_lacks():
+    """It has no other part than the loss: both reach their targets together, at 0.95 of the way to the best end."""
+    records = [*on_a_grid("APAM", 0.1), *on_a_grid("SGD", 0.05)]
+    for record in records:
+        record.metrics["test_accuracy"] = 2 - record.metrics["objective"] / 2
+    found = compared(*records)
+    assert found.quantities == ["loss", "error"]
+    assert found.target("error") == pytest.approx(found.target("loss") / 2 - 1)
+    reached = [found.reach("SGD", found.clocks[0], 2, quantity, "step").estimate() for quantity in found.quantities]
+    np.testing.assert_allclose(reached[1], reached[0], rtol=1e-9)
+    partly = compared(*records[:-1], on_a_grid("SGD", 0.05)[-1])
+    assert partly.quantities == ["loss"]
+
+
 def test_control_a_faster_rival_violates_the_claim():
     found = compared(*on_a_grid("APAM", 0.05), *on_a_grid("SGD with momentum", 0.1))
     assert outcomes(advantages_of(found)) == [VIOLATED]

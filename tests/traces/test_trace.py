@@ -52,6 +52,8 @@ def test_blocks_of_a_racing_read():
     # Of seven blocks, a read of two steps is nearest to its ends in two each, half a share, and to the middle in three.
     wide = Trace(np.zeros(7, int), read_end=[0, 0, 2, 0, 0, 0, 6]).block_version
     np.testing.assert_array_equal(wide[2], [0, 0, 1, 1, 1, 2, 2])
+    # Half-way between two, it is the later one.
+    np.testing.assert_array_equal(Trace([0, 0, 0], read_end=[0, 1, 2]).block_version[1], [0, 1, 1])
     far = Trace(np.zeros(200, int), read_end=np.arange(200)).block_version
     assert far.shape == (200, 64)
     assert Trace(np.zeros(200, int), read_end=np.arange(200)).num_blocks == 64
