@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from asyncopt import InputError
 from asyncopt.analysis import CONFIRMED, INCONCLUSIVE, VIOLATED, bootstrap, comparison_draws, comparison_grid, jackknife
@@ -286,7 +287,13 @@ def test_a_rival_that_never_arrives_is_beaten_by_agreeing_seeds():
     # In 2 % of the resamples it does arrive, just as soon as ours: no coins.
     sometimes = never.copy()
     sometimes[-20:] = 1.0
-    assert 0.02 < comparison_draws.Replicates(sometimes, 16, 16).p_above_one() < 0.05
+    level = comparison_draws.Replicates(sometimes, 16, 16).p_above_one()
+    assert 0.02 < level < 0.05
+    # As far out as 21 of 1,001 is on a normal curve, but with heavier tails.
+    assert level == pytest.approx(scipy.stats.t.sf(scipy.stats.norm.isf(21 / 1001), 14))
+    never[-1] = 2.0
+    rare = comparison_draws.Replicates(never, 16, 16).p_above_one()
+    assert rare == pytest.approx(scipy.stats.t.sf(scipy.stats.norm.isf(1 / 1001), 14))
 
 
 def test_resamples_on_one_side_of_the_estimate_are_no_certainty():
