@@ -9,11 +9,22 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from asyncopt.analysis import bootstrap, bounds, claims, comparison_draws, comparison_grid, conclusions, fits
+from asyncopt.analysis import (
+    advantages,
+    bootstrap,
+    bounds,
+    claims,
+    comparison_draws,
+    comparison_grid,
+    conclusions,
+    fits,
+    verdict,
+)
 from asyncopt.analysis.comparison import Trial
 from asyncopt.analysis.comparison_draws import NUM_RESAMPLES, NUM_SPLITS, Replicates
 from asyncopt.analysis.criteria import Criterion, Decision
 from asyncopt.analysis.measures import Measures
+from asyncopt.analysis.studies import _without_repetitions
 from asyncopt.analysis.verdict import CONFIRMED, CONSISTENT, INCONCLUSIVE, VIOLATED
 from tests.analysis import synthetic
 
@@ -196,6 +207,49 @@ def test_the_interval_of_lognormal_resamples_is_students_on_a_log_scale():
         assert ratio.p_above_one() == pytest.approx(scipy.stats.t.sf(sign * math.log(1.5) / 0.2, units - 2), rel=0.05)
     assert np.isnan(replicates(1.5, 1.5 * np.exp(0.2 * normal), units=3).estimate().low)
     assert math.isnan(replicates(1.5, 1.5 * np.exp(0.2 * normal), units=3).p_above_one())
+
+
+def test_half_an_interval_is_none():
+    for low, high in ((math.nan, 1.0), (1.0, math.nan)):
+        half = bootstrap.Estimate(1.0, low, high)
+        for decided in (verdict.at_most(half, 1.0), verdict.at_least(half, 1.0), verdict.equal(half, 1.0, 0.1)):
+            assert decided == (INCONCLUSIVE, "no interval")
+
+
+def test_throughputs_are_predicted_without_a_network_alone():
+    """With constant times 1 s and 0.5 s, two workers have 4/3 gradients a second, and in rounds as many."""
+    trace = {"compute": {"distribution": "constant", "mean": 1.0}, "server": {"distribution": "constant", "mean": 0.5}}
+    assert advantages._predicted_ratio(trace, 2, 2) == pytest.approx(1.0)
+    assert advantages._predicted_ratio(trace, 2, 1) == pytest.approx(2.0)
+    for other in (
+        {"network": 0.1},
+        {"stragglers": 1},
+        {"compute": {"distribution": "exponential"}},
+        {"compute": {"distribution": "constant", "mean": [1.0, 2.0]}},
+        {"compute": {"distribution": "constant", "mean": {"factor": 1.0}}},
+        {"compute": {"distribution": "gamma", "shape": 2.0}, "server": {"distribution": "gamma", "shape": 2.0}},
+    ):
+        assert advantages._predicted_ratio(trace | other, 2, 2) is None
+    assert advantages._predicted_ratio(trace | {"network": 0.0, "stragglers": 0}, 2, 2) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("number", "outcome"), [(None, CONFIRMED), (4, CONFIRMED), (3, INCONCLUSIVE), (1, INCONCLUSIVE)]
+)
+def test_few_draws_of_a_random_clock_decide_nothing(number, outcome):
+    decided, rule = advantages._unless_few_clocks(CONFIRMED, "so", number)
+    assert decided == outcome
+    assert rule == {None: "so", 4: "so"}.get(number, rule)
+    if number == 1:
+        assert rule == "so, but the clock is one draw, and a random clock takes at least 4 trace seeds"
+
+
+def test_the_same_run_twice_is_no_contradiction():
+    row = {"rule": "0", "num_updates": 100, "run": "1", "measured": pd.Series([1.0, 2.0])}
+    again, other = row | {"run": "2"}, row | {"run": "3", "measured": pd.Series([1.0, 2.5])}
+    assert _without_repetitions([row, again]) == [row]
+    with pytest.warns(UserWarning, match="left out: 3: another run of τ = 0 at K = 100 than 1, and with other results"):
+        assert _without_repetitions([row, again, other]) == [row]
 
 
 def test_undefined_draws():

@@ -302,6 +302,14 @@ def test_swapped_numbers_are_noticed(make):
         make(8, 50)
 
 
+@pytest.mark.parametrize("make", [cluster, rounds, shared_memory])
+def test_seeds(make):
+    """The default is 0, another gives another trace, and none is negative."""
+    assert make(40, 4) == make(40, 4, seed=0) != make(40, 4, seed=1)
+    with pytest.raises(InputError, match="seed is -1, expected an integer of at least 0"):
+        make(40, 4, seed=-1)
+
+
 def test_half_normal_times_have_their_mean_and_shape():
     trace = cluster(4000, 1, compute={"distribution": "half_normal", "mean": 2.0})
     drawn = np.diff(trace.time, prepend=0.0)
