@@ -2,19 +2,23 @@
 
     python -m tests.mutants traces [--sample 60] [--seed 0]
 
-Each mistake is made by `cosmic-ray <https://cosmic-ray.readthedocs.io>`_ in a copy of the tree, and the tests of the
-room run there until one fails. A random sample is taken, since all of them would take days. What no test noticed is
-printed as a difference, with the share of the noticed ones and its 95 % interval.
+Each mistake is made by `cosmic-ray <https://cosmic-ray.readthedocs.io>`_ in a copy of the tree. A random sample is
+taken, since all of them would take days. First each test file of the room runs alone, and its calls are recorded.
+After a mistake, the files that call the changed function run, the fastest first, until a test fails: the others cannot
+notice it. What no test noticed is printed as a difference, with the share of the noticed ones and its 95 % interval.
 """
 
 import argparse
+import ast
 import difflib
+import os
 import pathlib
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 import scipy.stats
 from cosmic_ray.ast import ast_nodes, get_ast
@@ -25,10 +29,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 COPIED = ("asyncopt", "conf", "sweeps", "tests", "hydra_plugins", "pyproject.toml", "figures", "docs", "benchmarks")
 # Of each room: the files, and the tests that are about them.
 ROOMS = {
-    "traces": ("asyncopt/traces/*.py", ["tests/traces"]),
+    "traces": ("asyncopt/traces/**/*.py", ["tests/traces"]),
     "plan": ("asyncopt/engine/plan.py", ["tests/engine/test_plan.py", "tests/engine/test_against_naive.py"]),
     "theory": ("asyncopt/theory/*.py", ["tests/theory", "tests/engine/test_certificates.py"]),
-    "analysis": ("asyncopt/analysis/*.py", ["tests/analysis", "tests/report"]),
+    "analysis": ("asyncopt/analysis/*.py", ["tests/analysis", "tests/report", "tests/figures/test_reported.py"]),
 }
 # One partner for each sign: a sign has ten others, and most of those end the program at once.
 OPERATORS = [
@@ -42,7 +46,23 @@ OPERATORS = [
 ]  # fmt: skip
 # Exit statuses of pytest that say something: all passed, one failed, a file could not be imported.
 STATUSES = {0: False, 1: True, 2: True}
-LIMIT = 900  # seconds; a loop that no longer ends counts as noticed
+# Python imports a module of this name when it starts, so that the processes which tests start are recorded too.
+RECORDER = """
+import atexit, os, sys, threading
+called = set()
+def record(frame, event, argument):
+    called.add(frame.f_code)
+def write():
+    sys.settrace(None)
+    with open(os.environ["CALLS"], "a") as file:
+        for code in list(called):
+            if code.co_filename.startswith(os.environ["CALLS_BELOW"]):
+                file.write(f"{os.path.relpath(code.co_filename, os.environ['CALLS_BELOW'])}:{code.co_qualname}\\n")
+if "CALLS" in os.environ:
+    atexit.register(write)
+    threading.settrace(record)
+    sys.settrace(record)
+"""
 
 
 def all_mistakes(pattern):
@@ -57,23 +77,81 @@ def all_mistakes(pattern):
     return found
 
 
-def is_noticed(tree, path, changed, tests):
-    """Runs the tests with another content of a file, and puts it back; returns whether one failed or did not end.
+def function_around(source, line):
+    """Returns the qualified name of the innermost function whose body has a line; "<module>" if none has."""
+    name = "<module>"
+
+    def visit(node, prefix):
+        nonlocal name
+        for child in ast.iter_child_nodes(node):
+            inside = prefix
+            if isinstance(child, ast.FunctionDef | ast.ClassDef):
+                inside = f"{prefix}{child.name}."
+                if child.body[0].lineno <= line <= child.end_lineno:
+                    name = inside[:-1]
+                if isinstance(child, ast.FunctionDef):
+                    inside += "<locals>."
+            visit(child, inside)
+
+    visit(ast.parse(source), "")
+    return name
+
+
+def first_difference(before, after):
+    """Returns the number of the first line that differs."""
+    pairs = zip(before.splitlines(), after.splitlines(), strict=False)
+    return next(number for number, (old, new) in enumerate(pairs, 1) if old != new)
+
+
+def run_tests(tree, tests, limit=None, **variables):
+    """Returns whether a test failed or did not end within ``limit`` seconds.
 
     Where pytest itself could not run, nothing is known about the tests: that ends the program.
     """
-    whole = (tree / path).read_text()
-    (tree / path).write_text(changed)
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", *tests]
+    # What one of these processes has compiled, the next ones read.
+    compiled = {"JAX_COMPILATION_CACHE_DIR": str(tree / "compiled"), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, **compiled, **variables}
+    environment["PYTHONPATH"] = os.pathsep.join([str(tree), environment.get("PYTHONPATH", "")])
     try:
-        ended = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=LIMIT, check=False)
+        ended = subprocess.run(
+            command, cwd=tree, capture_output=True, text=True, timeout=limit, env=environment, check=False
+        )
     except subprocess.TimeoutExpired:
         return True
-    finally:
-        (tree / path).write_text(whole)
     if ended.returncode not in STATUSES:
-        sys.exit(f"pytest ended with {ended.returncode} after a mistake in {path}:\n{changed}\n{ended.stdout[-2000:]}")
+        sys.exit(f"pytest ended with {ended.returncode}:\n{ended.stdout[-2000:]}")
     return STATUSES[ended.returncode]
+
+
+def recorded_calls(tree, tests):
+    """Returns, for each test file, its seconds and the names "path:function" of what it calls; the fastest first."""
+    (tree / "sitecustomize.py").write_text(RECORDER)
+    files = sorted(
+        path for name in tests for path in ([tree / name] if name.endswith(".py") else (tree / name).rglob("test_*.py"))
+    )
+    calls = {}
+    for path in files:
+        recorded = tree / "calls.txt"
+        recorded.write_text("")
+        start = time.monotonic()
+        if run_tests(tree, [str(path.relative_to(tree))], CALLS=str(recorded), CALLS_BELOW=str(tree / "asyncopt")):
+            sys.exit(f"{path.relative_to(tree)} fails without any mistake")
+        calls[str(path.relative_to(tree))] = time.monotonic() - start, set(recorded.read_text().split())
+    return dict(sorted(calls.items(), key=lambda item: item[1][0]))
+
+
+def is_noticed(tree, path, before, after, calls):
+    """Runs the test files that call what differs, with the other content of a file, and puts it back."""
+    called = f"{path.relative_to('asyncopt')}:{function_around(before, first_difference(before, after))}"
+    tests = [test for test, (_, names) in calls.items() if called in names]
+    if not tests:
+        return False
+    (tree / path).write_text(after)
+    try:
+        return run_tests(tree, tests, limit=60 + 3 * sum(calls[test][0] for test in tests))
+    finally:
+        (tree / path).write_text(before)
 
 
 def main():
@@ -92,12 +170,11 @@ def main():
         for name in COPIED:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, tree / name)
-        if is_noticed(tree, chosen[0][0], (tree / chosen[0][0]).read_text(), tests):
-            sys.exit("the tests fail without any mistake")
+        calls = recorded_calls(tree, tests)
         for path, name, number in chosen:
             before = (ROOT / path).read_text()
             after = mutate_code(before, get_operator(f"core/{name}")(), number)
-            if is_noticed(tree, path, after, tests):
+            if is_noticed(tree, path, before, after, calls):
                 noticed += 1
             else:
                 lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), name, n=1, lineterm="")

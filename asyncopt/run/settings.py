@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from asyncopt.checks import InputError, check_flag, check_integer, check_number, check_seeds
@@ -20,6 +21,7 @@ def checked(config: DictConfig) -> dict[str, Any]:
     """
     unresolved = _plain(config, resolve=False)
     _check_keys(unresolved)
+    _check_data(unresolved)
     _check_staleness(unresolved)  # before the configuration is resolved, which needs it
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
@@ -149,11 +151,27 @@ def _check_keys(unresolved: Mapping[str, Any]) -> None:
             if key not in group:
                 raise InputError(f"{name}.{key} is missing, expected +{name}.{key}=... on the command line")
     known = {*_CHECKS, *_GROUPS, *_OPTIONAL_GROUPS}
-    text = json.dumps(unresolved, default=str)
     for name in unresolved:
-        referred = rf"\$\{{[^}}]*(?<!\w){re.escape(name)}(?!\w)"
-        if name not in known and not re.search(referred, text):
+        if name not in known and not _refers(unresolved, name):
             raise InputError(f"{name}: no such key, and no other value refers to it; expected one of {sorted(known)}")
+
+
+def _refers(unresolved: Mapping[str, Any], name: str) -> bool:
+    """Whether a value of a configuration refers to the key ``name``."""
+    text = json.dumps(unresolved, default=str)
+    return re.search(rf"\$\{{[^}}]*(?<!\w){re.escape(name)}(?!\w)", text) is not None
+
+
+def _check_data(unresolved: Mapping[str, Any]) -> None:
+    """Refuses data that the command line asks for where the problem has none; the default ones are just not read."""
+    if unresolved["data"] is None or _refers(unresolved, "data") or not HydraConfig.initialized():
+        return
+    for override in HydraConfig.get().overrides.task:
+        if re.match(r"\+*data[=.@]", override):
+            raise InputError(
+                f"{override}: the problem {unresolved['problem']['_target_']} has no data, expected no {override}, "
+                "or another problem"
+            )
 
 
 def _check_staleness(unresolved: Mapping[str, Any]) -> None:

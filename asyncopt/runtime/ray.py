@@ -134,10 +134,12 @@ class Ray:
         """See `WorkerPool`."""
         import ray
 
-        for actor in self._actors:
-            ray.kill(actor)
-        self._actors = []
-        self._session.close()
+        try:
+            for actor in self._actors:
+                ray.kill(actor)
+            self._actors = []
+        finally:
+            self._session.close()
 
     def worker_processes(self) -> list[int]:
         """Returns the process number of each worker."""

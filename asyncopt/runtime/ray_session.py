@@ -44,6 +44,9 @@ def ray_session(address: str | None, num_cpus: int | None = None) -> Iterator[No
                 ray.init(address=address, log_to_driver=False, configure_logging=False)
     except (OSError, ValueError) as error:
         raise InputError(f"address is {address!r}, expected that of a running Ray cluster: {error}") from error
+    except KeyboardInterrupt:  # what has been started is not left behind
+        ray.shutdown()
+        raise
     try:
         yield
     finally:

@@ -36,6 +36,7 @@ class SharedParams:
         self._block_slices = slices(tuple(leaf.size for leaf in self._leaves), num_blocks)
         self._version = [0] * num_blocks
         self._pause = pause
+        self._is_closed = False
 
     def write(self, version: int, params: PyTree) -> None:
         """Writes an iterate, block by block."""
@@ -47,12 +48,22 @@ class SharedParams:
             self._version[block] = version
             time.sleep(0)  # lets a reader run
 
+    def close(self) -> None:
+        """Ends all reads, with an error: a block whose writing Ctrl-C has stopped keeps its mark, and has no reader."""
+        self._is_closed = True
+
     def read(self) -> tuple[PyTree, Int[np.ndarray, " B"]]:
-        """Returns a copy of the parameters, made block by block, and the iterate of each block."""
+        """Returns a copy of the parameters, made block by block, and the iterate of each block.
+
+        Raises:
+          RuntimeError: after `close`.
+        """
         copies = [np.empty_like(leaf) for leaf in self._leaves]
         versions = []
         for block, block_slices in enumerate(self._block_slices):
             while True:
+                if self._is_closed:
+                    raise RuntimeError("the shared memory is closed")
                 before = self._version[block]
                 for leaf, coordinates in block_slices:
                     copies[leaf][coordinates] = self._leaves[leaf][coordinates]

@@ -1,9 +1,11 @@
 """A pool of workers that are threads of this process, and share its memory."""
 
+import logging
 import queue
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
 import jax
 from jaxtyping import PyTree
@@ -20,6 +22,10 @@ from asyncopt.runtime.worker_pool import (
     WorkerFailure,
 )
 from asyncopt.traces.durations import AnyDuration
+
+log = logging.getLogger("asyncopt.runtime")
+# Seconds until a thread that was told to end, and does not, is left behind; a long gradient ends within them.
+_PATIENCE = 60.0
 
 
 class Threads:
@@ -77,7 +83,9 @@ class Threads:
         self._messages = queue.SimpleQueue()
         self._requests = [queue.SimpleQueue() for _ in range(self.num_workers)]
         self._waits = [InterruptibleWait() for _ in range(self.num_workers)]
-        self._threads = [self._start_thread(worker) for worker in range(self.num_workers)]
+        self._threads = [self._new_thread(worker) for worker in range(self.num_workers)]
+        for thread in self._threads:  # all are known to `close`, wherever Ctrl-C comes
+            thread.start()
 
     def publish(self, version: int, params: PyTree) -> None:
         """See `WorkerPool`."""
@@ -104,30 +112,44 @@ class Threads:
 
     def replace(self, worker: int) -> None:
         """See `WorkerPool`."""
-        self._requests[worker].put(None)
-        self._threads[worker].join()
-        self._requests[worker] = queue.SimpleQueue()
+        self._end([worker])
+        self._requests[worker], self._waits[worker] = queue.SimpleQueue(), InterruptibleWait()
         self._num_replaced[worker] += 1
-        self._threads[worker] = self._start_thread(worker)
+        self._threads[worker] = self._new_thread(worker)
+        self._threads[worker].start()
 
     def close(self) -> None:
         """See `WorkerPool`."""
-        for requests, wait in zip(self._requests, self._waits, strict=True):
-            requests.put(None)
-            wait.stop(sys.maxsize)
-        for thread in self._threads:
-            thread.join()
+        if self._shared is not None:
+            self._shared.close()
+        self._end(range(len(self._threads)))
         self._threads = []
 
-    def _start_thread(self, worker: int) -> threading.Thread:
-        thread = threading.Thread(target=self._work, args=(worker,), name=f"asyncopt worker {worker}", daemon=True)
-        thread.start()
-        return thread
+    def _end(self, workers: Sequence[int]) -> None:
+        """Tells threads to end, and joins them; one that does not end is left behind, with a warning."""
+        for worker in workers:
+            self._requests[worker].put(None)
+            self._waits[worker].stop(sys.maxsize)
+        deadline = time.monotonic() + _PATIENCE
+        for worker in workers:
+            if self._threads[worker].is_alive():  # Ctrl-C may have come before it was started
+                self._threads[worker].join(max(deadline - time.monotonic(), 0.0))
+        left = [worker for worker in workers if self._threads[worker].is_alive()]
+        if left:
+            log.warning(
+                "the threads of workers %s did not end within %g s; nobody waits for them; they end with the process",
+                ", ".join(map(str, left)),
+                _PATIENCE,
+            )
 
-    def _work(self, worker: int) -> None:
+    def _new_thread(self, worker: int) -> threading.Thread:
+        arguments = worker, self._requests[worker]
+        return threading.Thread(target=self._work, args=arguments, name=f"asyncopt worker {worker}", daemon=True)
+
+    def _work(self, worker: int, requests: "queue.SimpleQueue[GradientRequest | None]") -> None:
         num_replaced = self._num_replaced[worker]
         for seconds in self.latency.draws(worker, num_replaced):
-            request = self._requests[worker].get()
+            request = requests.get()
             if request is None:
                 return
             try:
@@ -139,11 +161,11 @@ class Threads:
                 return
 
     def _answer(self, worker: int, request: GradientRequest, least_seconds: float) -> GradientMessage:
-        start = time.perf_counter()
+        start, wait = time.perf_counter(), self._waits[worker]
         stale, versions = (None, None) if self._shared is None else self._shared.read()
         problem, seed_key = self._on_devices[worker % len(self._on_devices)]
         params = request.params if stale is None else stale
         gradient = gradient_on_host(problem, params, seed_key, request.sample, worker)
-        self._waits[worker].wait(start + least_seconds, request.sample)
+        wait.wait(start + least_seconds, request.sample)
         seconds = time.perf_counter() - start
         return GradientMessage(worker, request.version, request.sample, gradient, seconds, versions, stale)

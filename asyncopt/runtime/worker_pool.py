@@ -1,6 +1,7 @@
 """The interface between the server and a pool of workers, its messages, and injected latency."""
 
 import dataclasses
+import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -108,7 +109,7 @@ class WorkerPool(Protocol):
         ...
 
     def close(self) -> None:
-        """Stops all workers and joins them."""
+        """Stops all workers and joins them; warns of those that do not end."""
         ...
 
 
@@ -159,20 +160,24 @@ class InjectedLatency:
 
 
 class InterruptibleWait:
-    """Lets a worker wait for the injected latency, unless its gradient is not wanted any more."""
+    """Lets a worker wait for the injected latency, unless its gradient is not wanted any more.
+
+    One thread waits; any may stop it. There is no lock that Ctrl-C could leave held, as it can inside of a `with`.
+    """
 
     def __init__(self) -> None:
-        self._condition = threading.Condition()
+        self._stops: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._stopped = -1  # the number of the last mini-batch that is not wanted; those of later requests are larger
 
     def stop(self, sample: int) -> None:
         """Ends the wait for this mini-batch, now or as soon as it begins."""
-        with self._condition:
-            self._stopped = max(self._stopped, sample)
-            self._condition.notify_all()
+        self._stops.put(sample)
 
     def wait(self, deadline: float, sample: int) -> None:
         """Waits until `time.perf_counter` reaches the deadline, or `stop`."""
-        with self._condition:
+        while self._stopped < sample:
             seconds = min(max(deadline - time.perf_counter(), 0.0), threading.TIMEOUT_MAX)
-            self._condition.wait_for(lambda: self._stopped >= sample, timeout=seconds)
+            try:
+                self._stopped = max(self._stopped, self._stops.get(timeout=seconds))
+            except queue.Empty:
+                return

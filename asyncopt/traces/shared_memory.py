@@ -41,7 +41,7 @@ def shared_memory(
 
     Returns:
       A trace with ``worker``, ``time``, ``arrival`` and ``block_version``; ``read_version`` and ``read_end`` are the
-      oldest and the newest iterate in it.
+      oldest and the newest iterate in it. If every read is of one iterate, ``block_version`` is None.
 
     Raises:
       InputError: if a number is out of range, or there are means for another number of workers.

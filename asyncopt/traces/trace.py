@@ -39,8 +39,8 @@ class Trace(Shown):
         ``read_version`` if the read raced with writes in shared memory. Default: the newest in ``block_version``, or
         else ``read_version``, a consistent read.
       block_version: int[K, B], the iterate that each of B blocks of the parameters was read from: the oldest is
-        read_version[k], and the newest read_end[k]. Default: where ``read_end`` is later, the read swept from the
-        first coordinate to the last while iterates followed each other at a steady rate.
+        read_version[k], and the newest read_end[k]. Default: where ``read_end`` is later, block b was read from the
+        iterate next to read_version[k] + b (read_end[k] - read_version[k]) / (B - 1). None if every read is consistent.
       backward_version: int[K, B], the iterate that each block of the backward pass came from, block_version[k, b] to k;
         a pipeline without weight stashing takes its newest weights there. None: that of the forward pass.
       blocks: what a block is. "coordinates": of n coordinates (in the order of `jax.tree.leaves`, each ravelled),

@@ -113,15 +113,21 @@ class Launch:
 
         waiting = [number for number in batch.numbers if number not in sweep.finished]
         line.begin(len(waiting))
+        results: dict[int, tuple[Run, Result]] = {}
+        failed = None
         try:
             results = batches.run_batch(batch, sweep, line.update)
-        except Exception as error:  # any error: each job then runs alone, and fails or succeeds
-            log.warning(f"jobs {', '.join(map(str, batch.numbers))} could not be run together: {error}")
-            results = {}
+        except Exception as error:  # any error: each of several jobs then runs alone, and fails or succeeds
+            if len(batch.numbers) == 1:
+                failed = error
+            else:
+                log.warning(f"jobs {', '.join(map(str, batch.numbers))} could not be run together: {error}")
         returned = {}
         for number in batch.numbers:
             task_function = self.task_function
-            if number in results or number in sweep.finished:
+            if failed is not None:
+                task_function = functools.partial(_fail, failed)
+            elif number in results or number in sweep.finished:
                 task_function = functools.partial(_conclude, sweep, number, results.get(number))
             with line.set_aside():
                 returned[number] = self._run_job(configs[number], task_function)
@@ -213,6 +219,15 @@ def _conclude(sweep: "SweepPlan", number: int, result: "tuple[Run, Result] | Non
         if result is None:
             print(f"{execute.FINISHED}: {folder}")
         execute.conclude(task, folder, record, in_a_sweep=True)
+
+
+def _fail(error: Exception, config: DictConfig) -> None:
+    """Raises the error of a batch of one job, which would fail again; Hydra calls this as the job's task function."""
+    from asyncopt.run import execute
+
+    del config
+    with execute.hydra_errors():
+        raise error
 
 
 def job(number: int, config: DictConfig) -> "Job":

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from asyncopt import InputError
 from asyncopt.analysis import CONFIRMED, INCONCLUSIVE, VIOLATED, bootstrap, comparison_draws, comparison_grid, jackknife
@@ -50,6 +51,20 @@ def test_a_rival_of_half_the_speed():
     assert verdict.measured.value == pytest.approx(2, rel=0.03)
     reached = found.reach("APAM", found.clocks[0], 2, "loss", "time").estimate().value
     assert reached == pytest.approx(-np.log(found.target("loss") - 1) / 0.1, rel=0.05)
+
+
+def test_the_error_of_a_classifier_is_what_its_accuracy_lacks():
+    """It has no other part than the loss: both reach their targets together, at 0.95 of the way to the best end."""
+    records = [*on_a_grid("APAM", 0.1), *on_a_grid("SGD", 0.05)]
+    for record in records:
+        record.metrics["test_accuracy"] = 2 - record.metrics["objective"] / 2
+    found = compared(*records)
+    assert found.quantities == ["loss", "error"]
+    assert found.target("error") == pytest.approx(found.target("loss") / 2 - 1)
+    reached = [found.reach("SGD", found.clocks[0], 2, quantity, "step").estimate() for quantity in found.quantities]
+    np.testing.assert_allclose(reached[1], reached[0], rtol=1e-9)
+    partly = compared(*records[:-1], on_a_grid("SGD", 0.05)[-1])
+    assert partly.quantities == ["loss"]
 
 
 def test_control_a_faster_rival_violates_the_claim():
@@ -272,7 +287,13 @@ def test_a_rival_that_never_arrives_is_beaten_by_agreeing_seeds():
     # In 2 % of the resamples it does arrive, just as soon as ours: no coins.
     sometimes = never.copy()
     sometimes[-20:] = 1.0
-    assert 0.02 < comparison_draws.Replicates(sometimes, 16, 16).p_above_one() < 0.05
+    level = comparison_draws.Replicates(sometimes, 16, 16).p_above_one()
+    assert 0.02 < level < 0.05
+    # As far out as 21 of 1,001 is on a normal curve, but with heavier tails.
+    assert level == pytest.approx(scipy.stats.t.sf(scipy.stats.norm.isf(21 / 1001), 14))
+    never[-1] = 2.0
+    rare = comparison_draws.Replicates(never, 16, 16).p_above_one()
+    assert rare == pytest.approx(scipy.stats.t.sf(scipy.stats.norm.isf(1 / 1001), 14))
 
 
 def test_resamples_on_one_side_of_the_estimate_are_no_certainty():

@@ -123,6 +123,7 @@ def test_the_seed_of_a_clock_that_is_not_random_has_no_influence():
     runs = [made_run(m, 0.1, distribution="constant", clock_seed=c) for m, c in (("APAM", 0), ("SGD", 1), ("SGD", 0))]
     (found,) = read(*runs)
     assert {len(trial.seeds) for trial in found.trials} == {8}
+    assert {trial.clocks for trial in found.trials} == {(0,) * 8}
 
 
 def test_clocks_with_mini_batches_of_their_own():

@@ -91,6 +91,66 @@ def test_the_interval_of_a_symmetric_sample_is_students():
     np.testing.assert_allclose(jackknife.estimate(jackknife.means(values[:, None])[:, 0])[1:], expected, rtol=1e-9)
 
 
+def test_error_and_skewness_of_a_mean_are_scipys():
+    """Of three samples; the skewness of a mean of S numbers is theirs over √S. Equal numbers have none."""
+    values = np.random.default_rng(0).exponential(1.0, (9, 3))
+    at = jackknife.pivot(jackknife.means(np.column_stack([values, np.ones(9)])))
+    np.testing.assert_allclose(at.value[:3], values.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(at.error[:3], scipy.stats.sem(values), rtol=1e-12)
+    np.testing.assert_allclose(at.skewness[:3], scipy.stats.skew(values, bias=False) / 3, rtol=1e-9)
+    assert (at.error[3], at.skewness[3], at.num_seeds) == (0, 0, 9)
+    # Two numbers have an error, and no skewness.
+    two = jackknife.pivot(jackknife.means(np.array([[1.0], [2.0]])))
+    assert (two.error[0], two.skewness[0]) == (0.5, 0)
+
+
+def test_intervals_of_what_is_not_finite():
+    """An infinite number that no single seed causes is known; one that a single seed causes is not."""
+    assert jackknife.estimate(np.full(5, np.inf)) == (np.inf, np.inf, np.inf)
+    assert [jackknife.p_at_most(np.full(5, sign * np.inf), 3.0) for sign in (1, -1)] == [1.0, 0.0]
+    for rows in (np.full(2, np.inf), np.array([np.inf, 1.0, 2.0, 3.0]), np.array([2.0, np.nan, 1.0, 3.0]), np.ones(2)):
+        assert np.isnan(jackknife.estimate(rows)[1:]).all()
+        if not np.isinf(rows).all():
+            assert np.isnan(jackknife.p_at_most(rows, 3.0))
+    (only,) = jackknife.ratio(np.array([[6.0]]), np.array([[3.0]]))
+    assert only.value == 2
+    assert np.isnan([only.low, only.high]).all()
+
+
+def test_equal_numbers_are_known_exactly():
+    """Without any spread, a limit is held for sure, at the limit too, or broken for sure."""
+    rows = np.full(17, 2.0)
+    assert jackknife.estimate(rows) == (2, 2, 2)
+    assert [jackknife.p_at_most(rows, limit) for limit in (1.9, 2.0, 2.1)] == [1.0, 0.0, 0.0]
+
+
+def test_the_bootstrap_of_a_normal_mean_has_students_interval():
+    """The bootstrap's own standard error is √((n - 1)/n) of s/√n; percentiles further out make up for it."""
+    for num_seeds in (5, 16):
+        error = 0.3 / np.sqrt(num_seeds)
+        replicates = 2 + error * np.sqrt((num_seeds - 1) / num_seeds) * scipy.stats.norm.ppf(
+            np.arange(1, 100_000) / 1e5
+        )
+        expected = scipy.stats.t.interval(0.95, num_seeds - 1, 2, error)
+        shuffled = np.random.default_rng(0).permutation(replicates)
+        np.testing.assert_allclose(bootstrap.estimate(2.0, shuffled, num_seeds)[1:], expected, rtol=1e-3)
+    undefined = np.where(np.arange(100) < 5, np.nan, 1.0)  # 5 % may be
+    assert bootstrap.estimate(1.0, undefined, 5) == (1, 1, 1)
+
+
+def test_resampled_means_are_means_of_drawn_seeds():
+    """Of 0, 1, 10 and 100 a mean says how often each was drawn. A diverged seed counts only where it is drawn."""
+    values = np.array([[0.0, 1.0], [1.0, 1.0], [10.0, 1.0], [100.0, np.inf]])
+    means = bootstrap.means(values)
+    assert means.shape == (4001, 2)
+    assert means[0].tolist() == [111 / 4, np.inf]
+    drawn = (means[1:, 0] * 4).round().astype(int)
+    counts = np.stack([drawn // 10**digit % 10 for digit in range(3)])
+    assert (counts.sum(axis=0) <= 4).all()
+    np.testing.assert_allclose(counts.mean(axis=1), 1, atol=0.05)
+    np.testing.assert_array_equal(np.isinf(means[1:, 1]), counts[2] > 0)
+
+
 def test_p_values_are_the_levels_at_which_intervals_touch():
     rows = jackknife.means(np.random.default_rng(0).exponential(1.0, (16, 50)))
     for level in (0.025, 1e-4):
@@ -118,6 +178,29 @@ def test_seeds_that_are_the_same_are_named():
     assert seeds.dependent(values, tuple(range(16))) == "seeds 3 and 11 have the same values in all cells"
     values[11] *= 1 + 0.01 * np.random.default_rng(1).normal(size=25)
     assert "seeds 3 and 11 are correlated" in seeds.dependent(values, tuple(range(16)))
+
+
+def test_few_seeds_or_cells_show_no_dependence():
+    values = np.random.default_rng(0).gamma(25, 1 / 25, (16, 25))
+    values[1] = values[0] * 1.001
+    assert "seeds 0 and 1 are correlated" in seeds.dependent(values, tuple(range(16)))
+    assert seeds.dependent(values[:, :3], tuple(range(16))) == ""
+    assert seeds.dependent(values[:2], (0, 1)) == ""
+    assert seeds.dependent(values[[0, 0, 2]], (4, 5, 6)) == "seeds 4 and 5 have the same values in all cells"
+    # A cell that diverged, or has no spread, says nothing; negative values are taken as they are.
+    values[3, 0], values[:, 1] = np.inf, 1.0
+    assert "seeds 0 and 1 are correlated" in seeds.dependent(values, tuple(range(16)))
+    assert "seeds 0 and 1 are correlated" in seeds.dependent(values - 1, tuple(range(16)))
+    assert seeds.heavy_tail(values[:2]) == seeds.heavy_tail(values[:, :0]) == ""
+
+
+def test_the_number_of_independent_cells():
+    """Twenty independent ones, by themselves and each of them three times."""
+    rng = np.random.default_rng(0)
+    scores = [rng.normal(size=(16, 20)) for _ in range(200)]
+    tiled = ([np.tile(one - one.mean(axis=0), (1, times)) for times in (1, 3)] for one in scores)
+    estimates = [[seeds._independent_numbers(one) for one in both] for both in tiled]
+    np.testing.assert_allclose(np.median(estimates, axis=0), 20, rtol=0.1)
 
 
 def test_independent_seeds_are_not_called_correlated():
@@ -240,6 +323,11 @@ def test_the_last_decade():
     np.testing.assert_array_equal(rates.last_decade(np.array([1.0, 100, 10_000])), [1, 2])
     assert list(rates.neighbours(k)) == ["from K = 10,000 to 31,623", "from K = 31,623 to 100,000"]
     assert rates.decades(k) == [slice(0, 3), slice(1, 4), slice(2, 5)]
+    # K are rounded: 3,163 to 31,623 are a decade, and 3,170 are not.
+    np.testing.assert_array_equal(rates.last_decade(np.array([1000.0, 3163, 10_000, 31_623])), [1, 2, 3])
+    np.testing.assert_array_equal(rates.last_decade(np.array([1000.0, 3100, 10_000, 31_623])), [2, 3])
+    assert rates.decades(np.array([1000.0, 3170, 10_000, 31_623])) == [slice(0, 3)]
+    np.testing.assert_array_equal(rates.last_decade(np.array([7.0])), [0])
 
 
 def test_threshold():

@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 import asyncopt
+from asyncopt import InputError
 from asyncopt.engine import loop
 from asyncopt.run import command_line, execute
 from asyncopt.run.command_line import CONFIG_FOLDER
@@ -211,6 +212,30 @@ def test_a_batch_that_fails_leaves_its_jobs_to_themselves(sweep_in_process, monk
         assert [job.status for job in sweep.returns[0]] == [JobStatus.COMPLETED] * 2
         assert len(asyncopt.load_runs(sweep.temp_dir)["run"].unique()) == 2
     assert warned == ["jobs 0, 1 could not be run together: RESOURCE_EXHAUSTED: out of memory"]
+
+
+def test_a_job_that_fails_in_a_batch_of_its_own_is_not_tried_again(sweep_in_process, monkeypatch):
+    def tried(name):
+        def fails(*_, **__):
+            tries.append(name)
+            raise RuntimeError(f"{name} has no memory")
+
+        return fails
+
+    tries, warned = [], []
+    monkeypatch.setattr(_core.log, "warning", warned.append)
+    monkeypatch.setattr(batches, "replay_batch", tried("a batch"))
+    monkeypatch.setattr(execute, "replay", tried("a job alone"))
+    with pytest.raises(RuntimeError, match="a batch has no memory"), sweep_in_process("trace.max_delay=2"):
+        pass  # Hydra raises it before
+    assert tries == ["a batch"]
+    assert warned == []
+
+
+def test_data_of_a_problem_without_data_are_no_axis_of_a_sweep(sweep_in_process):
+    message = "data=digits: the problem asyncopt.problems.quadratic has no data"
+    with pytest.raises(InputError, match=message), sweep_in_process("data=digits,diabetes"):
+        pass  # Hydra raises it before
 
 
 def test_callbacks_and_returns_are_those_of_any_job(sweep_in_process):

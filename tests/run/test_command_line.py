@@ -234,6 +234,11 @@ def test_divergence_is_reported(step_size, tmp_path, quickly):
         (["eval_every=0"], "eval_every is 0"),
         (["problem=perceptron", "seeds=[]"], "seeds is empty"),
         (["threads=0"], "threads is 0, expected an integer of at least 1"),
+        (["problem=quadratic", "data=digits"], "data=digits: the problem asyncopt.problems.quadratic has no data"),
+        (
+            ["problem=tridiagonal", "data.split_seed=1"],
+            "data.split_seed=1: the problem asyncopt.problems.tridiagonal has",
+        ),
         (["problem=lenet5", "data=digits"], "problem: data is Dataset, expected images"),
         (["problem=lenet5", "data=digits_images"], "problem: images have 8 × 8 pixels, expected at least 16 × 16"),
         (["problem=char_lm", "data=digits"], "problem: data is Dataset, expected a text"),

@@ -18,6 +18,7 @@ from asyncopt import InputError, runtime
 from asyncopt.files import records
 from asyncopt.run import verification
 from asyncopt.runtime.ray import Ray
+from asyncopt.runtime.ray_session import ray_session
 from asyncopt.traces import policies
 from tests.runtime.test_server import APAM, check_replays
 
@@ -159,6 +160,28 @@ def test_a_worker_that_does_not_answer_fails():
     pool._answers.put((9, answer, 1.5))
     assert pool.receive()[0] == runtime.WorkerFailure(1, "no answer within 0.5 s")
     assert pool.receive() == ("a gradient", 1.5)
+
+
+def test_ctrl_c_ends_what_ray_has_started(monkeypatch):
+    """While it starts, and while the workers of a run are ended."""
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    ended = []
+    monkeypatch.setattr("ray.shutdown", lambda: ended.append("ray"))
+    monkeypatch.setattr("ray.init", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Ray(2).start(QUADRATIC, 0, np.zeros(20))
+    assert ended == ["ray"]
+    monkeypatch.setattr("ray.init", lambda **_: None)
+    monkeypatch.setattr("ray.kill", interrupted)
+    pool = Ray(2)
+    pool._session.enter_context(ray_session(None))
+    pool._actors = ["an actor"]
+    with pytest.raises(KeyboardInterrupt):
+        pool.close()
+    assert ended == ["ray", "ray"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import re
+import sys
+import threading
+import time
 
 import jax
 import numpy as np
@@ -13,9 +16,9 @@ import asyncopt
 from asyncopt import InputError, runtime
 from asyncopt.engine import Checkpoint, stepwise
 from asyncopt.engine.stepwise import digest
-from asyncopt.runtime import Threads, WorkerFailure
+from asyncopt.runtime import Threads, WorkerFailure, threads, worker_pool
 from asyncopt.runtime.recording import final_leaves, load
-from asyncopt.runtime.worker_pool import InjectedLatency
+from asyncopt.runtime.worker_pool import GradientRequest, InjectedLatency, InterruptibleWait
 
 QUADRATIC = asyncopt.problems.quadratic(dimension=20)
 APAM = asyncopt.apam(0.02)
@@ -259,6 +262,93 @@ def test_a_recording_is_saved_whole_and_damage_is_reported(tmp_path):
 def test_threads_refuse(arguments, message):
     with pytest.raises(InputError, match=message):
         Threads(**arguments)
+
+
+def test_a_thread_that_does_not_end_is_named_and_not_waited_for(monkeypatch, caplog):
+    """It computes for longer than anyone waits: once when it is replaced, and once when the run ends."""
+    monkeypatch.setattr(threads, "_PATIENCE", 0.2)
+    may_end = threading.Event()
+
+    class Endless(Threads):
+        def _answer(self, worker, request, least_seconds):
+            if worker == 1:
+                may_end.wait()
+            return super()._answer(worker, request, least_seconds)
+
+    pool, params = Endless(3), np.zeros(20)
+    pool.start(QUADRATIC, 0, params)
+    first = pool._threads[1]
+    for worker in range(3):
+        pool.dispatch(worker, GradientRequest(0, worker, params))
+    pool.replace(1)
+    pool.dispatch(1, GradientRequest(0, 3, params))
+    second = pool._threads[1]
+    pool.close()
+    reason = "the threads of workers 1 did not end within 0.2 s; nobody waits for them; they end with the process"
+    assert [record.getMessage() for record in caplog.records] == [reason] * 2
+    may_end.set()
+    for thread in (first, second):
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def test_ctrl_c_at_any_line_of_the_start_leaves_no_thread():
+    pool, params = Threads(2), np.zeros(20)
+    pool.start(QUADRATIC, 0, params)
+    pool.close()
+    number = 0
+    while interrupted(pool.start, QUADRATIC, 0, params, at=number, event="line", files=[threads.__file__]):
+        pool.close()
+        number += 1
+    pool.close()
+    assert number > 10
+    assert not [thread for thread in threading.enumerate() if "asyncopt worker" in thread.name]
+
+
+def test_ctrl_c_at_any_moment_of_a_stop_lets_the_worker_end():
+    """A lock that is left held would keep the worker for ever."""
+    number, is_interrupted = 0, True
+    files = [worker_pool.__file__, threading.__file__]
+    while is_interrupted:
+        delay = InterruptibleWait()
+        is_interrupted = interrupted(delay.stop, 4, at=number, event="opcode", files=files)
+        delay.stop(5)
+        worker = threading.Thread(target=delay.wait, args=(time.perf_counter() + 1e9, 5), daemon=True)
+        worker.start()
+        worker.join(10)
+        assert not worker.is_alive(), f"instruction {number}"
+        number += 1
+    assert number > 2
+
+
+def interrupted(function, *arguments, at, event, files):
+    """Calls a function, and raises KeyboardInterrupt at one of its lines or instructions in some files, from 0.
+
+    Returns whether that one was reached.
+    """
+    left = at
+
+    def trace(frame, kind, _):
+        nonlocal left
+        if frame.f_code.co_filename not in files:
+            return None
+        frame.f_trace_opcodes = event == "opcode"
+        if kind == event:
+            left -= 1
+            if left < 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function(*arguments)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
 
 
 def test_injected_seconds_are_those_of_the_distribution():

@@ -5,7 +5,9 @@ import threading
 import numpy as np
 import pytest
 
+from asyncopt.runtime import shared_memory
 from asyncopt.runtime.shared_memory import SharedParams
+from tests.runtime.test_server import interrupted
 
 
 def params_of(version):
@@ -51,3 +53,28 @@ def test_at_rest_it_is_the_iterate():
     np.testing.assert_array_equal(versions, [4, 4, 4])
     np.testing.assert_array_equal(params["a"], params_of(4)["a"])
     assert params["b"].shape == (5000,)
+
+
+def test_ctrl_c_at_any_line_of_a_write_lets_readers_end():
+    """A block keeps the mark that it is being written: a reader would look at it for ever."""
+
+    def read():
+        while True:
+            shared.read()
+
+    def read_to_the_end():
+        with pytest.raises(RuntimeError, match="the shared memory is closed"):
+            read()
+
+    number, is_interrupted = 0, True
+    while is_interrupted:
+        shared = SharedParams({"a": np.zeros(2), "b": np.zeros(1)}, 2, 0.0)
+        iterate = {"a": np.ones(2), "b": np.ones(1)}
+        is_interrupted = interrupted(shared.write, 1, iterate, at=number, event="line", files=[shared_memory.__file__])
+        reader = threading.Thread(target=read_to_the_end, daemon=True)
+        reader.start()
+        shared.close()
+        reader.join(10)
+        assert not reader.is_alive(), f"line {number}"
+        number += 1
+    assert number > 10

@@ -150,6 +150,8 @@ def test_rounds_by_hand():
 def test_rounds_of_one_worker_are_asynchronous(compute):
     settings = {"compute": compute, "server": durations.exponential(0.1), "network": durations.exponential(0.1)}
     np.testing.assert_allclose(rounds(200, 1, **settings).time, cluster(200, 1, **settings).time)
+    settings["server"] = 0.0  # then to the last bit
+    assert rounds(200, 1, **settings) == cluster(200, 1, **settings)
 
 
 def test_rounds_that_take_the_first_gradients_by_hand():
@@ -274,7 +276,8 @@ def test_shared_memory_against_a_plain_simulation(seed):
 def test_shared_memory_that_is_read_and_written_at_once_is_the_cluster():
     at_once = shared_memory(200, 5, read=0.0, write=0.0, seed=3)
     np.testing.assert_array_equal(at_once.read_version, cluster(200, 5, seed=3).read_version)
-    assert at_once.is_consistent
+    assert at_once.block_version is None
+    assert shared_memory(200, 5, num_blocks=1, read=1.0, write=0.5, seed=3).block_version is None
     assert not shared_memory(200, 5, read=1.0, write=0.5, seed=3).is_consistent
 
 
@@ -297,6 +300,14 @@ def test_shared_memory_refuses(arguments, message):
 def test_swapped_numbers_are_noticed(make):
     with pytest.warns(UserWarning, match="num_workers is 50, more than num_updates, 8.*swapped"):
         make(8, 50)
+
+
+@pytest.mark.parametrize("make", [cluster, rounds, shared_memory])
+def test_seeds(make):
+    """The default is 0, another gives another trace, and none is negative."""
+    assert make(40, 4) == make(40, 4, seed=0) != make(40, 4, seed=1)
+    with pytest.raises(InputError, match="seed is -1, expected an integer of at least 0"):
+        make(40, 4, seed=-1)
 
 
 def test_half_normal_times_have_their_mean_and_shape():

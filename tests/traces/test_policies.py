@@ -233,6 +233,14 @@ def test_a_job_begins_when_it_is_assigned_at_the_earliest():
     assert trace.arrival.tolist() == [1.0, 1.0, 3.0]
 
 
+def test_seeds_of_assignments_and_clocks_are_0():
+    clock = Clock(4, seed=0)
+    usual = simulate(policies.assignments(), clock, 100)
+    assert usual == simulate(policies.assignments("random", 0), Clock(4), 100)
+    assert usual != simulate(policies.assignments(seed=1), clock, 100)
+    assert usual != simulate(policies.assignments(), Clock(4, seed=1), 100)
+
+
 def test_a_worker_is_stopped_once():
     """Ringmaster, R = 1: a worker that began from the newest iterate is stopped by the next step, and only once."""
     clock = Clock(2, compute=np.array([[1.0, 1.0, 4.0, 1.0, 1.0], [1.0, 2.0, 3.0, 1.0, 1.0]]))

@@ -7,6 +7,7 @@ import pytest
 
 from asyncopt import InputError
 from asyncopt.traces import Trace
+from asyncopt.traces.trace import COSTS
 
 
 def test_fields_and_statistics():
@@ -48,6 +49,11 @@ def test_blocks_of_a_racing_read():
     # Of four blocks and two iterates, each has the half that is nearer to its own end.
     two = Trace([0, 0, 0, 0], read_end=[0, 0, 1, 3]).block_version
     np.testing.assert_array_equal(two[2:], [[0, 0, 1, 1], [0, 1, 2, 3]])
+    # Of seven blocks, a read of two steps is nearest to its ends in two each, half a share, and to the middle in three.
+    wide = Trace(np.zeros(7, int), read_end=[0, 0, 2, 0, 0, 0, 6]).block_version
+    np.testing.assert_array_equal(wide[2], [0, 0, 1, 1, 1, 2, 2])
+    # Half-way between two, it is the later one.
+    np.testing.assert_array_equal(Trace([0, 0, 0], read_end=[0, 1, 2]).block_version[1], [0, 1, 1])
     far = Trace(np.zeros(200, int), read_end=np.arange(200)).block_version
     assert far.shape == (200, 64)
     assert Trace(np.zeros(200, int), read_end=np.arange(200)).num_blocks == 64
@@ -73,6 +79,80 @@ def test_digest_tells_traces_apart():
     assert hash(base) == hash(Trace([0.0, 1.0, 1.0]))
     different = [Trace([0, 1, 2]), Trace([0, 1, 1], time=[0, 1, 2]), Trace([0, 1, 1], sample=[0, 1, 1])]
     assert len({base, *different}) == 4
+
+
+# Two updates of two layers, in two steps, with every field.
+WHOLE = {
+    "block_version": [[0, 0], [0, 1]],
+    "backward_version": [[0, 0], [1, 1]],
+    "blocks": "layers",
+    "worker": [0, 1],
+    "time": [1.0, 2.0],
+    "arrival": [0.5, 1.5],
+    "sample": [0, 1],
+    "step": [0, 1],
+    "weight": [1.0, 0.5],
+    "computed": [1, 3],
+    "arrivals": 3,
+    "cancelled": 1,
+    "wasted_seconds": 0.25,
+    "num_workers": 2,
+}
+OTHER = {
+    "block_version": [[0, 0], [1, 0]],
+    "backward_version": None,
+    "worker": [1, 1],
+    "time": [1.0, 2.5],
+    "arrival": [0.5, 1.75],
+    "sample": [0, 2],
+    "step": [0, 0],
+    "weight": [1.0, 0.75],
+    "computed": [2, 3],
+    "arrivals": 4,
+    "cancelled": 2,
+    "wasted_seconds": 0.5,
+    "num_workers": 3,
+}
+
+
+def test_every_field_is_part_of_a_trace():
+    """Changed, or left out where that is possible, it makes another trace, in its digest as in its file."""
+    assert {"read_version", "read_end", *WHOLE} == {field.name for field in dataclasses.fields(Trace)}
+    whole = Trace([0, 0], **WHOLE)
+    others = {name: Trace([0, 0], **(WHOLE | {name: value})) for name, value in OTHER.items()}
+    for name in ("time", "arrival", "step", "weight", "computed", *COSTS):
+        without = {"time", "arrival"} if name == "time" else {name}
+        others[f"no {name}"] = Trace([0, 0], **{key: WHOLE[key] for key in WHOLE.keys() - without})
+    ends = [Trace([0, 0, 0], read_end=[0, 0, end]) for end in range(3)]
+    digests = [trace.digest for trace in (whole, *others.values(), *ends)]
+    assert len(set(digests)) == len(digests)
+    assert Trace([0, 0], **WHOLE) == whole
+    assert whole != "a trace"
+
+
+def test_layers_without_a_reader_are_never_kept():
+    """Against a look at each read: nobody reads the first layer of iterate 1."""
+    versions, backward = [[0, 0], [0, 1], [0, 2], [2, 2]], [[0, 0], [0, 1], [2, 2], [3, 2]]
+    trace = Trace([0, 0, 0, 2], block_version=versions, backward_version=backward, blocks="layers")
+    expected = [
+        [
+            max((k for k in range(4) if iterate in (versions[k][block], backward[k][block])), default=-1)
+            for block in range(2)
+        ]
+        for iterate in range(4)
+    ]
+    assert expected[1][0] == -1
+    np.testing.assert_array_equal(trace.block_last_reader, expected)
+    np.testing.assert_array_equal(trace.last_reader, np.max(expected, axis=1))
+    assert trace.block_live_versions == (2, 1)
+
+
+def test_the_largest_numbers_that_are_valid():
+    assert Trace([0, 0], sample=[0, 2**31 - 1]).sample[1] == 2**31 - 1
+    assert Trace([0, 0], sample=np.array([0, 2**31 - 1], np.uint64)).sample[1] == 2**31 - 1
+    free = Trace([0, 0], cancelled=0, wasted_seconds=0, arrivals=2, computed=[1, 2], time=[1, 1], arrival=[1, 1])
+    assert (free.cancelled, free.wasted_seconds, free.arrivals) == (0, 0.0, 2)
+    assert free.updates_per_second is None
 
 
 @pytest.mark.parametrize(
@@ -117,6 +197,14 @@ def test_digest_tells_traces_apart():
         (
             {"read_version": [0, 1], "sample": [0, 2.0**53 + 2]},
             "sample of update 1 is 9007199254740994.0",
+        ),
+        (
+            {"read_version": [0, 1], "sample": [0, 2.0**53]},
+            "sample of update 1 is 9007199254740992, expected 0 to 2147",
+        ),
+        (
+            {"read_version": [0, 1], "sample": np.array([0, 2**31], np.uint64)},
+            "update 1 is 2147483648, expected at most",
         ),
         ({"read_version": []}, "read_version has 0 updates"),
         ({"read_version": [[0, 1]]}, r"read_version has shape \(1, 2\), expected one dimension"),

@@ -1,0 +1,363 @@
+"""Decisions at their limits, from numbers given by hand: each row of a table is one side of one rule."""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from asyncopt.analysis import (
+    advantages,
+    bootstrap,
+    bounds,
+    claims,
+    comparison_draws,
+    comparison_grid,
+    conclusions,
+    fits,
+    verdict,
+)
+from asyncopt.analysis.comparison import Trial
+from asyncopt.analysis.comparison_draws import NUM_RESAMPLES, NUM_SPLITS, Replicates
+from asyncopt.analysis.criteria import Criterion, Decision
+from asyncopt.analysis.measures import Measures
+from asyncopt.analysis.studies import _without_repetitions
+from asyncopt.analysis.verdict import CONFIRMED, CONSISTENT, INCONCLUSIVE, VIOLATED
+from tests.analysis import synthetic
+
+RULE = "K^1/8"
+# One number without each of 16 seeds: all seeds' own is 0, and the standard error is 1.
+_DEVIATIONS = scipy.stats.norm.ppf((np.arange(16) + 0.5) / 16)
+UNIT = np.append(0.0, _DEVIATIONS / _DEVIATIONS.std(ddof=1) / 15 * 4)
+REACH = scipy.stats.t.ppf(0.975, 15)  # of an interval, in standard errors
+
+
+def with_inflation(levels, errors, side=None):
+    """Measures whose inflation along K^1/8 has these logarithmic standard errors, at five K over two decades."""
+    made = Measures(synthetic.study(lambda tau, k: k**-0.5, np.random.default_rng(0), rules=(0, "K**0.125")))
+    cells = made.study.where(RULE)
+    value, sides = np.ones(made.means.shape), np.zeros(made.means.shape, int)
+    value[:, cells] = np.asarray(levels) * np.exp(np.asarray(errors) * UNIT[:, None])
+    sides[:, cells] = 0 if side is None else side
+    vars(made)["inflation"] = value, sides
+    return made
+
+
+@pytest.mark.parametrize(
+    ("levels", "errors", "outcome", "words"),
+    [
+        # At the last two K surely within 2 % of 1.
+        ([1.3, 1.2, 1.1, 1.005, 1.003], 0.001, CONFIRMED, "within 2% of 1"),
+        ([1.0, 1.0, 1.01, 0.99, 0.985], 0.001, CONFIRMED, "within 2% of 1"),
+        # At one of them not, and the interval at the last has 1 inside, or not.
+        ([1.3, 1.2, 1.1, 1.03, 1.001], 0.001, CONSISTENT, "interval around 1, not within 2% of it"),
+        ([1.3, 1.2, 1.1, 1.03, 1.005], 0.001, INCONCLUSIVE, "interval without 1, not within 2% of it"),
+        ([1.0, 1.0, 1.0, 1.0, 0.97], 0.001, INCONCLUSIVE, "interval without 1, not within 2% of it"),
+        # The interval at the last K may not reach 1.1.
+        ([1.3, 1.2, 1.1, 1.03, 1.0], [0.03] * 5, CONSISTENT, "interval around 1"),
+        ([1.3, 1.2, 1.1, 1.03, 1.0], [0.06] * 5, INCONCLUSIVE, "interval around 1"),
+        # It grows, and is above 1 for sure, or perhaps.
+        ([1.0, 1.0, 1.001, 1.01, 1.02], 0.001, VIOLATED, "it grows over the last decade"),
+        ([1.0, 1.0, 0.9, 0.95, 1.0], 0.001, INCONCLUSIVE, "it grows over the last decade"),
+        # It is above 1.1 for sure: violated unless its excess still falls.
+        ([1.9, 1.8, 1.6, 1.4, 1.2], 0.001, INCONCLUSIVE, "its excess still falls"),
+        ([1.2, 1.2, 1.2, 1.2, 1.2], 0.001, VIOLATED, "its excess does not fall"),
+        ([1.9, 1.8, 1.15, 1.12, 1.09], 0.001, INCONCLUSIVE, "interval without 1"),
+        ([1.0, 1.0, 1.0, 1.0, math.nan], 0.001, INCONCLUSIVE, "no exact inflation"),
+    ],
+)
+def test_an_inflation_tends_to_one(levels, errors, outcome, words):
+    decision, noticed = claims._tends_to_one(with_inflation(levels, errors), RULE)
+    assert (decision.outcome, words in decision.rule) == (outcome, True), decision
+    if outcome in (CONFIRMED, CONSISTENT):
+        assert noticed == ("→ 0.9", "→ 1.1")
+        assert (decision.p_value <= 0.025) == (outcome == CONFIRMED)
+    if math.isfinite(levels[-1]):
+        error = np.broadcast_to(errors, 5)[-1]
+        expected = levels[-1] * np.exp(np.array([0, -1, 1]) * REACH * error)
+        np.testing.assert_allclose(decision.measured, expected, rtol=1e-6)
+
+
+def test_an_inflation_of_which_only_a_limit_is_known():
+    levels, last = [1.0, 1.0, 1.0, 1.0, 1.0], [0, 0, 0, 0, fits.AT_LEAST]
+    decision, noticed = claims._tends_to_one(with_inflation(levels, 0.001, last), RULE)
+    assert (decision.outcome, decision.rule, noticed) == (INCONCLUSIVE, "no exact inflation at the longest K", ())
+    assert claims._tends_to_one(with_inflation(levels, 0.001, last[::-1]), RULE)[0].outcome == CONFIRMED
+    # Ten at least after two decades is hopeless; a little less is not.
+    for largest, hopeless in ((9.9, False), (10.0, True)):
+        decision, noticed = claims._bounded(with_inflation([*levels[:4], largest], 0.001, last), RULE)
+        assert (f"it is {largest:.3g} at least" in decision.rule) == hopeless
+        assert not hopeless or (decision.outcome, noticed) == (VIOLATED, ())
+    falling = [1.5, 1.4, 1.3, 1.2, 1.1]
+    assert claims._bounded(with_inflation(falling, 0.001), RULE)[0].outcome == CONFIRMED
+    decision, noticed = claims._bounded(with_inflation(falling, 0.001, [fits.AT_LEAST, 0, 0, 0, 0]), RULE)
+    assert (decision.outcome, noticed) == (INCONCLUSIVE, ())
+    assert "of some cells only a limit" in decision.rule
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "outcome"),
+    [
+        (CONFIRMED, CONFIRMED, CONFIRMED),
+        (CONFIRMED, CONSISTENT, CONSISTENT),
+        (CONSISTENT, CONFIRMED, CONSISTENT),
+        (VIOLATED, VIOLATED, VIOLATED),
+        (VIOLATED, CONSISTENT, INCONCLUSIVE),
+        (CONFIRMED, INCONCLUSIVE, INCONCLUSIVE),
+    ],
+)
+def test_two_interpolations_must_agree(first, second, outcome):
+    one, other = (Decision(claims._NOTHING, each, each, p) for each, p in ((first, 0.01), (second, 0.02)))
+    common = claims._common(one, other)
+    assert (common.outcome, common.p_value) == (outcome, 0.02)
+    assert (f"if interpolated in τ², {second}" in common.rule) == (first != second)
+
+
+def of_differences(differences, without=1.0):
+    """Measures of two cells at one K, of which that with delay differs from the other by so much, seed by seed."""
+    made = synthetic.study(lambda tau, k: k**-0.5, np.random.default_rng(0), rules=(0, 4), lengths=(100,))
+    reference = np.full(16, without)
+    values = np.stack([reference, reference + differences], axis=1)
+    return Measures(dataclasses.replace(made, values=values))
+
+
+def test_an_excess_is_significant_from_four_standard_errors_and_helps_from_five_percent():
+    noise = _DEVIATIONS / _DEVIATIONS.std(ddof=1) * 4  # a mean of 16 has the standard error 1
+    for factor, significant in ((3.99, False), (4.01, True)):
+        assert of_differences(0.01 * (factor + noise)).significant.tolist() == [False, significant]
+        assert of_differences(-0.02 * (factor + noise)).helped.tolist() == [False, significant]
+        assert not of_differences(-0.01 * (factor + noise)).significant.any()
+    for gain, helped in ((0.049, False), (0.051, True)):
+        assert of_differences(-gain + 1e-4 * noise).helped.tolist() == [False, helped]
+    # Only a correction is in the fit of the delay term: at most as large as the mean without delay.
+    for excess, is_correction in ((0.99, True), (1.01, False)):
+        assert of_differences(excess + 1e-4 * noise).in_delay_term.tolist() == [False, is_correction]
+    assert not of_differences(np.full(16, 0.5)).in_delay_term.any()  # without a standard error
+    mean, error = of_differences(0.01 * (2 + noise)).excess
+    np.testing.assert_allclose([mean[1], error[1]], [0.02, 0.01], rtol=1e-9)
+
+
+def test_the_criterion_of_several_parts():
+    """The limit is 0, an error 1 of each; the interval reaches 2.13 to both sides."""
+
+    def decide(measured, *parts, decisive=(), **more):
+        rows = {str(number): part + UNIT for number, part in enumerate(parts)}
+        return Criterion(measured + UNIT, 0.0, rows, tuple(map(str, decisive)), **{"margin": 5.0, **more}).decide()
+
+    assert decide(-2.2).outcome == CONFIRMED
+    assert decide(-2.1).outcome == CONSISTENT
+    assert decide(-2.1, margin=0.02).outcome == INCONCLUSIVE
+    assert decide(2.1).outcome == CONSISTENT
+    assert decide(2.2).outcome == VIOLATED
+    assert decide(2.2, at_least=True).outcome == CONFIRMED
+    assert decide(-2.2, at_least=True).outcome == VIOLATED
+    # A part that is not surely on the right side takes "confirmed" away; one on the wrong side "consistent", too.
+    assert decide(-3.0, -2.2).outcome == CONFIRMED
+    assert decide(-3.0, -2.1).outcome == CONSISTENT
+    assert decide(-3.0, 2.2).outcome == INCONCLUSIVE
+    assert decide(-3.0, 2.2, decisive=[0]).outcome == VIOLATED
+    # Two decisive parts share the level: 1.25 % is 2.49 errors.
+    assert decide(-3.0, 2.4, -3.0, decisive=[0, 1]).outcome == INCONCLUSIVE
+    assert decide(-3.0, 2.6, -3.0, decisive=[0, 1]).outcome == VIOLATED
+    # What violates is an extrapolation if all parts are on the right side, one of them for sure.
+    assert decide(3.0, -0.1, -2.2).outcome == INCONCLUSIVE
+    assert decide(3.0, -0.1, -2.1).outcome == VIOLATED
+    assert decide(3.0, 0.1, -2.2).outcome == VIOLATED
+    np.testing.assert_allclose(decide(-2.5, -3.0).p_value, scipy.stats.t.sf(2.5, 15), rtol=1e-6)
+
+
+def test_a_bound_is_broken_or_held_in_every_cell():
+    """Of three cells one alone violates, at a third of the level: 2.5 %/3 is 2.69 standard errors."""
+    none, bound = np.zeros(3, bool), np.ones((16, 3))
+    noise = 0.01 * _DEVIATIONS / _DEVIATIONS.std(ddof=1) * 4
+
+    def outcome(errors, diverged=none):
+        return bounds.holds(1 + 0.01 * np.array(errors) + noise[:, None], bound, diverged).outcome
+
+    assert outcome([-2.2, -9.0, -9.0]) == CONFIRMED
+    assert outcome([-2.1, -9.0, -9.0]) == INCONCLUSIVE
+    assert outcome([2.6, -9.0, -9.0]) == INCONCLUSIVE
+    assert outcome([2.8, -9.0, -9.0]) == VIOLATED
+    assert outcome([-9.0, -9.0, -9.0], np.array([False, True, False])) == VIOLATED
+    assert bounds.holds(bound, bound, none).outcome == CONFIRMED  # equal in every seed
+    always = bounds.holds_always(np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]]))
+    assert (always.outcome, always.measured.value) == (CONFIRMED, 1.0)
+    assert bounds.holds_always(np.array([[1.001]]), np.array([[1.0]])).outcome == VIOLATED
+    assert bounds.holds_always(np.array([[np.inf, 1.0]]), np.array([[np.inf, 2.0]])).outcome == CONFIRMED
+    assert bounds.holds_always(np.array([[1.0]]), np.array([[0.0]])).measured.value == math.inf
+    assert bounds.holds_always(np.array([[np.nan]]), np.array([[1.0]])).outcome == INCONCLUSIVE
+
+
+def replicates(splits, resamples, units=8, seeds=8):
+    values = np.append(np.broadcast_to(splits, NUM_SPLITS), np.broadcast_to(resamples, NUM_RESAMPLES))
+    return Replicates(values, units, seeds)
+
+
+def test_the_interval_of_lognormal_resamples_is_students_on_a_log_scale():
+    """With n - 2 degrees of freedom, as a mean of each half is taken away."""
+    normal = np.random.default_rng(0).permutation(scipy.stats.norm.ppf((np.arange(NUM_RESAMPLES) + 0.5) / 1000))
+    for units, sign in itertools.product((4, 8), (-1, 1)):
+        ratio = replicates(1.5**sign, 1.5**sign * np.exp(0.2 * normal), units)
+        reach = 0.2 * scipy.stats.t.ppf(0.975, units - 2)
+        expected = 1.5**sign * np.exp(np.array([0, -reach, reach]))
+        np.testing.assert_allclose(ratio.estimate(), expected, rtol=0.01 * units)
+        assert ratio.p_above_one() == pytest.approx(scipy.stats.t.sf(sign * math.log(1.5) / 0.2, units - 2), rel=0.05)
+    assert np.isnan(replicates(1.5, 1.5 * np.exp(0.2 * normal), units=3).estimate().low)
+    assert math.isnan(replicates(1.5, 1.5 * np.exp(0.2 * normal), units=3).p_above_one())
+
+
+def test_half_an_interval_is_none():
+    for low, high in ((math.nan, 1.0), (1.0, math.nan)):
+        half = bootstrap.Estimate(1.0, low, high)
+        for decided in (verdict.at_most(half, 1.0), verdict.at_least(half, 1.0), verdict.equal(half, 1.0, 0.1)):
+            assert decided == (INCONCLUSIVE, "no interval")
+
+
+def test_throughputs_are_predicted_without_a_network_alone():
+    """With constant times 1 s and 0.5 s, two workers have 4/3 gradients a second, and in rounds as many."""
+    trace = {"compute": {"distribution": "constant", "mean": 1.0}, "server": {"distribution": "constant", "mean": 0.5}}
+    assert advantages._predicted_ratio(trace, 2, 2) == pytest.approx(1.0)
+    assert advantages._predicted_ratio(trace, 2, 1) == pytest.approx(2.0)
+    for other in (
+        {"network": 0.1},
+        {"stragglers": 1},
+        {"compute": {"distribution": "exponential"}},
+        {"compute": {"distribution": "constant", "mean": [1.0, 2.0]}},
+        {"compute": {"distribution": "constant", "mean": {"factor": 1.0}}},
+        {"compute": {"distribution": "gamma", "shape": 2.0}, "server": {"distribution": "gamma", "shape": 2.0}},
+    ):
+        assert advantages._predicted_ratio(trace | other, 2, 2) is None
+    assert advantages._predicted_ratio(trace | {"network": 0.0, "stragglers": 0}, 2, 2) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("number", "outcome"), [(None, CONFIRMED), (4, CONFIRMED), (3, INCONCLUSIVE), (1, INCONCLUSIVE)]
+)
+def test_few_draws_of_a_random_clock_decide_nothing(number, outcome):
+    decided, rule = advantages._unless_few_clocks(CONFIRMED, "so", number)
+    assert decided == outcome
+    assert rule == {None: "so", 4: "so"}.get(number, rule)
+    if number == 1:
+        assert rule == "so, but the clock is one draw, and a random clock takes at least 4 trace seeds"
+
+
+def test_the_same_run_twice_is_no_contradiction():
+    row = {"rule": "0", "num_updates": 100, "run": "1", "measured": pd.Series([1.0, 2.0])}
+    again, other = row | {"run": "2"}, row | {"run": "3", "measured": pd.Series([1.0, 2.5])}
+    assert _without_repetitions([row, again]) == [row]
+    with pytest.warns(UserWarning, match="left out: 3: another run of τ = 0 at K = 100 than 1, and with other results"):
+        assert _without_repetitions([row, again, other]) == [row]
+
+
+def test_undefined_draws():
+    """No estimate if more than half of the splits are undefined, no interval if more than 5 % of the resamples are."""
+    for number, known in ((20, True), (21, False)):
+        splits = np.where(np.arange(NUM_SPLITS) < number, np.nan, 2.0)
+        assert np.isfinite(replicates(splits, 2.0).estimate().value) == known
+    for number, known in ((50, True), (51, False)):
+        resamples = np.where(np.arange(NUM_RESAMPLES) < number, np.nan, 2.0)
+        estimate = replicates(2.0, resamples).estimate()
+        assert (estimate.value, np.isfinite(estimate.low)) == (2.0, known)
+    # The median is the upper one: of a number and infinity, infinity.
+    half = np.where(np.arange(NUM_SPLITS) < 20, 2.0, np.inf)
+    assert replicates(half, np.inf).estimate().value == np.inf
+    assert replicates(2.0, 2.0).p_above_one() == 0.0
+    assert replicates(1.0, 1.0).p_above_one() == 1.0
+    quotient = replicates(np.inf, 6.0, 8, 9) / replicates(np.inf, 3.0, 4, 20)
+    assert np.isnan(quotient.values[:NUM_SPLITS]).all()
+    assert (quotient.values[-1], quotient.num_units, quotient.num_seeds) == (2.0, 4, 9)
+
+
+@pytest.mark.parametrize(
+    ("clocks", "seeds", "is_random", "units"),
+    [
+        ((0,) * 8, tuple(range(8)), True, 8),  # one clock: its mini-batches
+        ((0, 1, 2, 3), (0, 1, 2, 3), True, 4),  # clocks with mini-batches of their own
+        ((0, 0, 1, 1, 2, 2, 3, 3), (0, 1, 2, 3, 4, 5, 6, 7), True, 4),
+        (tuple(np.repeat(range(5), 6)), tuple(range(6)) * 5, True, 5),  # both are drawn; the fewer count
+        (tuple(np.repeat(range(3), 6)), tuple(range(6)) * 3, True, 6),  # too few clocks to be cut in half
+        (tuple(np.repeat(range(5), 6)), tuple(range(6)) * 5, False, 6),  # constant times
+    ],
+)
+def test_draws_never_share_a_run_between_tuning_and_reporting(clocks, seeds, is_random, units):
+    drawn = comparison_draws.draws(clocks, seeds, is_random)
+    assert (drawn.num_units, drawn.num_seeds) == (units, len(set(seeds)))
+    assert drawn.weights.shape == (2, NUM_SPLITS + NUM_RESAMPLES, len(seeds))
+    known = np.isfinite(drawn.weights)
+    assert known[:, :NUM_SPLITS].all()
+    np.testing.assert_allclose(drawn.weights.sum(axis=-1)[known.all(axis=-1)], 1)
+    both = (drawn.weights > 0).all(axis=0)
+    assert not both.any()
+    # A split uses its runs alike; a resample leaves some of them out.
+    split = drawn.weights[:, :NUM_SPLITS]
+    assert all(len(set(row[row > 0])) == 1 for half in split for row in half.round(12))
+    resampled = drawn.weights[:, NUM_SPLITS:][known[:, NUM_SPLITS:]]
+    assert np.mean(resampled > 0) < np.mean(split > 0)
+
+
+def trial(rate, taken=None, workers=8):
+    nothing = np.zeros(1)
+    return Trial("a", "b", workers, rate, taken, {}, nothing, (0,), (0,), nothing[None], {})
+
+
+def test_values_beyond_the_end_of_a_grid():
+    """Two more, spaced as the grid is, with few digits; of a single value, half a decade apart."""
+    assert comparison_grid._beyond(trial(0.1), [0.1, 1.0, 10.0]) == {0.01, 0.001}
+    assert comparison_grid._beyond(trial(10.0), [0.1, 1.0, 10.0]) == {100.0, 1000.0}
+    assert comparison_grid._beyond(trial(1.0), [0.1, 1.0, 10.0]) == set()
+    assert comparison_grid._beyond(trial(1.0), [1.0]) == {0.316, 0.1, 3.16, 10.0}
+    assert comparison_grid._beyond(trial(0.1), [0.1, 0.4]) == {0.025, 0.0063}
+
+
+@pytest.mark.parametrize(
+    ("best", "tried", "outside"),
+    [
+        (4, (4, 6), {2, 1}),
+        (3, (3, 6), {1}),
+        (2, (2, 4), {1}),
+        (1, (1, 4), set()),
+        (4, (2, 4), {8}),
+        (3, (2, 3), {6, 8}),
+        (8, (4, 8), set()),
+        (4, (2, 4, 8), set()),
+        (4, (4,), set()),
+        (None, (4, 8), set()),
+    ],
+)
+def test_gradients_a_round_beyond_those_tried(best, tried, outside):
+    assert comparison_grid._takes_outside(trial(1.0, best), [trial(1.0, taken) for taken in tried]) == outside
+
+
+def test_the_exponent_of_a_tail_between_those_that_are_tried():
+    """A grid of 0.005 is tried; a parabola through three of its points is far more precise."""
+    k = np.array([1e3, 3162, 1e4, 31_623, 1e5])
+    for q in (0.1012, 0.2525, 0.4038, -0.3012):
+        assert fits.tail_exponent(k, (30 / k + 0.02 * k**-q)[None])[0] == pytest.approx(q, abs=2e-4)
+
+
+def test_the_bootstrap_of_two_seeds_reaches_to_its_last_resamples():
+    assert bootstrap.estimate(1.5, np.array([2.0, 1.0, 1.5]), 2) == (1.5, 1.0, 2.0)
+    assert np.isnan(bootstrap.estimate(1.5, np.array([2.0, 1.0, 1.5]), 1).low)
+
+
+@pytest.mark.parametrize(
+    ("rule", "exponent", "num_updates", "delay", "is_beyond"),
+    [
+        ("4", 0.0, [16, 10_000], [4.0, 4.0], False),  # larger than K^1/4 at the shortest K only
+        ("11", 0.0, [16, 10_000], [11.0, 11.0], True),
+        ("K^1/4", 0.25, [16, 10_000], [2.0, 10.0], False),
+        ("K^3/8", 0.375, [16, 10_000], [3.0, 32.0], True),
+        ("K^1/4", 0.25, [16, 10_000], [2.0, 13.0], False),  # grows as K^0.29: rounding may do that
+        ("K^1/4", 0.25, [16, 10_000], [2.0, 16.0], True),  # as K^0.32
+    ],
+)
+def test_staleness_beyond_the_theory(rule, exponent, num_updates, delay, is_beyond):
+    rows = {"rule": rule, "exponent": exponent, "num_updates": num_updates, "delay": delay}
+    study = dataclasses.replace(
+        synthetic.study(lambda tau, k: k**-0.5, np.random.default_rng(0), rules=(0,), lengths=(100, 200)),
+        cells=pd.DataFrame(rows),
+    )
+    assert bool(conclusions.beyond(study, rule, 0.25)) == is_beyond
