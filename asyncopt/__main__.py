@@ -48,7 +48,11 @@ def main() -> None:
 def _read(command: str, options: list[str]) -> None:
     """Runs one of the commands that read the folders of runs."""
     sys.argv = [f"asyncopt {command}", *options]
-    sys.exit(importlib.import_module(_COMMANDS[command]).main())
+    from asyncopt.run import start_up
+
+    with start_up.importing():
+        module = importlib.import_module(_COMMANDS[command])
+    sys.exit(module.main())
 
 
 def _run(overrides: list[str]) -> None:
@@ -58,7 +62,10 @@ def _run(overrides: list[str]) -> None:
         sys.exit(f"asyncopt: {_unknown(first)}")
     sys.argv[1:] = overrides
     # Imported here, so that a signal during the import also prints its line.
-    from asyncopt.run import command_line
+    from asyncopt.run import start_up
+
+    with start_up.importing():
+        from asyncopt.run import command_line
 
     command_line.run()
 

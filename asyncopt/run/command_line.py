@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from asyncopt import stopping
 from asyncopt.checks import InputError
-from asyncopt.run import messages, resolvers
+from asyncopt.run import messages, resolvers, start_up
 from asyncopt.run.resolvers import CONFIG_FOLDER
 
 resolvers.register()
@@ -50,7 +50,8 @@ def _job(config: DictConfig) -> None:
     if swept:
         raise InputError(f"the configuration is a sweep over {', '.join(map(str, swept))}, expected the option -m")
     # JAX takes a second to import, and neither --help nor a misspelt key needs it.
-    from asyncopt.run import execute
+    with start_up.importing():
+        from asyncopt.run import execute
 
     folder = settings.runtime.output_dir
     whole = f"hydra.sweep.dir={settings.sweep.dir}" if in_a_sweep else f"hydra.run.dir={folder}"

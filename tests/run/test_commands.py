@@ -11,7 +11,7 @@ import pytest
 
 import asyncopt
 from asyncopt.report import curves
-from asyncopt.run import next_step
+from asyncopt.run import next_step, start_up
 
 
 @pytest.fixture
@@ -43,6 +43,21 @@ def test_a_command_ends_without_a_search_for_cycles(command, monkeypatch):
     monkeypatch.setattr(atexit, "register", registered.append)
     command("version")
     assert registered == [gc.freeze]
+
+
+def test_python_looks_for_cycles_again_after_an_import():
+    before = gc.get_freeze_count()
+    with start_up.importing():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == before  # nothing was imported
+    gc.disable()
+    try:
+        with start_up.importing():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("name", ["report", "curves", "compare", "paired", "verify", "fit"])
