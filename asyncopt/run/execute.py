@@ -135,7 +135,7 @@ def save(
     """
     minimum.check(run.problem, result.params, result)
     summary = facts.summary(task, run, trace or task.trace, result)
-    record = Record(task.settings, result.to_frame(), {**summary, **(more or {})})
+    record = Record(task.settings, result.to_arrays(), {**summary, **(more or {})})
     with _saying_what_is_lost("the results are not written; the same command runs it again, from its last checkpoint"):
         records.save(folder, record, also)
     return record
