@@ -30,7 +30,13 @@ def main() -> None:
     # took a hundred times as long. With one thread its digits do not depend on the number of cores either.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     atexit.register(gc.freeze)  # else Python searches all objects for cycles as it ends, for half a second
-    match sys.argv[1:]:
+    with stopping.until_unread():
+        _command(sys.argv[1:])
+
+
+def _command(words: list[str]) -> None:
+    """Runs the command that the words name."""
+    match words:
         case ["--version" | "version", *_] | ["run", "--version" | "version", *_]:
             import asyncopt
 

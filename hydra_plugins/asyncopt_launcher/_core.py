@@ -210,7 +210,7 @@ def _conclude(sweep: "SweepPlan", number: int, result: "tuple[Run, Result] | Non
 
     del config  # the job's task already has its values
     task, folder = sweep.tasks[number], sweep.jobs[number].folder
-    with execute.hydra_errors():
+    with execute.hydra_errors(), stopping.until_unread():
         record = sweep.finished[number] if result is None else execute.save(task, folder, *result)
         if result is None:
             print(f"{execute.FINISHED}: {folder}")
