@@ -43,7 +43,7 @@ class Record:
 
     @functools.cached_property
     def metrics(self) -> "pd.DataFrame":
-        """The measurements as a table: one row for each seed and evaluation."""
+        """The measurements as a table, one row for each seed and evaluation."""
         import pandas as pd
 
         return self.columns if isinstance(self.columns, pd.DataFrame) else pd.DataFrame(dict(self.columns))
