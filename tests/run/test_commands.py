@@ -60,6 +60,15 @@ def test_python_looks_for_cycles_again_after_an_import():
         gc.enable()
 
 
+def test_the_tab_key_completes_groups_options_and_keys(command, monkeypatch):
+    status, out, _ = command("-sc", "install=bash")
+    assert status == 0
+    assert out.endswith("complete -o nospace -o default -F hydra_bash_completion asyncopt\n")
+    for typed, completed in (("optimizer=lo", "optimizer=lookahead_nesterov"), ("trace.max_d", "trace.max_delay=")):
+        monkeypatch.setenv("COMP_LINE", f"asyncopt {typed}")
+        assert command("-sc", "query=bash")[:2] == (0, f"{completed}\n")
+
+
 @pytest.mark.parametrize("name", ["report", "curves", "compare", "paired", "verify", "fit"])
 def test_each_part_has_its_help_and_names_a_missing_folder(name, command):
     status, out, _ = command(name, "--help")
