@@ -33,7 +33,13 @@ def main() -> None:
     # run looking for cycles among them.
     gc.set_threshold(100_000)
     atexit.register(gc.freeze)  # else Python searches all objects for cycles as it ends, for half a second
-    match sys.argv[1:]:
+    with stopping.until_unread():
+        _command(sys.argv[1:])
+
+
+def _command(words: list[str]) -> None:
+    """Runs the command that the words name."""
+    match words:
         case ["--version" | "version", *_] | ["run", "--version" | "version", *_]:
             import asyncopt
 
@@ -51,7 +57,11 @@ def main() -> None:
 def _read(command: str, options: list[str]) -> None:
     """Runs one of the commands that read the folders of runs."""
     sys.argv = [f"asyncopt {command}", *options]
-    sys.exit(importlib.import_module(_COMMANDS[command]).main())
+    from asyncopt.run import start_up
+
+    with start_up.importing():
+        module = importlib.import_module(_COMMANDS[command])
+    sys.exit(module.main())
 
 
 def _run(overrides: list[str]) -> None:
@@ -61,7 +71,10 @@ def _run(overrides: list[str]) -> None:
         sys.exit(f"asyncopt: {_unknown(first)}")
     sys.argv[1:] = overrides
     # Imported here, so that a signal during the import also prints its line.
-    from asyncopt.run import command_line
+    from asyncopt.run import start_up
+
+    with start_up.importing():
+        from asyncopt.run import command_line
 
     command_line.run()
 

@@ -2,7 +2,9 @@
 
 import sys
 
+from asyncopt import stopping
 from asyncopt.report.curves import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with stopping.until_unread():
+        sys.exit(main())

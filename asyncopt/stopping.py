@@ -1,4 +1,4 @@
-"""What happens when the program is stopped: by Ctrl-C (SIGINT), or by the system (SIGTERM).
+"""What happens when the program is stopped: by Ctrl-C (SIGINT), by the system (SIGTERM), or by a closed pipe.
 
 An exception that a handler raises can get lost: Python ignores it in a callback of a library. So a signal either ends
 the process at once, while there is nothing to keep, or it is noted, and raised where `check` is called. Only the
@@ -8,6 +8,7 @@ command line asks for this. In a program of the user's own, `check` does nothing
 import contextlib
 import functools
 import os
+import select
 import signal
 import sys
 import threading
@@ -101,6 +102,32 @@ def raising() -> Iterator[None]:
         yield
     finally:
         _set(_end_at_once)
+
+
+@contextlib.contextmanager
+def until_unread() -> Iterator[None]:
+    """Inside, the process ends without a word once nobody reads its standard output any more, as after ``| head``.
+
+    Raises:
+      SystemExit: with 141, 128 + SIGPIPE, the status that shells have for a program that ends so.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # Python would do so later, and print an error
+    except BrokenPipeError:
+        if not is_unread():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
+
+
+def is_unread() -> bool:
+    """Whether nobody reads the standard output any more; a process has other pipes, whose end is another error."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # which tells of errors alone
+    return bool(poll.poll(0))
 
 
 @contextlib.contextmanager

@@ -2,9 +2,11 @@
 
 import sys
 
+from asyncopt import stopping
 from asyncopt.run.verification import Verification, main, verify
 
 __all__ = ["Verification", "main", "verify"]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with stopping.until_unread():
+        sys.exit(main())

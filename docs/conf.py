@@ -15,6 +15,10 @@ extensions = [
 exclude_patterns = ["_build", "gallery/[!i]*.md"]  # captions are in the gallery's own page already
 html_theme = "furo"
 html_title = "asyncopt"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+# The theme's own sizes are 10 pixels for the title of a page's contents, and 9.8 for code in them.
+html_theme_options = {"light_css_variables": {"toc-title-font-size": "0.75rem", "toc-font-size": "0.875rem"}}
 
 # Names in docstrings are in single backticks, as in this package's own prose: a link where there is one.
 default_role = "py:obj"

@@ -184,6 +184,20 @@ def test_importing_the_package_pulls_in_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_run_imports_neither_pandas_nor_scikit_learn(tmp_path):
+    code = f"""
+import pathlib, sys
+import numpy as np
+from asyncopt.files import records
+from asyncopt.run import command_line, execute
+columns = {{"step": np.arange(3), "gap": np.array([1.0, np.nan, 0.5])}}
+records.save(pathlib.Path({str(tmp_path)!r}), records.Record({{}}, columns, {{}}))
+sys.exit(", ".join(name for name in ("matplotlib", "pandas", "sklearn") if name in sys.modules))
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.stderr.strip() == ""
+
+
 def test_only_problems_that_need_a_solver_import_one():
     code = "import sys, asyncopt; asyncopt.problems.quadratic(3); sys.exit('scipy.optimize' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

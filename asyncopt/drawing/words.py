@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 _LABELS = {
     "gap": "gap $F(x_k) - F^*$", "objective": "objective $F(x_k)$",
@@ -27,6 +26,8 @@ def values(given: Iterable[Any]) -> list[str]:
 
     A missing value is "none".
     """
+    import pandas as pd  # here, since a run that only prints its table does without
+
     every = [None if pd.isna(value) else value for value in given]
     for digits in range(6, 18):
         texts = [_text(value, digits) for value in every]

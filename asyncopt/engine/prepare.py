@@ -107,10 +107,10 @@ class Prepared(Run):
         """The trace and its plan as the loop takes them."""
         slots = self.slots
         read, write, backward = (
-            None if values is None else jnp.asarray(values, jnp.int32)
+            None if values is None else jax.device_put(values.astype(np.int32))
             for values in (slots.read_slot, slots.write_slot, slots.backward_slot)
         )
-        return Schedule(read, write, jax.tree.map(jnp.asarray, self.facts), backward)  # type: ignore[arg-type]
+        return Schedule(read, write, jax.device_put(self.facts), backward)  # type: ignore[arg-type]
 
     @property
     def facts(self) -> Facts:
@@ -180,7 +180,7 @@ def prepare(run: Run, settings: Settings, num_updates: int | None = None) -> Pre
     )
     if run.trace.step is not None:
         steps = at_ends_of_steps(steps, run.trace)
-    samples = jnp.asarray(run.trace.sample, jnp.int32)
+    samples = jax.device_put(run.trace.sample.astype(np.int32))
     batch_keys = [draws.batch_keys(key, samples) for key in keys]
     return Prepared(
         problem=run.problem,
@@ -336,7 +336,7 @@ def _check_minimiser(problem: Problem, params: PyTree) -> None:
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(minimiser)):
         raise InputError(f"the problem's minimiser is {minimiser}, expected finite numbers, or None if it is unknown")
     # In single precision: a solver's minimiser keeps a constraint to its own tolerance.
-    rounded = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), minimiser)
+    rounded = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), minimiser)
     if constraint is not None and not constraint.contains(rounded):
         raise InputError(f"the problem's minimiser is outside its constraint {constraint}: {minimiser}")
 

@@ -83,6 +83,10 @@ class Result(Shown):
         """Returns the measurements as a table: a row for each seed and evaluation, as `asyncopt.load_runs` has them."""
         import pandas as pd
 
+        return pd.DataFrame(self.to_arrays())
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Returns the columns of `to_frame`, in their order, without pandas."""
         columns = {
             "objective": self.objective,
             "gap": self.gap,
@@ -99,8 +103,7 @@ class Result(Shown):
             frame["time"] = np.tile(self.time, num_seeds)
         if self.computed is not None:
             frame["computed"] = np.tile(self.computed, num_seeds)
-        frame |= {name: np.ravel(values) for name, values in columns.items() if values is not None}
-        return pd.DataFrame(frame)
+        return frame | {name: np.ravel(values) for name, values in columns.items() if values is not None}
 
     def plot(self, title: str = "") -> "Figure":
         """Draws the gap (or F, where F* is unknown) against updates, for the iterate and for the average.
@@ -114,7 +117,7 @@ class Result(Shown):
         from asyncopt.drawing import training
 
         diverged = int(np.sum(self.diverged_at >= 0))
-        return training.curve(self.to_frame(), title or f"{self.step[-1]:,} updates", num_diverged=diverged)
+        return training.curve(self.to_arrays(), title or f"{self.step[-1]:,} updates", num_diverged=diverged)
 
 
 def measured(evaluation: Evaluation, optimum: float | None) -> dict[str, np.ndarray]:

@@ -1,20 +1,24 @@
 """Run folders: a few small files that hold all of a run, written whole or not at all, read back as one table."""
 
 import dataclasses
+import functools
 import io
 import json
 import os
 import pathlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import numpy as np
 import yaml
 from omegaconf import OmegaConf
 
 from asyncopt.checks import InputError
 from asyncopt.files import atomic, manifest
+
+if TYPE_CHECKING:  # which takes long to import, and writing a run does not need it
+    import pandas as pd
 
 CONFIG, METRICS, SUMMARY = "config.yaml", "metrics.parquet", "summary.json"
 # Parts of the summary that `load_runs` puts into its table.
@@ -28,13 +32,21 @@ class Record:
 
     Args:
       config: the resolved configuration.
-      metrics: one row for each seed and evaluation, with the columns seed, step, time, objective, gap, and so on.
+      columns: the measurements, by name: arrays with an entry for each seed and evaluation, seed, step, time,
+        objective, gap, and so on.
       summary: facts about the run, its trace, its problem and the software.
     """
 
     config: Mapping[str, Any]
-    metrics: pd.DataFrame
+    columns: "Mapping[str, np.ndarray] | pd.DataFrame"
     summary: Mapping[str, Any]
+
+    @functools.cached_property
+    def metrics(self) -> "pd.DataFrame":
+        """The measurements as a table, one row for each seed and evaluation."""
+        import pandas as pd
+
+        return self.columns if isinstance(self.columns, pd.DataFrame) else pd.DataFrame(dict(self.columns))
 
     @property
     def labels(self) -> Mapping[str, Any]:
@@ -70,10 +82,29 @@ def save(
         others = [path.name for path in also(folder)]
         config = OmegaConf.create(dict(record.config))
         atomic.write(folder / CONFIG, lambda path: OmegaConf.save(config, path))
-        atomic.write(folder / METRICS, lambda path: record.metrics.to_parquet(path, index=False))
+        atomic.write(folder / METRICS, lambda path: _write_columns(path, record.columns))
         summary = json.dumps({**record.summary, CHECKSUMS: manifest.NAME}, indent=2) + "\n"
         manifest.write(folder, [CONFIG, METRICS, *others], {SUMMARY: summary.encode()})
         atomic.write(folder / SUMMARY, lambda path: path.write_text(summary))
+
+
+def _write_columns(path: pathlib.Path, columns: "Mapping[str, np.ndarray] | pd.DataFrame") -> None:
+    """Writes columns of numbers as Parquet, NaN as null."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    arrays = {}
+    for name in columns:
+        values = np.ascontiguousarray(columns[name])
+        data, is_number = (_bits(values) if values.dtype == bool else values), values == values
+        # From their memory: what converts arrays, `pyarrow.array`, imports pandas.
+        buffers = [None if is_number.all() else pa.py_buffer(_bits(is_number)), pa.py_buffer(data)]
+        arrays[name] = pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
+    parquet.write_table(pa.table(arrays), path)
+
+
+def _bits(flags: np.ndarray) -> np.ndarray:
+    return np.packbits(flags, bitorder="little")
 
 
 def load_run(folder: str | os.PathLike[str], checked: bool = True) -> Record:
@@ -91,6 +122,8 @@ def load_run(folder: str | os.PathLike[str], checked: bool = True) -> Record:
     for name in (CONFIG, METRICS, SUMMARY):
         if not (folder / name).is_file():
             raise InputError(f"{folder}: not a finished run, it has no {name}")
+    import pandas as pd
+
     sums = manifest.read(folder) if checked else None
     # Each file is read once: what is checked is what is loaded.
     files = {name: manifest.contents(folder, name, sums) for name in (SUMMARY, METRICS, CONFIG)}
@@ -127,7 +160,7 @@ def _check_plain(text: str) -> None:
             raise InputError(f"line {event.start_mark.line + 1} has {unusual[0]!r}, expected no tag, anchor or alias")
 
 
-def load_runs(folder: str | os.PathLike[str]) -> pd.DataFrame:
+def load_runs(folder: str | os.PathLike[str]) -> "pd.DataFrame":
     """Reads every run below a folder into one tidy table.
 
     Args:
@@ -142,6 +175,8 @@ def load_runs(folder: str | os.PathLike[str]) -> pd.DataFrame:
     Raises:
       InputError: if there is no such folder, or no whole run in it.
     """
+    import pandas as pd
+
     frames = []
     for run, record in load_records(folder):
         facts = {section: record.summary[section] for section in _SECTIONS if section in record.summary}

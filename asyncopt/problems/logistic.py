@@ -132,14 +132,15 @@ def logistic(
     shape = _parameter_shape(num_features, dataset.num_classes)
     loss = LogisticLoss(features, dataset.labels, dataset.num_classes, l2)
     best = minimise(loss, constraint)
-    dtype = jnp.zeros(()).dtype
+    dtype = jax.dtypes.canonicalize_dtype(float)
     problem = Logistic(
         rows=rows_of(features, dtype),
-        labels=jnp.asarray(dataset.labels, jnp.int32),
+        # Placed as they are: each kind of conversion by JAX is a program of its own, which takes 5 ms to start.
+        labels=jax.device_put(dataset.labels.astype(np.int32)),
         test_rows=rows_of(test_features, dtype),
-        test_labels=jnp.asarray(dataset.test_labels, jnp.int32),
-        l2=jnp.asarray(l2, dtype) if l2 else None,
-        init_scale=jnp.asarray(init_scale, dtype),
+        test_labels=jax.device_put(dataset.test_labels.astype(np.int32)),
+        l2=jax.device_put(np.asarray(l2, dtype)) if l2 else None,
+        init_scale=jax.device_put(np.asarray(init_scale, dtype)),
         constants=_constants(loss, constraint, 0.0 if best is None else best.value),
         optimum=None if best is None else np.float64(best.value),
         minimiser=None if best is None or best.point is None else best.point.reshape(shape),

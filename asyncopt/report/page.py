@@ -23,9 +23,17 @@ border-bottom: 1px solid #ddd; }
 .not-claimed { color: #555; } .not-claimed::before { content: "– "; }
 figure { margin: 2rem 0; } img { max-width: 100%; background: #fff; } figcaption { color: #555; font-size: 0.9rem; }
 .wide { overflow-x: auto; } .wide table { min-width: 60rem; } td[class] { white-space: nowrap; }
+/* On a phone, each verdict is a card: the outcome first, then the claim, then the rest with its column's name. */
+@media (max-width: 40rem) {
+.verdicts table { display: block; min-width: 0; } .verdicts thead { display: none; } .verdicts tbody { display: block; }
+.verdicts tr { display: flex; flex-direction: column; padding: 0.6rem 0; border-bottom: 1px solid #ddd; }
+.verdicts td { padding: 0.1rem 0; border: 0; overflow-wrap: anywhere; } .verdicts td[class] { order: -1; }
+.verdicts td:first-child { font-weight: 600; }
+.verdicts td[data-column]::before { content: attr(data-column) ": "; color: #666; } }
 dt { font-weight: 600; } dd { margin: 0 0 0.5rem 1rem; }
 @media (prefers-color-scheme: dark) {
-body { background: #181818; color: #ddd; } td, th { border-color: #444; } figcaption { color: #aaa; } a { color: #8bf; }
+body { background: #181818; color: #ddd; } td, th, .verdicts tr { border-color: #444; }
+img { filter: brightness(0.82); } figcaption, .verdicts td[data-column]::before { color: #aaa; } a { color: #8bf; }
 .confirmed { color: #4fd1ac; } .consistent { color: #6fc3ff; } .violated { color: #ff9a5c; }
 .inconclusive, .not-claimed { color: #aaa; } .not-tested, .not-comparable { color: #d9a3c8; } }
 """
@@ -111,11 +119,11 @@ def html_section(title: str, facts: str, tables: Sequence[Table], captions: Mapp
     parts = [f"<h2>{html.escape(title)}</h2>\n<p>{html.escape(facts)}</p>\n"]
     for table in tables:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in table.header)
-        body = ""
-        for row in table.rows:
-            body += f"<tr>{''.join(map(_cell, row))}</tr>\n"
+        body = "".join(f"<tr>{''.join(map(_cell, table.header, row))}</tr>\n" for row in table.rows)
+        kind = "wide verdicts" if table.header == _HEADER else "wide"
         parts.append(f"<p>{html.escape(table.title)}</p>" if table.title else "")
-        parts.append(f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n')
+        parts.append(f'<div class="{kind}"><table><thead><tr>{head}</tr></thead>\n')
+        parts.append(f"<tbody>{body}</tbody></table></div>\n")
     for path, caption in captions.items():
         data = base64.b64encode(path.read_bytes()).decode()
         parts.append(f'<figure><img alt="{html.escape(path.stem)}" src="data:image/png;base64,{data}">')
@@ -123,9 +131,11 @@ def html_section(title: str, facts: str, tables: Sequence[Table], captions: Mapp
     return "".join(parts)
 
 
-def _cell(text: str) -> str:
-    """Returns a cell of a table; one with an outcome has its colour and sign."""
+def _cell(column: str, text: str) -> str:
+    """Returns a cell of a table; one with an outcome has its colour and sign, others the name of their column."""
     kind = f' class="{_CLASSES[text]}"' if text in _CLASSES else ""
+    if not kind and column != _HEADER[0]:
+        kind = f' data-column="{html.escape(column)}"'
     return f"<td{kind}>{html.escape(text)}</td>"
 
 

@@ -12,4 +12,4 @@ def curve(record: Record) -> Figure:
     delays = f"delay {trace['mean_delay']:.3g} on average, {trace['max_delay']:,} at most"
     diverged = sum(k >= 0 for k in record.summary["diverged_at"].values())
     title = f"{record.labels['problem']}: {delays}"
-    return training.curve(record.metrics, title, record.labels["method"], diverged)
+    return training.curve(record.columns, title, record.labels["method"], diverged)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-import pandas as pd
+import numpy as np
 
 from asyncopt.drawing import words
 from asyncopt.files.records import Record
@@ -18,15 +18,27 @@ _INCIDENTS = {"workers replaced": "workers_replaced", "gradients refused": "grad
 def line(record: Record) -> str:
     """Returns the line printed at the end of a job of a sweep: means over seeds at the last update."""
     num_updates, timing = record.summary["trace"]["num_updates"], record.summary["timing"]
-    last = record.metrics[record.metrics["step"] == num_updates]
+    last = _at_the_end(record)
     diverged = sum(update >= 0 for update in record.summary["diverged_at"].values())
-    parts = [f"{num_updates:,} updates, {words.seeds(len(last))}"]
-    parts += [f"{_ROWS[column]} {last[column].mean():.5g}" for column in _shown(last)[:2]]
+    parts = [f"{num_updates:,} updates, {words.seeds(len(last['step']))}"]
+    parts += [f"{_ROWS[column]} {_over_seeds(last[column])[0]:.5g}" for column in _shown(last)[:2]]
     parts += [f"{diverged} diverged"] if diverged else []
     return ", ".join([*parts, f"{timing['updates_per_second']:,.0f} updates a second"])
 
 
-def _shown(last: pd.DataFrame) -> list[str]:
+def _at_the_end(record: Record) -> dict[str, np.ndarray]:
+    """Returns the measurements after the last update, an entry for each seed."""
+    is_last = np.asarray(record.columns["step"]) == record.summary["trace"]["num_updates"]
+    return {name: np.asarray(record.columns[name])[is_last] for name in record.columns}
+
+
+@np.errstate(invalid="ignore")  # inf - inf
+def _over_seeds(values: np.ndarray) -> tuple[float, float, float]:
+    """Returns the mean of values, the smallest and the largest."""
+    return float(np.mean(values)), float(np.min(values)), float(np.max(values))
+
+
+def _shown(last: Mapping[str, np.ndarray]) -> list[str]:
     """Returns the columns that are shown: gaps, or F where its minimum is unknown, and accuracies."""
     return [name for name in _ROWS if name in last and not ("gap" in last and name.endswith("objective"))]
 
@@ -34,12 +46,12 @@ def _shown(last: pd.DataFrame) -> list[str]:
 def table(record: Record) -> str:
     """Returns the short table printed at the end of a run: means over seeds, and their range."""
     trace, timing = record.summary["trace"], record.summary["timing"]
-    last = record.metrics[record.metrics["step"] == trace["num_updates"]]
-    title = f"{trace['num_updates']:,} updates, {words.seeds(len(last))}"
+    last = _at_the_end(record)
+    title = f"{trace['num_updates']:,} updates, {words.seeds(len(last['step']))}"
     lines = [f"{title:34}{'mean':>12}{'smallest':>12}{'largest':>12}"]
     for column in _shown(last):
-        values = last[column]
-        lines.append(f"{_ROWS[column]:34}{values.mean():12.5g}{values.min():12.5g}{values.max():12.5g}")
+        mean, smallest, largest = _over_seeds(last[column])
+        lines.append(f"{_ROWS[column]:34}{mean:12.5g}{smallest:12.5g}{largest:12.5g}")
     lines.append(f"{'delay, in updates':34}{trace['mean_delay']:12.5g}{'':12}{trace['max_delay']:12d}")
     lines.append(f"{'updates a second, all seeds':34}{timing['updates_per_second']:12,.0f}")
     if "evaluation_seconds" in timing:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from asyncopt import stopping
 from asyncopt.checks import InputError
-from asyncopt.run import messages, resolvers
+from asyncopt.run import messages, resolvers, start_up
 from asyncopt.run.resolvers import CONFIG_FOLDER
 
 resolvers.register()
@@ -24,6 +24,7 @@ def run() -> None:
 
     Raises:
       SystemExit: with status 1 after an error, with 130 or 143 after a signal.
+      BrokenPipeError: if nobody reads the output any more.
     """
     application = hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name=_CONFIG)(_job)
     if messages.wants_tracebacks():
@@ -32,10 +33,9 @@ def run() -> None:
     os.environ[messages.FULL] = "1"  # Hydra hands errors on, and does not look for a debugger
     try:
         application()
-    except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
     except Exception as error:  # for an error of a job, Hydra has already printed the job's overrides
+        if isinstance(error, BrokenPipeError) and stopping.is_unread():
+            raise
         print(f"asyncopt: {messages.explain(error, _keys)}", file=sys.stderr)
         raise SystemExit(1) from None
     finally:
@@ -50,11 +50,13 @@ def _job(config: DictConfig) -> None:
     if swept:
         raise InputError(f"the configuration is a sweep over {', '.join(map(str, swept))}, expected the option -m")
     # JAX takes a second to import, and neither --help nor a misspelt key needs it.
-    from asyncopt.run import execute
+    with start_up.importing():
+        from asyncopt.run import execute
 
     folder = settings.runtime.output_dir
     whole = f"hydra.sweep.dir={settings.sweep.dir}" if in_a_sweep else f"hydra.run.dir={folder}"
-    with stopping.resumable(f"the same command with {whole} resumes the {'sweep' if in_a_sweep else 'run'}"):
+    hint = f"the same command with {whole} resumes the {'sweep' if in_a_sweep else 'run'}"
+    with stopping.until_unread(), stopping.resumable(hint):
         execute.run(config, folder, in_a_sweep)
 
 

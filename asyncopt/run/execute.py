@@ -16,7 +16,7 @@ from asyncopt.engine import Checkpoint, Result, Run, minimum, replay
 from asyncopt.files import records
 from asyncopt.files.records import Record
 from asyncopt.report import run_table
-from asyncopt.run import facts
+from asyncopt.run import facts, start_up
 from asyncopt.run.build import build
 from asyncopt.run.devices import prepare_jax
 from asyncopt.run.task import Task, check_rounds, constructor, errors_of, prepare
@@ -73,8 +73,9 @@ def conclude(task: Task, folder: pathlib.Path, record: Record, in_a_sweep: bool)
     else:
         print(f"{run_table.table(record)}\n\n{folder}", flush=True)
     if task.settings["plot"]:
-        from asyncopt.drawing import style
-        from asyncopt.report import run_curve  # matplotlib takes half a second to import
+        with start_up.importing():
+            from asyncopt.drawing import style
+            from asyncopt.report import run_curve  # which imports matplotlib
 
         figure = run_curve.curve(record)
         with _saying_what_is_lost(
@@ -134,7 +135,7 @@ def save(
     """
     minimum.check(run.problem, result.params, result)
     summary = facts.summary(task, run, trace or task.trace, result)
-    record = Record(task.settings, result.to_frame(), {**summary, **(more or {})})
+    record = Record(task.settings, result.to_arrays(), {**summary, **(more or {})})
     with _saying_what_is_lost("the results are not written; the same command runs it again, from its last checkpoint"):
         records.save(folder, record, also)
     return record

@@ -42,8 +42,10 @@ def _explain(error: BaseException, keys: Callable[[], Iterable[str]]) -> str:
         if "." not in key and key in known_keys:
             return f"{key} is off, expected +{key}=NAME to choose one"
         return f"{key}: no such key, +{key}=... adds one, --help lists all{_did_you_mean(key, known_keys)}"
-    if isinstance(error, ConfigCompositionException) and (match := re.match(r"Multiple values for ([\w/]+)\.", text)):
-        return f"{match[1]} is given twice: it has a value already, expected {match[1]}=... without +"
+    twice = r"Multiple values for ([\w/]+)\.|([\w/]+) appears more than once in the final defaults list"
+    if isinstance(error, ConfigCompositionException) and (match := re.match(twice, text)):
+        group = match[1] or match[2]
+        return f"{group} is given twice: it has a value already, expected {group}=... without +"
     if isinstance(error, HydraException | OmegaConfBaseException):
         place = error.override if isinstance(error, OverrideParseException) else getattr(error, "full_key", None)
         # The last lines name a page of Hydra's documentation, or what is in `place` and Python's type of it.
@@ -51,7 +53,8 @@ def _explain(error: BaseException, keys: Callable[[], Iterable[str]]) -> str:
             line.strip() for line in str(error).splitlines() if not re.match(r"See |\s*(full_key|object_type)", line)
         ]
         said = " ".join(lines).removeprefix("asyncopt: ").removeprefix(_FROM_A_RESOLVER)
-        return (f"{place}: " if place else "") + said
+        wanted = _QUOTED if isinstance(error, OverrideParseException) else _wanted(said)
+        return (f"{place}: " if place else "") + said + (f", expected {wanted}" if wanted else "")
     if isinstance(error, ValueError) and text.startswith("Config group override must be a string"):
         return f"an option of a group is a name, expected no number, boolean or null ({text})"
     if isinstance(error, ImportError):
@@ -61,6 +64,19 @@ def _explain(error: BaseException, keys: Callable[[], Iterable[str]]) -> str:
     if isinstance(error, InputError | OSError):
         return text
     return f"{type(error).__name__}: {text or 'no message'}; {FULL}=1 in the environment shows where"
+
+
+# What to do about some of the errors of Hydra and OmegaConf, which do not say it.
+_QUOTED = "key=value; in quotes a value may have any characters: 'key=\"a=b\"'"
+_WANTED = {
+    "Interpolation key": "the name of another key, which --help lists",
+    "Environment variable": "one that is set, or a default: ${oc.env:NAME,DEFAULT}",
+    "Could not delete": "~NAME of a group that has an option, or of a key",
+}
+
+
+def _wanted(said: str) -> str:
+    return next((what for start, what in _WANTED.items() if start in said), "")
 
 
 _EXTRAS = {

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from asyncopt import stopping
 from asyncopt.checks import InputError
+from asyncopt.run import start_up
 from hydra_plugins.asyncopt_launcher._composed import ComposedOnce
 
 if TYPE_CHECKING:
@@ -80,8 +81,9 @@ class Launch:
         return config
 
     def _launch_ours(self, configs: dict[int, DictConfig], overrides: dict[int, Sequence[str]]) -> dict[int, JobReturn]:
-        from asyncopt.sweeps.plan import plan
-        from asyncopt.sweeps.progress import SweepLine
+        with start_up.importing():
+            from asyncopt.sweeps.plan import plan
+            from asyncopt.sweeps.progress import SweepLine
 
         together = [job(number, config) for number, config in configs.items() if not _needs_its_own(config)]
         sweep = plan(together, self.runs_per_device)
@@ -214,7 +216,7 @@ def _conclude(sweep: "SweepPlan", number: int, result: "tuple[Run, Result] | Non
 
     del config  # the job's task already has its values
     task, folder = sweep.tasks[number], sweep.jobs[number].folder
-    with execute.hydra_errors():
+    with execute.hydra_errors(), stopping.until_unread():
         record = sweep.finished[number] if result is None else execute.save(task, folder, *result)
         if result is None:
             print(f"{execute.FINISHED}: {folder}")

@@ -5,6 +5,7 @@ import subprocess
 import numpy as np
 import pandas as pd
 import pytest
+from pyarrow import parquet
 
 import asyncopt
 from asyncopt import InputError
@@ -30,6 +31,22 @@ def test_what_is_saved_is_what_is_loaded(saved):
     assert loaded.summary == {**record.summary, "checksums": "SHA256SUMS"}
     assert loaded.config == record.config
     assert list(loaded.metrics["seed"].unique()) == [4, 2]
+
+
+def test_columns_are_written_as_pandas_writes_them(tmp_path):
+    columns = {
+        "seed": np.repeat([3, 1], 5),
+        "step": np.arange(20)[::2],
+        "gap": np.array([1.0, np.nan, np.inf, -0.0, 5e-324, 2.0, np.nan, 1.0, 0.5, 0.25]),
+        "loss": np.linspace(0, 1, 10, dtype=np.float32),
+        "holds": np.arange(10) % 3 == 0,
+    }
+    records.save(tmp_path / "run", records.Record({}, columns, {}))
+    pd.DataFrame(columns).to_parquet(tmp_path / "expected.parquet", index=False)
+    found, expected = (parquet.read_table(tmp_path / name) for name in ("run/metrics.parquet", "expected.parquet"))
+    found.validate(full=True)
+    assert found.equals(expected)
+    assert found["gap"].null_count == 2
 
 
 def test_one_table_of_all_runs(saved):

@@ -84,6 +84,13 @@ def test_the_page_shows_each_outcome_by_colour_and_sign(honest, found):
     assert "Holm&#x27;s correction is for" in page
 
 
+def test_a_phone_shows_each_verdict_as_a_card_with_the_outcome_first(honest, found):
+    page = (honest / "report" / "report.html").read_text()
+    assert page.count('<div class="wide verdicts"><table>') == 1
+    assert page.count('<td data-column="tolerance">') == len(found)  # hidden on a phone, the header does not say it
+    assert ".verdicts td[class] { order: -1; }" in page
+
+
 def test_the_tolerance_stands_beside_each_verdict(honest, found):
     page = (honest / "report" / "report.html").read_text()
     head = re.findall("<th>(.*?)</th>", page)

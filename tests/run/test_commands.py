@@ -11,7 +11,7 @@ import pytest
 
 import asyncopt
 from asyncopt.report import curves
-from asyncopt.run import next_step
+from asyncopt.run import next_step, start_up
 
 
 @pytest.fixture
@@ -43,6 +43,30 @@ def test_a_command_ends_without_a_search_for_cycles(command, monkeypatch):
     monkeypatch.setattr(atexit, "register", registered.append)
     command("version")
     assert registered == [gc.freeze]
+
+
+def test_python_looks_for_cycles_again_after_an_import():
+    before = gc.get_freeze_count()
+    with start_up.importing():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == before  # nothing was imported
+    gc.disable()
+    try:
+        with start_up.importing():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_the_tab_key_completes_groups_options_and_keys(command, monkeypatch):
+    status, out, _ = command("-sc", "install=bash")
+    assert status == 0
+    assert out.endswith("complete -o nospace -o default -F hydra_bash_completion asyncopt\n")
+    for typed, completed in (("optimizer=lo", "optimizer=lookahead_nesterov"), ("trace.max_d", "trace.max_delay=")):
+        monkeypatch.setenv("COMP_LINE", f"asyncopt {typed}")
+        assert command("-sc", "query=bash")[:2] == (0, f"{completed}\n")
 
 
 @pytest.mark.parametrize("name", ["report", "curves", "compare", "paired", "verify", "fit"])

@@ -145,3 +145,18 @@ def test_a_program_of_the_users_own_keeps_its_ctrl_c():
     done = subprocess.run([sys.executable, "-c", f"import os\n{body}"], capture_output=True, text=True, check=False)
     assert done.stderr.rstrip().endswith("KeyboardInterrupt")
     assert "ZeroDivisionError" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["version", "problem=quadratic trace.num_updates=5 seeds=1 plot=false progress=false"]
+)
+def test_when_nobody_reads_its_output(command, tmp_path):
+    """As in ``asyncopt report FOLDER | head``, which closes the pipe before all of it is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run(
+        [sys.executable, "-m", "asyncopt", *command.split()],
+        cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert (process.returncode, process.stderr) == (141, "")
