@@ -15,7 +15,7 @@ from asyncopt.traces.clock import Clock
 _FEWEST_AHEAD, _MOST_AHEAD = 8, 256
 _DRAWN_TOGETHER = 1 << 18
 # Workers that begin together are an array from the first number on, and begin as one from the second on.
-COHORT, _AS_ONE = 16, 64
+COHORT, _AS_ONE = 16, 32
 _IDLE = -1.0  # in place of the second at which a gradient comes
 
 

@@ -106,16 +106,16 @@ class Malenia:
 
     def decide(self, arrival: Arrival) -> Answer:
         """Holds the gradient, makes a step, or ignores an old one."""
-        worker = arrival.worker
-        if arrival.delay:
+        number, worker, version, made, _ = arrival
+        if version != made:
             return Answer(restart=(worker,))
-        self._held.append((arrival.number, worker))
-        self._counts[worker] += 1
-        if self._counts[worker] == 1:
+        self._held.append((number, worker))
+        self._counts[worker] = count = self._counts[worker] + 1
+        if count == 1:
             self._missing -= 1
             self._inverses += 1.0
         else:
-            self._inverses += 1 / self._counts[worker] - 1 / (self._counts[worker] - 1)
+            self._inverses += 1 / count - 1 / (count - 1)
         # The harmonic mean p / Σ 1/b_i is at least S / p; rounding may not delay a step.
         if self._missing or self._num_workers**2 < self.batch * self._inverses * (1 - 1e-9):
             return Answer(hold=True, restart=(worker,))
