@@ -7,16 +7,16 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from asyncopt.traces.clock import Clock
 
 # Durations of a worker that are drawn together: at first so many, then twice as many each time, up to the second.
-_FEWEST_AHEAD, _MOST_AHEAD = 8, 256
+FEWEST_AHEAD, MOST_AHEAD = 8, 256
 _DRAWN_TOGETHER = 1 << 18
 # Workers that begin together are an array from the first number on, and begin as one from the second on.
 COHORT, _AS_ONE = 16, 32
-_IDLE = -1.0  # in place of the second at which a gradient comes
+IDLE = -1.0  # in place of the second at which a gradient comes
 
 
 class Machine:
@@ -26,25 +26,37 @@ class Machine:
         self.clock = clock
         num_workers = clock.num_workers
         self.begin = np.zeros(num_workers)  # when the last job began
-        self.end = np.full(num_workers, _IDLE)  # when its gradient comes
+        self.end = np.full(num_workers, IDLE)  # when its gradient comes
         self.version = np.zeros(num_workers, np.int64)  # steps made when it began
         # Of the jobs that wait for a busy worker: their versions, and when they were assigned.
         self._queues: dict[int, collections.deque[tuple[int, float]]] = {}
-        self._ahead: list[list[float]] = [
-            [] for _ in range(num_workers)
-        ]  # durations of jobs to come, the next one last
+        self._ahead: list[list[float]] = [[]] * num_workers  # durations of the jobs to come, the next one last
+        self.most_ahead = MOST_AHEAD
         self.drawn = np.zeros(num_workers, np.int64)  # jobs whose durations have been drawn
         self.length = np.zeros(num_workers, np.int64)  # how many were drawn ahead; negative once they were passed over
-        # One number of a memoryview is read and written faster than one of an array.
-        self._begin: memoryview[float] = self.begin.data  # pyright: ignore[reportAttributeAccessIssue]
-        self._end: memoryview[float] = self.end.data  # pyright: ignore[reportAttributeAccessIssue]
-        self._version: memoryview[int] = self.version.data
+        self._view()
         # A heap of (time, worker), and of (time, worker, number, cohort, place) for the next one of workers that began
         # together. Those of cancelled jobs are found out when their turn comes: their workers end at another time.
         self._arrivals: list[tuple] = []
         self._cohorts = itertools.count()  # a number for each, so that cohorts are not compared
         self._first_is_over = False  # whether the first arrival has been returned; the next to come may take its place
         self.cancelled, self.wasted = 0, 0.0
+
+    def _view(self) -> None:
+        """Gives access to single numbers: one of a memoryview is read and written faster than one of an array."""
+        self._begin: memoryview[float] = self.begin.data  # pyright: ignore[reportAttributeAccessIssue]
+        self._end: memoryview[float] = self.end.data  # pyright: ignore[reportAttributeAccessIssue]
+        self._version: memoryview[int] = self.version.data
+
+    @property
+    def left(self) -> Int[np.ndarray, " p"]:
+        """The number of jobs of each worker whose durations are known and that have not begun."""
+        return np.fromiter(map(len, self._ahead), np.int64, len(self._ahead))
+
+    def keep(self, workers: Int[np.ndarray, " n"], durations: Float[np.ndarray, "n number"]) -> None:
+        """Keeps durations of jobs to come, the next one last."""
+        for worker, row in zip(workers.tolist(), durations.tolist(), strict=True):
+            self._ahead[worker] = row
 
     def next_arrival(self) -> tuple[float, int, float, int] | None:
         """Removes the next arrival; returns its time, its worker, when its job began, and the version it has.
@@ -67,12 +79,16 @@ class Machine:
                 heapq.heappop(arrivals)
             if is_valid:
                 began, version = self._begin[worker], self._version[worker]
-                ends[worker] = _IDLE
-                if self._queues and (queue := self._queues.get(worker)):
-                    waiting, assigned = queue.popleft()
-                    self._start([worker], max(time, assigned), waiting)
+                ends[worker] = IDLE
+                self._begin_waiting(worker, time)
                 return time, worker, began, version
         return None
+
+    def _begin_waiting(self, worker: int, time: float) -> None:
+        """Lets a worker whose gradient has come begin the job that waits for it, if one does."""
+        if self._queues and (queue := self._queues.get(worker)):
+            version, assigned = queue.popleft()
+            self._start([worker], max(time, assigned), version)
 
     def _following(self, event: tuple) -> tuple | None:
         """Returns the next arrival of a cohort that has not been cancelled."""
@@ -108,7 +124,7 @@ class Machine:
     def assign(self, workers: Sequence[int] | Int[np.ndarray, " n"], time: float, version: int) -> None:
         """Gives workers one more job each; those that are busy do it afterwards."""
         for worker in map(int, workers):
-            if self._end[worker] != _IDLE:
+            if self._end[worker] != IDLE:
                 self._queues.setdefault(worker, collections.deque()).append((version, time))
             else:
                 self._start([worker], time, version)
@@ -123,7 +139,7 @@ class Machine:
                 lost.append(time - begins[worker])
                 if queues:
                     queues.pop(worker, None)
-            elif end != _IDLE:  # its gradient has come
+            elif end != IDLE:  # its gradient has come
                 continue
             durations = ahead[worker]
             if not durations:
@@ -151,26 +167,25 @@ class Machine:
 
     def _look_ahead(self, worker: int, time: float) -> None:
         """Draws durations of the worker's next jobs, and of those of others that will soon need some: many at once."""
-        number = min(max(2 * self.length[worker], _FEWEST_AHEAD), _MOST_AHEAD)
+        number = int(min(max(2 * self.length[worker], FEWEST_AHEAD), self.most_ahead))
         if self.clock.can_look_ahead and self.length[worker] >= 0:
-            left = np.fromiter(map(len, self._ahead), np.int64, len(self._ahead))
+            left = self.left
             workers = np.flatnonzero((self.length >= 0) & (2 * left <= self.length))
-            number = max(min(number, _DRAWN_TOGETHER // len(workers)), _FEWEST_AHEAD)
+            number = max(min(number, _DRAWN_TOGETHER // len(workers)), FEWEST_AHEAD)
             first = self.drawn[workers] - left[workers]
             jobs = first[:, None] + np.arange(number)
             drawn = self.clock.durations(np.repeat(workers, number), jobs.ravel(), time).reshape(-1, number)
-            for other, row in zip(workers.tolist(), drawn[:, ::-1].tolist(), strict=True):
-                self._ahead[other] = row
         else:
-            workers, first = worker, self.drawn[worker]
-            self._ahead[worker] = self.clock.ahead(worker, int(first), int(number), time)[::-1]
-            number = len(self._ahead[worker])
+            workers, first = np.array([worker]), self.drawn[worker]
+            drawn = np.array([self.clock.ahead(worker, int(first), number, time)])
+            number = drawn.shape[1]
+        self.keep(workers, drawn[:, ::-1])
         self.drawn[workers], self.length[workers] = first + number, number
 
     def _start_as_one(self, workers: Int[np.ndarray, " n"], time: float, version: int) -> None:
         """Lets many workers begin together; of them, only the next to arrive is in the heap."""
         ends = self.end[workers]
-        workers = workers[(ends > time) | (ends == _IDLE)]
+        workers = workers[(ends > time) | (ends == IDLE)]
         stopped = workers[self.end[workers] > time]
         self.cancelled += len(stopped)
         self.wasted += float(np.sum(time - self.begin[stopped]))

@@ -11,11 +11,13 @@ import numpy as np
 from asyncopt.checks import InputError, check_integer, check_number
 from asyncopt.traces.answers import Answers, Workers, check_policy, read_versions, unless_means
 from asyncopt.traces.clock import Clock
+from asyncopt.traces.compiled_machine import COMPILED_FROM, compiled
 from asyncopt.traces.machine import Machine
 from asyncopt.traces.policies import Arrival, Policy
 from asyncopt.traces.trace import Trace, staleness_setting
 
 _STEPS_AHEAD = 1024  # durations of the server that are drawn together
+_LOOKS_EVERY = 1 << 14  # arrivals between two looks at whether to compile the machine
 _Gradient = tuple[int, int, float, float]  # worker, version, arrival, begin
 
 
@@ -127,6 +129,9 @@ class _Server:
             if arrival > until:
                 return
             number = self.arrivals
+            if not number % _LOOKS_EVERY and number + workers.cancelled >= COMPILED_FROM:
+                self.workers = workers = compiled(workers)
+                next_arrival, restart = workers.next_arrival, workers.restart
             if arrival > latest:
                 latest, moved = arrival, number
             now = arrival if arrival > free else free
