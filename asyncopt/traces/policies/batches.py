@@ -1,6 +1,7 @@
 """A step for several gradients: rounds, batches, buffers."""
 
 import dataclasses
+from typing import ClassVar
 
 from asyncopt.checks import check_integer, check_number
 from asyncopt.traces.policies.policy import Answer, Arrival
@@ -94,6 +95,7 @@ class Malenia:
     """
 
     batch: int
+    weighs: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_integer("batch", self.batch, at_least=1)
@@ -153,6 +155,11 @@ class Buffered:
     def __post_init__(self) -> None:
         check_integer("size", self.size, at_least=1)
         check_number("exponent", self.exponent, at_least=0)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether delays change the weights."""
+        return self.exponent > 0
 
     def start(self, num_workers: int) -> Answer:
         """Lets all workers begin."""
