@@ -30,14 +30,20 @@ def init_key(seed_key: Key[Array, ""]) -> Key[Array, ""]:
     return jax.random.fold_in(seed_key, 0)
 
 
-def drawn_at_once(problem: Problem) -> int:
+def drawn_at_once(problem: Problem, has_steps: bool) -> int:
     """Returns how many mini-batches are drawn together, before the updates that use them.
 
-    Only row numbers and other integers are drawn ahead. XLA rounds numbers in one way where it computes them within
-    the gradient, and in another where they are stored before; a replay is to round as a plain loop does.
+    Only row numbers and other integers are drawn ahead, unless the problem allows it. XLA rounds numbers in one way
+    where it computes them within the gradient, and in another where they are stored before; a replay is to round as a
+    plain loop does.
+
+    Args:
+      problem: what is minimised.
+      has_steps: whether several gradients may make a step; XLA then computes numbers within the gradient.
     """
     leaves = jax.tree.leaves(jax.eval_shape(lambda key: draw_one(problem, key, jnp.int32(0)), jax.random.key(0)))
-    if not all(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in leaves):
+    are_integers = all(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in leaves)
+    if not are_integers and (has_steps or not getattr(problem, "draws_ahead", False)):
         return 1
     return max(
         min(_DRAWN_AT_ONCE, _BYTES_AT_ONCE // max(sum(leaf.size * leaf.dtype.itemsize for leaf in leaves), 1)), 1

@@ -14,6 +14,7 @@ from asyncopt.engine import minimum
 from asyncopt.engine import progress as progress_bar
 from asyncopt.engine.batch import replay_batch
 from asyncopt.engine.prepare import PERCENT, Run, Settings
+from asyncopt.engine.work import Work
 from asyncopt.optim import parametric
 from asyncopt.problems import Problem
 from asyncopt.traces import Trace
@@ -33,6 +34,7 @@ def sweep(
     eval_every: int | str | None = PERCENT,
     average: bool = True,
     progress: bool = False,
+    work: Work | None = None,
 ) -> "pd.DataFrame":
     """Replays all step sizes under all delays, in one compiled program that runs on all devices.
 
@@ -48,6 +50,7 @@ def sweep(
       eval_every: updates between evaluations; "percent", a hundredth of the run, makes curves to look at.
       average: whether F is also evaluated at the average of the iterates.
       progress: whether to show a progress bar on the standard error.
+      work: what a worker does in place of one gradient, such as `asyncopt.engine.local_steps`.
 
     Returns:
       One row for each run, seed and evaluation, with the columns of `asyncopt.load_runs`: ``run``, the settings
@@ -66,7 +69,7 @@ def sweep(
     optimizers, traces = _optimizers(optimizer, learning_rate), _traces(trace, delay)
     cells = list(itertools.product(optimizers, traces))
     chosen = check_seeds("seeds", seeds)
-    runs = [Run(problem, transform, one_trace, chosen) for (_, transform), (_, one_trace) in cells]
+    runs = [Run(problem, transform, one_trace, chosen, work=work) for (_, transform), (_, one_trace) in cells]
     with progress_bar.reporter(runs[0].trace.num_updates, len(runs) * len(chosen), progress) as report:
         try:
             results = replay_batch(runs, Settings(eval_every, average), report=report)

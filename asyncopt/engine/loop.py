@@ -247,8 +247,9 @@ def advance(probes: tuple[Probe, ...], inputs: Inputs, state: LoopState, stops: 
     Returns:
       The state after the last stop, and the evaluations, with a leading axis of length E.
     """
-    problem, work, batch_keys, workers = inputs.problem, inputs.work, inputs.batch_keys, inputs.schedule.facts.worker
-    size = 1 if work is not None else drawn_at_once(problem)
+    problem, work, batch_keys, facts = inputs.problem, inputs.work, inputs.batch_keys, inputs.schedule.facts
+    workers = facts.worker
+    size = 1 if work is not None else drawn_at_once(problem, facts.makes_step is not None)
 
     def one_update(k, batch, state):
         return _with_flat_average(update(inputs, probes, k, batch, _with_shaped_average(state)))

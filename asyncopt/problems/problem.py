@@ -54,6 +54,8 @@ class Problem(Protocol):
     - ``metrics(params)``: a method that returns a dict of further scalars to record;
     - ``title``: str, what titles and tables call the problem;
     - ``num_rows``: int, the training rows or images, and ``num_classes``: int, the classes, both recorded with a run;
+    - ``draws_ahead``: bool, whether mini-batches with floats may be drawn several at a time, before the updates that
+      use them. That is faster, but XLA may round them otherwise than a plain loop. Integers are always drawn so;
     - ``attains_rate``: bool, whether the rate of the convex theorem is attained on it;
     - ``layers``: a tuple of functions ``layer(params, carried, batch)`` whose composition is ``loss``: the first is
       given None, the others what the one before has returned. Each uses the leaves of its own layer alone;

@@ -20,6 +20,7 @@ class Tridiagonal(Described, eqx.Module):
     """
 
     title: ClassVar[str] = "tridiagonal quadratic"
+    draws_ahead: ClassVar[bool] = True
     noise: Float[Array, ""]
     constants: Constants
     optimum: float

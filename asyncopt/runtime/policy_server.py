@@ -66,6 +66,8 @@ class PolicyServer(Server):
     def __init__(self, run: Stepwise, pool: WorkerPool, policy: Policy) -> None:
         super().__init__(run, pool, synchronous=False)
         check_policy(policy)
+        if getattr(policy, "weighs", False):  # see `Policy`
+            check_uses_weights(run.prepared.optimizer)
         if pool.num_blocks > 1:
             raise InputError("policy: workers read shared memory in blocks, expected consistent reads")
         self.policy, self.answers = policy, Answers[_Gradient](policy, pool.num_workers)

@@ -12,6 +12,7 @@ from asyncopt.traces.machine import COHORT
 from asyncopt.traces.policies import Answer, Policy
 
 _Gradient = TypeVar("_Gradient")
+Workers = Sequence[int] | Int[np.ndarray, " n"]  # a list of a few, or an array of many
 # Arrivals in a row without a step after which a policy is taken to make none: so many, or so many for each worker.
 _PATIENCE, _PATIENCE_PER_WORKER = 100_000, 1_000
 
@@ -22,8 +23,8 @@ class Orders(NamedTuple, Generic[_Gradient]):
     used: Sequence[_Gradient]  # gradients that make a step now; none: no step
     weights: list[float] | None  # of each of them; None: the step takes their mean
     is_ignored: bool  # whether the gradient that has come is neither used nor held
-    restart: list[int] | Int[np.ndarray, " n"]
-    assign: list[int] | Int[np.ndarray, " n"]
+    restart: Workers
+    assign: Workers
 
 
 class Answers(Generic[_Gradient]):
@@ -56,14 +57,21 @@ class Answers(Generic[_Gradient]):
         """
         used, weights, is_used = (), None, False
         try:
-            if len(answer.step):
-                used, is_used = self._gradients(answer, number, gradient, step), number in answer.step
-                weights = self._weights(answer, step)
-            if answer.hold and not is_used:
+            if type(answer) is Answer:  # which is unpacked faster
+                hold, wanted, weight, restart, assign = answer
+            else:
+                hold, wanted, weight = answer.hold, answer.step, answer.weight
+                restart, assign = answer.restart, answer.assign
+            if len(wanted):
+                used, is_used = self._gradients(wanted, number, gradient, step), number in wanted
+                weights = None if weight is None else self._weights(weight, len(wanted), step)
+            if hold and not is_used:
                 self.held[number] = gradient
-            restart = self._workers("restart", answer.restart) if len(answer.restart) else []
-            assign = self._workers("assign", answer.assign) if len(answer.assign) else []
-            return Orders(used, weights, not is_used and not answer.hold, restart, assign)
+            if len(restart):
+                restart = self._workers("restart", restart)
+            if len(assign):
+                assign = self._workers("assign", assign)
+            return Orders(used, weights, not is_used and not hold, restart, assign)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise self._explained(answer, error) from error
 
@@ -76,47 +84,50 @@ class Answers(Generic[_Gradient]):
         try:
             if len(answer.step) or answer.hold:
                 raise InputError(f"{self.name}: start uses a gradient, expected restart or assign alone")
-            restart = self._workers("restart", answer.restart) if len(answer.restart) else []
-            assign = self._workers("assign", answer.assign) if len(answer.assign) else []
+            restart = self._workers("restart", answer.restart) if len(answer.restart) else ()
+            assign = self._workers("assign", answer.assign) if len(answer.assign) else ()
             return Orders((), None, False, restart, assign)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise self._explained(answer, error) from error
 
-    def _gradients(self, answer: Answer, number: int, gradient: _Gradient, step: int) -> list[_Gradient]:
+    def _gradients(self, wanted: Sequence[int], number: int, gradient: _Gradient, step: int) -> list[_Gradient]:
         """Returns the gradients of a step, which are held no longer."""
-        if len(answer.step) == 1 and answer.step[0] == number:
+        if len(wanted) == 1 and wanted[0] == number:
             return [gradient]
         used = []
-        for wanted in answer.step:
-            item = gradient if wanted == number else self.held.pop(wanted, None)
+        for one in wanted:
+            item = gradient if one == number else self.held.pop(one, None)
             if item is None:
                 raise InputError(
-                    f"{self.name}: step {step} uses gradient {wanted!r}, expected numbers of gradients that are "
+                    f"{self.name}: step {step} uses gradient {one!r}, expected numbers of gradients that are "
                     "held, or that of this arrival; each can be used once"
                 )
             used.append(item)
-        if number in answer.step and len(set(answer.step)) < len(used):
+        if number in wanted and len(set(wanted)) < len(used):
             raise InputError(f"{self.name}: step {step} uses gradient {number} twice, expected each once")
         return used
 
-    def _weights(self, answer: Answer, step: int) -> list[float] | None:
-        """Returns the weights of a step's gradients; None if it takes their mean."""
-        if answer.weight is None:
-            return None
-        if len(answer.weight) != len(answer.step):
+    def _weights(self, weight: Sequence[float], num_gradients: int, step: int) -> list[float]:
+        """Returns the weights of a step's gradients."""
+        if len(weight) != num_gradients:
             raise InputError(
-                f"{self.name}: weight of step {step} is {answer.weight!r}, expected one number for each of "
-                f"{len(answer.step)} gradients"
+                f"{self.name}: weight of step {step} is {weight!r}, expected one number for each of "
+                f"{num_gradients} gradients"
             )
-        weights = [float(weight) for weight in answer.weight]
+        weights = [float(one) for one in weight]
         if not math.isfinite(sum(weights)):
-            raise InputError(f"{self.name}: weight of step {step} is {answer.weight!r}, expected finite numbers")
+            raise InputError(f"{self.name}: weight of step {step} is {weight!r}, expected finite numbers")
         return weights
 
-    def _workers(self, name: str, workers: Any) -> list[int] | Int[np.ndarray, " n"]:
+    def _workers(self, name: str, workers: Any) -> Workers:
         """Returns the workers of an answer: a list of a few, or an array of many; a restart names each once."""
         if len(workers) == 1 and type(workers[0]) is int and 0 <= workers[0] < self.num_workers:
             return workers
+        are_ints = type(workers) is list and set(map(type, workers)) == {int}
+        if are_ints and min(workers) >= 0 and max(workers) < self.num_workers:  # short lists come often
+            if len(workers) < COHORT:
+                return list(dict.fromkeys(workers)) if name == "restart" else workers
+            return np.array(sorted(set(workers)) if name == "restart" else workers)
         is_range = isinstance(workers, range)
         array = np.arange(workers.start, workers.stop, workers.step) if is_range else np.asarray(workers)
         if array.ndim != 1 or array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= self.num_workers:

@@ -1,20 +1,23 @@
 """The event loop: a policy meets the arrivals of a clock, and what it does with them is a trace."""
 
+import itertools
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from asyncopt.checks import InputError, check_integer, check_number
-from asyncopt.traces.answers import Answers, Orders, check_policy, read_versions, unless_means
+from asyncopt.traces.answers import Answers, Workers, check_policy, read_versions, unless_means
 from asyncopt.traces.clock import Clock
+from asyncopt.traces.compiled_machine import COMPILED_FROM, compiled
 from asyncopt.traces.machine import Machine
 from asyncopt.traces.policies import Arrival, Policy
 from asyncopt.traces.trace import Trace, staleness_setting
 
 _STEPS_AHEAD = 1024  # durations of the server that are drawn together
+_LOOKS_EVERY = 1 << 14  # arrivals between two looks at whether to compile the machine
 _Gradient = tuple[int, int, float, float]  # worker, version, arrival, begin
 
 
@@ -100,16 +103,22 @@ class _Server:
         self.sizes, self.ends, self.counts = array("q"), array("d"), array("q")  # of each step; arrivals by then
         self.weights: dict[int, list[float]] = {}  # of the steps that do not take the mean
         self.wasted_at_end, self.cancelled_at_end = 0.0, 0  # at the last step
-        self.service: list[float] = []
 
     def run(self, num_updates: float, until: float) -> None:
         """Simulates to the end."""
         workers, decide, read, patience = self.workers, self.policy.decide, self.answers.read, self.answers.patience
-        self._begin(self.answers.read_start(self.policy.start(self.answers.num_workers)), 0.0)
+        next_arrival, restart, waits, seconds = (
+            workers.next_arrival,
+            workers.restart,
+            self.answers.waits,
+            self._service(),
+        )
+        start = self.answers.read_start(self.policy.start(self.answers.num_workers))
+        self._begin(start.restart, start.assign, 0.0)
         free, last = 0.0, 0  # when the server has made its last step, and the arrivals by then
         latest, moved = -1.0, 0  # the second of the last arrival, and the arrivals before that second
         while True:
-            event = workers.next_arrival()
+            event = next_arrival()
             if event is None:
                 if until < math.inf:
                     return
@@ -119,29 +128,34 @@ class _Server:
             arrival, worker, began, version = event
             if arrival > until:
                 return
-            if arrival > latest:
-                latest, moved = arrival, self.arrivals
-            now = arrival if arrival > free else free
             number = self.arrivals
-            self.arrivals += 1
+            if not number % _LOOKS_EVERY and number + workers.cancelled >= COMPILED_FROM:
+                self.workers = workers = compiled(workers)
+                next_arrival, restart = workers.next_arrival, workers.restart
+            if arrival > latest:
+                latest, moved = arrival, number
+            now = arrival if arrival > free else free
+            self.arrivals = number + 1
             gradient = worker, version, arrival, began
-            orders = read(decide(Arrival(number, worker, version, self.made, now)), number, gradient, self.made)
-            if orders.is_ignored:
+            used, weights, is_ignored, restarted, assigned = read(
+                decide(Arrival(number, worker, version, self.made, now)), number, gradient, self.made
+            )
+            if is_ignored:
                 workers.wasted += arrival - began
-            if orders.used:
-                done = now + self._seconds_of_step()
+            if used:
+                done = now + next(seconds)
                 if done > until:
                     return
-                self._step(orders.used, orders.weights, done)
+                self._step(used, weights, done)
                 if len(self.used_workers) >= num_updates:
                     return
-                now, free, last = done, done, self.arrivals
-            if not self.answers.waits:
-                workers.restart([worker], arrival, self._steps_by(arrival))
-            self._begin(orders, now)
-            if self.arrivals - last > patience:
+                now, free, last = done, done, number + 1
+            if not waits:
+                restart([worker], arrival, self._steps_by(arrival))
+            self._begin(restarted, assigned, now)
+            if number - last >= patience:
                 raise self.answers.no_step(self._so_far)
-            if until < math.inf and self.arrivals - moved > patience:
+            if number - moved >= patience and until < math.inf:
                 raise InputError(
                     f"{self.answers.name}: {patience:,} gradients came in second {arrival:g}, expected a clock that "
                     "takes time"
@@ -161,12 +175,12 @@ class _Server:
         self.made += 1
         self.wasted_at_end, self.cancelled_at_end = self.workers.wasted, self.workers.cancelled
 
-    def _begin(self, orders: Orders[_Gradient], now: float) -> None:
+    def _begin(self, restart: Workers, assign: Workers, now: float) -> None:
         """Lets the workers begin that an answer names."""
-        if len(orders.restart):
-            self.workers.restart(orders.restart, now, self.made)
-        if len(orders.assign):
-            self.workers.assign(orders.assign, now, self.made)
+        if len(restart):
+            self.workers.restart(restart, now, self.made)
+        if len(assign):
+            self.workers.assign(assign, now, self.made)
 
     def _steps_by(self, time: float) -> int:
         """Returns how many steps are done by this second."""
@@ -174,11 +188,10 @@ class _Server:
             self.done += 1
         return self.done
 
-    def _seconds_of_step(self) -> float:
-        place = self.made % _STEPS_AHEAD
-        if not place:
-            self.service = self.workers.clock.step_seconds(self.made, _STEPS_AHEAD).tolist()
-        return self.service[place]
+    def _service(self) -> Iterator[float]:
+        """Yields the seconds that the server takes for one step after the other."""
+        for first in itertools.count(0, _STEPS_AHEAD):
+            yield from self.workers.clock.step_seconds(first, _STEPS_AHEAD).tolist()
 
     @property
     def _so_far(self) -> str:

@@ -34,6 +34,14 @@ def test_each_cell_is_a_replay(make):
         assert (rows["summary.diverged_at"] == -1).all()
 
 
+def test_workers_may_make_local_steps():
+    work, trace = asyncopt.engine.local_steps(optax.sgd(0.05), 4), uniform(3)
+    table = asyncopt.sweep(QUADRATIC, optax.sgd, trace, learning_rate=STEPS, work=work)
+    for step, rows in table.groupby("optimizer.learning_rate"):
+        alone = asyncopt.replay(QUADRATIC, optax.sgd(step), trace, seeds=1, eval_every="percent", work=work).to_frame()
+        np.testing.assert_allclose(rows["gap"], alone["gap"], rtol=1e-9, atol=1e-12)
+
+
 def test_step_sizes_may_be_arrays():
     listed, arrays = (
         asyncopt.sweep(QUADRATIC, asyncopt.apam, uniform, learning_rate=STEPS, delay=range(2)),

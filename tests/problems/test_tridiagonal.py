@@ -1,5 +1,7 @@
 """Nesterov's chain, against the matrix written out."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,9 @@ import pytest
 
 import asyncopt
 from asyncopt.checks import InputError
+from asyncopt.engine.draws import drawn_at_once
 from asyncopt.problems import tridiagonal
+from asyncopt.problems.tridiagonal import Tridiagonal
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 7, 65])
@@ -36,6 +40,22 @@ def test_noise():
     np.testing.assert_allclose(noisy - jax.grad(problem.objective)(jnp.zeros(500)), drawn, atol=1e-12)
     with pytest.raises(InputError, match="dimension is 0"):
         tridiagonal(0)
+
+
+class OneAtATime(Tridiagonal):
+    draws_ahead = False
+
+
+def test_noise_is_drawn_ahead():
+    """Many draws in one call are those of one call each; the last call is for fewer updates than it draws."""
+    problem = tridiagonal(129)
+    fields = {field.name: getattr(problem, field.name) for field in dataclasses.fields(problem)}
+    trace = asyncopt.traces.constant(100, 3)
+    ahead, one = (asyncopt.replay(p, optax.sgd(0.2), trace, eval_every=7) for p in (problem, OneAtATime(**fields)))
+    np.testing.assert_allclose(ahead.objective, one.objective, rtol=1e-12)
+    np.testing.assert_allclose(ahead.params, one.params, rtol=1e-12, atol=1e-15)
+    assert drawn_at_once(problem, has_steps=False) == 64
+    assert drawn_at_once(problem, has_steps=True) == drawn_at_once(OneAtATime(**fields), has_steps=False) == 1
 
 
 def test_the_ringmaster_experiment_beside_numpy():

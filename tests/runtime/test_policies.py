@@ -285,10 +285,30 @@ def test_refuses_what_does_not_go_together():
         runtime.record(QUADRATIC, APAM, Threads(3, reads="blocks"), num_updates=40, policy=rounds)
     with pytest.raises(InputError, match="probes record what theorems need"):
         runtime.record(QUADRATIC, APAM, Threads(3), num_updates=40, policy=rounds, record_bounds=True)
+
+
+class NeverStarted(Threads):
+    def start(self, *arguments):
+        raise AssertionError("workers start")
+
+
+@pytest.mark.parametrize(
+    "policy", [policies.buffered(3), policies.malenia(4), policies.buffered(3, exponent=0)], ids=str
+)
+def test_refuses_an_optimizer_that_ignores_weights_before_workers_start(policy):
     with pytest.raises(
-        InputError, match="the trace has weights, which an optimizer that takes each gradient by itself"
+        InputError if policy.weighs else AssertionError,
+        match=r"the trace has weights, which an optimizer that takes each gradient by itself|workers start",
     ):
-        runtime.record(QUADRATIC, TABLE, Threads(4), num_updates=40, policy=policies.buffered(3))
+        runtime.record(QUADRATIC, TABLE, NeverStarted(4), num_updates=40, policy=policy)
+
+
+def test_refuses_weights_of_an_own_policy_at_the_first_step():
+    class Own(policies.Buffered):
+        weighs = False  # it does not say so
+
+    with pytest.raises(InputError, match="the trace has weights"):
+        runtime.record(QUADRATIC, TABLE, Threads(4), num_updates=40, policy=Own(3))
 
 
 def test_a_policy_that_never_steps_ends(monkeypatch):

@@ -1,6 +1,7 @@
 """A step for several gradients: rounds, batches, buffers."""
 
 import dataclasses
+from typing import ClassVar
 
 from asyncopt.checks import check_integer, check_number
 from asyncopt.traces.policies.policy import Answer, Arrival
@@ -94,6 +95,7 @@ class Malenia:
     """
 
     batch: int
+    weighs: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_integer("batch", self.batch, at_least=1)
@@ -106,16 +108,16 @@ class Malenia:
 
     def decide(self, arrival: Arrival) -> Answer:
         """Holds the gradient, makes a step, or ignores an old one."""
-        worker = arrival.worker
-        if arrival.delay:
+        number, worker, version, made, _ = arrival
+        if version != made:
             return Answer(restart=(worker,))
-        self._held.append((arrival.number, worker))
-        self._counts[worker] += 1
-        if self._counts[worker] == 1:
+        self._held.append((number, worker))
+        self._counts[worker] = count = self._counts[worker] + 1
+        if count == 1:
             self._missing -= 1
             self._inverses += 1.0
         else:
-            self._inverses += 1 / self._counts[worker] - 1 / (self._counts[worker] - 1)
+            self._inverses += 1 / count - 1 / (count - 1)
         # The harmonic mean p / Σ 1/b_i is at least S / p; rounding may not delay a step.
         if self._missing or self._num_workers**2 < self.batch * self._inverses * (1 - 1e-9):
             return Answer(hold=True, restart=(worker,))
@@ -153,6 +155,11 @@ class Buffered:
     def __post_init__(self) -> None:
         check_integer("size", self.size, at_least=1)
         check_number("exponent", self.exponent, at_least=0)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether delays change the weights."""
+        return self.exponent > 0
 
     def start(self, num_workers: int) -> Answer:
         """Lets all workers begin."""

@@ -44,6 +44,9 @@ class Policy(Protocol):
     A policy may have the attribute ``waits``, by default True: a worker is told what to do when the server has taken
     up its gradient. With False it begins anew as soon as its gradient has come, from the newest iterate at that second,
     and the answer need not restart it.
+
+    It may have the attribute ``weighs``, by default False: whether its steps may have weights. With True, a real run
+    refuses an optimizer that does not use them before the workers start, and not at the first such step.
     """
 
     def start(self, num_workers: int) -> Answer:

@@ -8,6 +8,8 @@ import numpy as np
 from asyncopt.checks import check_flag, check_integer
 from asyncopt.traces.policies.policy import Answer, Arrival, Workers
 
+_MANY = 32  # so many workers are handled as an array
+
 
 @dataclasses.dataclass
 class Ringmaster:
@@ -38,44 +40,52 @@ class Ringmaster:
         """Lets all workers begin."""
         self._version = np.zeros(num_workers, np.int64)  # of the iterate that each worker has
         self._versions = self._version.data  # one number of a memoryview is read and written faster
-        self._began: dict[int, list[Workers]] = {}  # who began with each version
+        self._began: dict[int, list[Workers]] = {}  # who began with each version: lists of a few, arrays of many
         self._oldest = -1  # no worker has an older version; -1 until the first gradient says with which all began
         return Answer(restart=range(num_workers))
 
     def decide(self, arrival: Arrival) -> Answer:
         """Makes a step with this gradient if it is young enough, and stops the workers that have become too old."""
-        worker, step = arrival.worker, arrival.step
-        uses = step - arrival.version < self._threshold(step)
+        number, worker, version, step, _ = arrival
+        uses = step - version < self._threshold(step)
         if not self.stops or self.max_delay == math.inf:
-            return Answer(step=(arrival.number,) if uses else (), restart=(worker,))
+            return Answer(step=(number,) if uses else (), restart=(worker,))
         if self._oldest < 0:
-            self._oldest = arrival.version
-            self._note(range(len(self._version)), arrival.version)
+            self._oldest = version
+            self._note(np.arange(len(self._version)), version)
         new = step + uses
         if not uses:
             self._note([worker], new)
             return Answer(restart=(worker,))
         restart: Workers = [worker]
-        threshold = self._threshold(new)
-        while self._oldest <= new - threshold:
+        oldest_allowed = new - self._threshold(new)
+        while self._oldest <= oldest_allowed:
             for began in self._began.pop(self._oldest, ()):
-                if len(began) == 1:
-                    if self._versions[began[0]] == self._oldest and began[0] != worker:
-                        restart = [*restart, began[0]]
-                else:
-                    many = np.asarray(began)
-                    restart = np.append(many[(self._version[many] == self._oldest) & (many != worker)], restart)
+                late = self._late(began, worker)
+                if len(late):
+                    pair = (restart, late) if len(began) == 1 else (late, restart)
+                    are_few = len(late) + len(restart) < _MANY
+                    restart = [*pair[0], *pair[1]] if are_few else np.concatenate(pair)
             self._oldest += 1
         self._note(restart, new)
-        return Answer(step=(arrival.number,), restart=restart)
+        return Answer(step=(number,), restart=restart)
 
     def _threshold(self, step: int) -> int | float:
         return math.ceil(math.sqrt(step + 1)) if self.max_delay is None else self.max_delay
 
+    def _late(self, began: Workers, worker: int) -> Workers:
+        """Returns those of the workers that still have the oldest version, but for one whose gradient has come."""
+        versions, oldest = self._versions, self._oldest
+        if isinstance(began, list):
+            return [other for other in began if versions[other] == oldest and other != worker]
+        late = began[(self._version[began] == oldest) & (began != worker)]
+        return late.tolist() if len(late) < _MANY else late
+
     def _note(self, workers: Workers, version: int) -> None:
         """Notes that workers begin with a version."""
-        if len(workers) == 1:
-            self._versions[workers[0]] = version
+        if isinstance(workers, list):
+            for worker in workers:
+                self._versions[worker] = version
         else:
             self._version[workers] = version
         self._began.setdefault(version, []).append(workers)
