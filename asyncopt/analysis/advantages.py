@@ -16,7 +16,7 @@ from asyncopt.analysis.comparison_draws import Replicates
 from asyncopt.analysis.comparison_grid import faults
 from asyncopt.analysis.jackknife import ONE_SIDED
 from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, NOT_COMPARABLE, VIOLATED, Verdict, corrected
-from asyncopt.traces.durations import as_duration
+from asyncopt.traces.durations import as_total
 
 # Fewer draws of a random clock decide nothing about time.
 FEWEST_CLOCKS = 4
@@ -164,8 +164,11 @@ def throughputs(comparison: Comparison) -> list[Verdict]:
 
 def _predicted_ratio(trace: Mapping, num_workers: int, taken: int | None) -> float | None:
     """Returns what the formulas give for a clock, or None where they do not apply."""
-    compute, server = (as_duration(name, trace[name]) for name in ("compute", "server"))
-    network = as_duration("network", trace.get("network", 0.0))
+    values = [("compute", trace["compute"]), ("server", trace["server"]), ("network", trace.get("network", 0.0))]
+    totals = [as_total(name, value) for name, value in values]
+    if any(len(total.terms) > 1 for total in totals):
+        return None
+    compute, server, network = (total.terms[0] for total in totals)
     if any(isinstance(duration.mean, Mapping) for duration in (compute, server, network)):
         return None
     alike = not trace.get("stragglers") and not np.any(network.mean) and np.isscalar(compute.mean)  # pyright: ignore

@@ -13,7 +13,7 @@ from typing import Any
 from asyncopt.checks import InputError
 from asyncopt.files.records import Record, flat
 from asyncopt.traces.cluster import cluster
-from asyncopt.traces.durations import as_duration
+from asyncopt.traces.durations import Duration, as_total, constant
 from asyncopt.traces.rounds import gradients_a_round
 
 Flat = Mapping[str, Any]  # dotted names with plain values
@@ -22,9 +22,12 @@ Flat = Mapping[str, Any]  # dotted names with plain values
 _DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(cluster).parameters.items()}
 _DURATIONS = ("compute", "server", "network")
 _ROUNDS = "rounds"  # the label of a trace of synchronous rounds
+_POLICY = "policy"  # the kind of the clock that all policies meet
 _KINDS = ("cluster", _ROUNDS)  # labels of traces of one and the same cluster
 # Settings of a trace that are no part of the clock.
-_NOT_THE_CLOCK = ("_target_", "num_updates", "num_workers", "seed", "take", *_DURATIONS, "stragglers", "slowdown")
+_NOT_THE_CLOCK = (
+    "_target_", "num_updates", "until", "num_workers", "seed", "take", "policy", *_DURATIONS, "stragglers", "slowdown"
+)  # fmt: skip
 _SURROUNDINGS = ("problem", "data", "precision", "param_dtype", "history_dtype", "constraint", "eval_every")
 
 
@@ -49,22 +52,35 @@ def clock(trace: Mapping[str, Any]) -> Flat:
     parts: dict[str, Any] = {}
     for name in _DURATIONS:
         value = trace.get(name)
-        duration = as_duration(name, _DEFAULTS[name] if value is None else value)
-        mean = duration.mean
-        mean = float(mean) if isinstance(mean, int | float) else [float(each) for each in mean]
-        is_nothing = mean == 0.0
-        parts[f"{name}.distribution"] = "constant" if is_nothing else duration.distribution
-        parts[f"{name}.mean"] = mean
-        parts[f"{name}.shape"] = None if is_nothing else duration.shape
+        total = as_total(name, _DEFAULTS[name] if value is None else value)
+        terms = [term for term in total.terms if not _is_nothing(term)] or [constant(0.0)]
+        for number, term in enumerate(terms):
+            part = name if len(terms) == 1 else f"{name}.{number}"
+            parts[f"{part}.distribution"] = "constant" if _is_nothing(term) else term.distribution
+            parts[f"{part}.mean"] = _plain(term.mean)
+            parts[f"{part}.shape"] = None if _is_nothing(term) else term.shape
     stragglers = trace.get("stragglers") or 0
     parts["stragglers"] = stragglers
     parts["slowdown"] = float(trace.get("slowdown", _DEFAULTS["slowdown"])) if stragglers else None
     return parts | flat({key: value for key, value in trace.items() if key not in _NOT_THE_CLOCK})
 
 
+def _is_nothing(duration: Duration) -> bool:
+    return _plain(duration.mean) == 0.0
+
+
+def _plain(mean: Any) -> Any:
+    """Returns the mean of a duration as plain floats: one, one for each worker, or the numbers of a power."""
+    if isinstance(mean, Mapping):
+        return {name: float(number) for name, number in mean.items()}
+    return float(mean) if isinstance(mean, int | float) else [float(each) for each in mean]
+
+
 def clock_of(record: Record) -> Flat:
     """Returns `clock` of a run's trace, and what kind of cluster it is."""
     kind = record.labels["trace"]
+    if record.config["trace"].get("policy") is not None:
+        kind = _POLICY
     return {**clock(record.config["trace"]), "kind": "cluster" if kind in _KINDS else kind}
 
 
@@ -80,7 +96,7 @@ def method(record: Record) -> Flat:
         optimizer.pop(tuned_or_common, None)
     if in_rounds(record):
         handling.pop("size", None)  # the gradients a round
-    others = {name: record.config.get(name) for name in ("runtime", "work")}
+    others = {name: record.config.get(name) for name in ("runtime", "work", "policy")}
     parts = {"optimizer": optimizer, "handling": handling, **others}
     return {**flat(parts), "rounds": in_rounds(record), "label": record.labels["method"]}
 

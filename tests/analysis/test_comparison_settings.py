@@ -155,3 +155,34 @@ def test_optimizers_with_another_constraint_are_kept_apart():
     box = {"_target_": "asyncopt.Box", "lower": -1.0, "upper": 1.0}
     found = read(*on_a_grid("APAM", 0.1, optimizer={"constraint": box}), *on_a_grid("SGD", 0.1))
     assert len(found) == 2
+
+
+def summed(*terms):
+    """A sum as a configuration writes it."""
+    return {"compute": {"distribution": None, "mean": None, "shape": None, "sum": list(terms)}}
+
+
+def test_the_terms_of_a_sum_of_durations_are_read():
+    fixed, random = (
+        {"distribution": "constant", "mean": 0.5},
+        {"distribution": "half_normal", "mean": {"exponent": 0.5}},
+    )
+    one, other = settings.clock(summed(fixed, random)), settings.clock(summed(fixed, {**random, "mean": 2.0}))
+    assert settings.differences(one, other) == {"compute.1.mean": ({"exponent": 0.5}, 2.0)}
+    assert settings.is_random(one)
+    assert not settings.is_random(settings.clock(summed(fixed, fixed)))
+    alone = settings.clock({"compute": {**fixed, "sum": None}})
+    assert settings.clock(summed(fixed)) == settings.clock(summed(fixed, {**random, "mean": 0.0})) == alone
+
+
+def test_a_policy_is_the_method_and_not_the_clock():
+    runs = [made_run("APAM", 0.1) for _ in range(3)]
+    for run, policy in zip(runs, ({"size": 2}, {"size": 3}, None), strict=True):
+        if policy is not None:
+            policy = {"_target_": "asyncopt.traces.policies.Buffered", **policy}
+            run.config["trace"] = {**run.config["trace"], "policy": policy, "until": None}
+        run.config["policy"] = policy
+    two, three, cluster = (settings.clock_of(run) for run in runs)
+    assert settings.differences(two, three) == {}
+    assert settings.differences(two, cluster) == {"kind": ("policy", "cluster")}
+    assert settings.differences(*map(settings.method, runs[:2])) == {"policy.size": (2, 3)}

@@ -16,7 +16,8 @@ class Ringleader:
     more than 2p - 2 steps old.
 
     The policy says which gradients make which step. That a step takes the mean over workers of each one's mean gradient
-    in the round is the part of the optimizer: ``asyncopt.optim.gradient_table(optimizer, p, rounds=True)``.
+    in the round is the part of the optimizer: ``asyncopt.optim.gradient_table(optimizer, p, rounds=True)``. A
+    configuration with another optimizer is refused. `asyncopt.replay` takes any: a trace does not say what made it.
 
     References:
       Maranjyan and Richtárik, `Ringleader ASGD: the first asynchronous SGD with optimal time complexity under data
