@@ -1,7 +1,7 @@
 """Curves of many runs, from one table."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,9 @@ from matplotlib.figure import Figure
 from asyncopt.checks import InputError, check_distinct
 from asyncopt.drawing import style, words
 from asyncopt.files.common_axis import common_points, last_by
+
+if TYPE_CHECKING:
+    from asyncopt.engine import Result
 
 MOST_CURVES = 24  # more cannot be told apart
 # The x axes, in words.
@@ -22,12 +25,18 @@ AXES = {
 
 
 @style.drawing
-def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None = None, axis: str = "step") -> Figure:
+def plot_runs(
+    frame: "pd.DataFrame | Mapping[str, Result]",
+    by: str | Sequence[str] | None = None,
+    quantity: str | None = None,
+    axis: str = "step",
+) -> Figure:
     """Draws a curve for each value of a setting: medians over runs and seeds, with bands from smallest to largest.
 
     Args:
-      frame: the table of `asyncopt.load_runs` or `asyncopt.sweep`.
-      by: the column, or columns, whose values are told apart: "optimizer.learning_rate", say.
+      frame: the table of `asyncopt.load_runs` or `asyncopt.sweep`; or results of `asyncopt.replay` by name.
+      by: the column, or columns, whose values are told apart: "optimizer.learning_rate", say. Results by name need
+        none: there is a curve for each name.
       quantity: the column to draw. Default: "gap", or "objective" where F* is unknown.
       axis: what it is drawn against: "step", updates; "time", the seconds of the trace's clock; or "computed", all
         gradients that a server took up. Of the last two, curves end where the first of their runs ends, and a run
@@ -40,6 +49,8 @@ def plot_runs(frame: pd.DataFrame, by: str | Sequence[str], quantity: str | None
     Raises:
       InputError: if there is no such column, no row, or more curves than can be told apart.
     """
+    if isinstance(frame, Mapping):
+        return plot_runs(_one_table(frame), by or "run", quantity, axis)
     columns: list[Any] = list(by or []) if by is None or isinstance(by, list | tuple) else [by]
     quantity = _checked(frame, columns, quantity)
     if axis not in AXES or axis not in frame:
@@ -134,6 +145,16 @@ def plot_heatmap(frame: pd.DataFrame, x: str, y: str, quantity: str | None = Non
 def _short(value: float) -> str:
     """Returns two digits of a number, or three where two would need an exponent."""
     return f"{value:.3g}" if 100 <= abs(value) < 1000 else f"{value:.2g}"
+
+
+def _one_table(results: "Mapping[str, Result]") -> pd.DataFrame:
+    """Returns the tables of results in one, whose column "run" has their names."""
+    if not results:
+        raise InputError("there are no results, expected one at least")
+    for name, result in results.items():
+        if not hasattr(result, "to_frame"):
+            raise InputError(f"the result {name!r} is {result!r}, expected what asyncopt.replay returns")
+    return pd.concat([result.to_frame().assign(run=name) for name, result in results.items()], ignore_index=True)
 
 
 def _checked(frame: pd.DataFrame, columns: Sequence[str], quantity: str | None) -> str:

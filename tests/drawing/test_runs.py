@@ -25,6 +25,21 @@ def test_a_curve_for_each_pair_of_values():
     assert [text.get_text() for text in axes.get_legend().get_texts()][:2] == ["0.05, 0", "0.05, 3"]
 
 
+def test_results_by_name():
+    optimizers = {"slow": optax.sgd(0.01), "fast": optax.sgd(0.1)}
+    results = {name: asyncopt.replay(QUADRATIC, one, uniform(3), seeds=2) for name, one in optimizers.items()}
+    axes = asyncopt.plot_runs(results).axes[0]
+    drawn = dict(zip((text.get_text() for text in axes.get_legend().get_texts()), axes.lines, strict=True))
+    for name, result in results.items():
+        assert drawn[name].get_ydata()[-1] == np.median(np.asarray(result.gap)[:, -1])
+    with pytest.raises(InputError, match="the result 'b' is 3, expected what asyncopt"):
+        asyncopt.plot_runs({"a": results["slow"], "b": 3})
+    with pytest.raises(InputError, match="there are no results"):
+        asyncopt.plot_runs({})
+    with pytest.raises(InputError, match="by is None, expected a column at least"):
+        asyncopt.plot_runs(results["slow"].to_frame())
+
+
 def test_runs_on_another_clock_are_drawn_at_one_x():
     """Each run counts with its last measurement; curves end where the first run ends."""
     frame = pd.DataFrame(
