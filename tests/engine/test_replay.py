@@ -69,25 +69,33 @@ def test_zero_delay_is_the_plain_optax_loop_bit_for_bit(digits, optimizer):
             jax.tree.map(np.testing.assert_array_equal, result.optimizer_state, state)
 
 
+# Since JAX 0.12, XLA rounds the product of a matrix and a vector in another way within a loop than in a program of its
+# own. That of two matrices (digits, above) and sparse rows have the same bits.
+ROUNDS_VECTORS_OTHERWISE = tuple(map(int, jax.__version__.split(".")[:2])) >= (0, 12)
+
+
 # On the quadratic all of an update is one chain of sums of products, and the plain loop's own last bit depends on
 # whether it draws the mini-batch inside its compiled step, as the engine does: XLA fuses other products then.
 @pytest.mark.optimised
 @pytest.mark.parametrize("optimizer", [asyncopt.apam(0.01), optax.sgd(0.05, momentum=0.9)], ids=["apam", "sgd"])
 @pytest.mark.parametrize(
-    ("make", "sampled_inside"),
+    ("make", "sampled_inside", "has_same_bits"),
     [
-        (lambda: asyncopt.problems.quadratic(50), [True]),
-        (lambda: asyncopt.problems.logistic("breast_cancer", l2=1e-2), [True, False]),
-        (lambda: asyncopt.problems.logistic(sparse_data()), [True, False]),
+        (lambda: asyncopt.problems.quadratic(50), [True], True),
+        (lambda: asyncopt.problems.logistic("breast_cancer", l2=1e-2), [True, False], not ROUNDS_VECTORS_OTHERWISE),
+        (lambda: asyncopt.problems.logistic(sparse_data()), [True, False], True),
     ],
     ids=["quadratic", "dense", "sparse"],
 )
-def test_zero_delay_is_the_plain_optax_loop_on_every_problem(make, sampled_inside, optimizer):
+def test_zero_delay_is_the_plain_optax_loop_on_every_problem(make, sampled_inside, has_same_bits, optimizer):
     problem = make()
     result = asyncopt.replay(problem, optimizer, traces.synchronous(300), seed=1)
     for sample_inside in sampled_inside:
         params, _ = plain_optax_loop(problem, optimizer, 300, 1, sample_inside)
-        np.testing.assert_array_equal(result.params, params)
+        if has_same_bits:
+            np.testing.assert_array_equal(result.params, params)
+        else:
+            np.testing.assert_allclose(result.params, params, rtol=0, atol=1e-14)
 
 
 def sparse_data():
