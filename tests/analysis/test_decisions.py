@@ -23,6 +23,7 @@ from asyncopt.analysis import (
 from asyncopt.analysis.comparison import Trial
 from asyncopt.analysis.comparison_draws import NUM_RESAMPLES, NUM_SPLITS, Replicates
 from asyncopt.analysis.criteria import Criterion, Decision
+from asyncopt.analysis.curves import Curves
 from asyncopt.analysis.measures import Measures
 from asyncopt.analysis.studies import _without_repetitions
 from asyncopt.analysis.verdict import CONFIRMED, CONSISTENT, INCONCLUSIVE, VIOLATED
@@ -140,6 +141,23 @@ def test_an_excess_is_significant_from_four_standard_errors_and_helps_from_five_
     np.testing.assert_allclose([mean[1], error[1]], [0.02, 0.01], rtol=1e-9)
 
 
+def test_the_standard_error_of_an_excess_over_few_seeds():
+    """Of 1; of 1 and 2; of 1, 2 and 6: their sample deviations are 1/√2 and √7."""
+    study = of_differences(np.zeros(16)).study
+    values = np.array([[5.0, 6.0], [7.0, 9.0], [4.0, 10.0]])
+    for seeds, error in ((1, math.nan), (2, 0.5), (3, math.sqrt(7 / 3))):
+        few = dataclasses.replace(study, values=values[:seeds], seeds=tuple(range(seeds)))
+        np.testing.assert_allclose(Measures(few).excess[1][1], error)
+
+
+def test_means_over_a_run_that_is_measured_from_later_on():
+    """The line from 1 to 3 has the mean 2, wherever it begins."""
+    for begin in (0.0, 10.0):
+        values, step = [np.array([[1.0, 2.0, 3.0]])], begin + np.array([0.0, 1.0, 2.0])
+        (mean,) = Curves("", ("a",), "loss", [(1,)], step, values, "time").means_over_run
+        np.testing.assert_allclose(mean, [2.0])
+
+
 def test_the_criterion_of_several_parts():
     """The limit is 0, an error 1 of each; the interval reaches 2.13 to both sides."""
 
@@ -183,6 +201,7 @@ def test_a_bound_is_broken_or_held_in_every_cell():
     assert outcome([2.8, -9.0, -9.0]) == VIOLATED
     assert outcome([-9.0, -9.0, -9.0], np.array([False, True, False])) == VIOLATED
     assert bounds.holds(bound, bound, none).outcome == CONFIRMED  # equal in every seed
+    assert bounds.largest_p_value(bound - 9, bound, np.array([False, True, False])) == 1.0
     always = bounds.holds_always(np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]]))
     assert (always.outcome, always.measured.value) == (CONFIRMED, 1.0)
     assert bounds.holds_always(np.array([[1.001]]), np.array([[1.0]])).outcome == VIOLATED
