@@ -62,6 +62,12 @@ def test_no_delay_is_one_worker():
     assert not fitted.trace(50).delay.any()
 
 
+def test_delays_count_once_the_start_is_forgotten():
+    """After four times the largest delay, but after a quarter of the trace at the latest."""
+    assert cluster_fit._settled(traces.constant(1000, 10)) == 40
+    assert cluster_fit._settled(traces.constant(42, 10)) == 10
+
+
 def test_refuses_what_says_nothing():
     with pytest.raises(InputError, match="the trace has 5 updates of 1 workers, expected at least 20"):
         cluster_fit.fit_cluster(traces.synchronous(5))

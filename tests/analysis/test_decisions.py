@@ -111,6 +111,16 @@ def test_two_interpolations_must_agree(first, second, outcome):
     assert (f"if interpolated in τ², {second}" in common.rule) == (first != second)
 
 
+def test_thresholds_of_measures_are_interpolated_in_logarithms_or_squares():
+    """At one K, inflations 1 and 1.21 under delays 2 and 8: 1.1 is half-way between them, in logarithms."""
+    made = Measures(synthetic.study(lambda tau, k: k**-0.5, np.random.default_rng(0), rules=(0, 2, 8), lengths=(100,)))
+    vars(made)["inflation"] = np.tile([1.0, 1.0, 1.21], (17, 1)), np.zeros((17, 3), int)
+    for (lengths, value, side), expected in ((made.thresholds, 4.0), (made.thresholds_by_squares, math.sqrt(34))):
+        assert (lengths.tolist(), side[0, 0]) == ([100], fits.EXACT)
+        np.testing.assert_allclose(value, expected)
+    assert made.threshold_spacing == 4.0
+
+
 def of_differences(differences, without=1.0):
     """Measures of two cells at one K, of which that with delay differs from the other by so much, seed by seed."""
     made = synthetic.study(lambda tau, k: k**-0.5, np.random.default_rng(0), rules=(0, 4), lengths=(100,))
