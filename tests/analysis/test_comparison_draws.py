@@ -39,7 +39,17 @@ def test_an_interval_leaves_out_25_of_1000_resamples_at_each_end():
     assert replicates(1.0, 0.0).estimate() == (1, 0, 1)
     # Where all are on one side, the other side reaches as far.
     np.testing.assert_allclose(replicates(2000.0, resamples, 10**9).estimate()[1:], (26, 2000**2 / 26), rtol=1e-6)
-    np.testing.assert_allclose(replicates(10.0, resamples, 10**9).estimate()[1:], (100 / 975, 975), rtol=1e-6)
+    for value in (10.0, 0.5):
+        expected = value**2 / 975, 975
+        np.testing.assert_allclose(replicates(value, resamples, 10**9).estimate()[1:], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("ratio", "factor"), [(1.05, "1.1"), (1.5, "2"), (5.0, "10"), (20.0, None)])
+def test_the_nearest_of_the_faster_rivals_that_would_have_been_noticed(ratio, factor):
+    judged = advantages._above_one("a", "b", replicates(ratio, ratio), [trial(1.0)], 4, [])
+    assert judged.outcome == CONFIRMED
+    slower = [] if factor is None else [f"the rival {factor} times as fast"]
+    assert judged.noticed == ("the methods exchanged", *slower)
 
 
 def test_a_speedup_without_the_cost_of_staleness_is_the_number_of_workers():

@@ -13,6 +13,7 @@ from asyncopt.analysis import (
     bounds,
     claims,
     conclusions,
+    criteria,
     fits,
     verdict,
 )
@@ -60,6 +61,7 @@ def with_inflation(levels, errors, side=None):
         # It is above 1.1 for sure: violated unless its excess still falls.
         ([1.9, 1.8, 1.6, 1.4, 1.2], 0.001, INCONCLUSIVE, "its excess still falls"),
         ([1.2, 1.2, 1.2, 1.2, 1.2], 0.001, VIOLATED, "its excess does not fall"),
+        ([1.9, 1.8, 1.3, 1.2, 1.3], 0.001, VIOLATED, "its excess does not fall"),
         ([1.9, 1.8, 1.15, 1.12, 1.09], 0.001, INCONCLUSIVE, "interval without 1"),
         ([1.0, 1.0, 1.0, 1.0, math.nan], 0.001, INCONCLUSIVE, "no exact inflation"),
     ],
@@ -160,6 +162,10 @@ def test_means_over_a_run_that_is_measured_from_later_on():
         values, step = [np.array([[1.0, 2.0, 3.0]])], begin + np.array([0.0, 1.0, 2.0])
         (mean,) = Curves("", ("a",), "loss", [(1,)], step, values, "time").means_over_run
         np.testing.assert_allclose(mean, [2.0])
+
+
+def test_tolerances_in_words():
+    assert [criteria.tolerance(margin) for margin in (0.0, 0.02)] == ["0", "0; 0.02 for consistent"]
 
 
 def test_the_criterion_of_several_parts():
