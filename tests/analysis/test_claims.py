@@ -336,3 +336,6 @@ def test_an_exponent_is_known_to_the_resolution_of_a_fit():
 def test_what_rounding_adds_is_no_growth():
     judged = verdicts(lambda tau, k: k**-0.6 * (1 + 1e-14 * tau * k), noise=1e-3)
     assert outcomes(judged, "tend to 1 at τ = K^1/8") == {CONFIRMED}
+    tends = next(v for claim, v in judged.items() if "tend to 1 at τ = K^1/8" in claim)
+    assert tends.predicted == "→ 1 (at K = 100,000)"
+    assert tends.tolerance == "0.02; 0.1 for consistent"  # as docs/theory.md has it: 2 %, and below 1.1

@@ -62,6 +62,19 @@ def test_no_delay_is_one_worker():
     assert not fitted.trace(50).delay.any()
 
 
+def test_constant_seconds_far_below_one():
+    fitted = cluster_fit.fit_cluster(cluster(40, 2, 0.1, 0.01))
+    assert (fitted.compute.distribution, fitted.server.distribution) == ("constant", "constant")
+    assert fitted.server.mean == pytest.approx(0.01)
+    np.testing.assert_allclose(fitted.compute.mean, 0.1)
+
+
+def test_delays_count_once_the_start_is_forgotten():
+    """After four times the largest delay, but after a quarter of the trace at the latest."""
+    assert cluster_fit._settled(traces.constant(1000, 10)) == 40
+    assert cluster_fit._settled(traces.constant(42, 10)) == 10
+
+
 def test_refuses_what_says_nothing():
     with pytest.raises(InputError, match="the trace has 5 updates of 1 workers, expected at least 20"):
         cluster_fit.fit_cluster(traces.synchronous(5))

@@ -63,6 +63,9 @@ def test_the_error_of_a_classifier_is_what_its_accuracy_lacks():
     assert found.target("error") == pytest.approx(found.target("loss") / 2 - 1)
     reached = [found.reach("SGD", found.clocks[0], 2, quantity, "step").estimate() for quantity in found.quantities]
     np.testing.assert_allclose(reached[1], reached[0], rtol=1e-9)
+    for one in found.trials:  # where no mean reaches the target, the one that ends lowest is the best
+        ends = np.einsum("hdn,n->hd", one.draws.weights, one.values["error"][:, -1])
+        np.testing.assert_allclose(found._halves(one, "error")[2], ends)
     partly = compared(*records[:-1], on_a_grid("SGD", 0.05)[-1])
     assert partly.quantities == ["loss"]
 

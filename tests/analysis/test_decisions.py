@@ -1,7 +1,6 @@
 """Decisions at their limits, from numbers given by hand: each row of a table is one side of one rule."""
 
 import dataclasses
-import itertools
 import math
 
 import numpy as np
@@ -10,19 +9,16 @@ import pytest
 import scipy.stats
 
 from asyncopt.analysis import (
-    advantages,
     bootstrap,
     bounds,
     claims,
-    comparison_draws,
-    comparison_grid,
     conclusions,
+    criteria,
     fits,
     verdict,
 )
-from asyncopt.analysis.comparison import Trial
-from asyncopt.analysis.comparison_draws import NUM_RESAMPLES, NUM_SPLITS, Replicates
 from asyncopt.analysis.criteria import Criterion, Decision
+from asyncopt.analysis.curves import Curves
 from asyncopt.analysis.measures import Measures
 from asyncopt.analysis.studies import _without_repetitions
 from asyncopt.analysis.verdict import CONFIRMED, CONSISTENT, INCONCLUSIVE, VIOLATED
@@ -65,6 +61,7 @@ def with_inflation(levels, errors, side=None):
         # It is above 1.1 for sure: violated unless its excess still falls.
         ([1.9, 1.8, 1.6, 1.4, 1.2], 0.001, INCONCLUSIVE, "its excess still falls"),
         ([1.2, 1.2, 1.2, 1.2, 1.2], 0.001, VIOLATED, "its excess does not fall"),
+        ([1.9, 1.8, 1.3, 1.2, 1.3], 0.001, VIOLATED, "its excess does not fall"),
         ([1.9, 1.8, 1.15, 1.12, 1.09], 0.001, INCONCLUSIVE, "interval without 1"),
         ([1.0, 1.0, 1.0, 1.0, math.nan], 0.001, INCONCLUSIVE, "no exact inflation"),
     ],
@@ -116,6 +113,16 @@ def test_two_interpolations_must_agree(first, second, outcome):
     assert (f"if interpolated in τ², {second}" in common.rule) == (first != second)
 
 
+def test_thresholds_of_measures_are_interpolated_in_logarithms_or_squares():
+    """At one K, inflations 1 and 1.21 under delays 2 and 8: 1.1 is half-way between them, in logarithms."""
+    made = Measures(synthetic.study(lambda tau, k: k**-0.5, np.random.default_rng(0), rules=(0, 2, 8), lengths=(100,)))
+    vars(made)["inflation"] = np.tile([1.0, 1.0, 1.21], (17, 1)), np.zeros((17, 3), int)
+    for (lengths, value, side), expected in ((made.thresholds, 4.0), (made.thresholds_by_squares, math.sqrt(34))):
+        assert (lengths.tolist(), side[0, 0]) == ([100], fits.EXACT)
+        np.testing.assert_allclose(value, expected)
+    assert made.threshold_spacing == 4.0
+
+
 def of_differences(differences, without=1.0):
     """Measures of two cells at one K, of which that with delay differs from the other by so much, seed by seed."""
     made = synthetic.study(lambda tau, k: k**-0.5, np.random.default_rng(0), rules=(0, 4), lengths=(100,))
@@ -138,6 +145,27 @@ def test_an_excess_is_significant_from_four_standard_errors_and_helps_from_five_
     assert not of_differences(np.full(16, 0.5)).in_delay_term.any()  # without a standard error
     mean, error = of_differences(0.01 * (2 + noise)).excess
     np.testing.assert_allclose([mean[1], error[1]], [0.02, 0.01], rtol=1e-9)
+
+
+def test_the_standard_error_of_an_excess_over_few_seeds():
+    """Of 1; of 1 and 2; of 1, 2 and 6: their sample deviations are 1/√2 and √7."""
+    study = of_differences(np.zeros(16)).study
+    values = np.array([[5.0, 6.0], [7.0, 9.0], [4.0, 10.0]])
+    for seeds, error in ((1, math.nan), (2, 0.5), (3, math.sqrt(7 / 3))):
+        few = dataclasses.replace(study, values=values[:seeds], seeds=tuple(range(seeds)))
+        np.testing.assert_allclose(Measures(few).excess[1][1], error)
+
+
+def test_means_over_a_run_that_is_measured_from_later_on():
+    """The line from 1 to 3 has the mean 2, wherever it begins."""
+    for begin in (0.0, 10.0):
+        values, step = [np.array([[1.0, 2.0, 3.0]])], begin + np.array([0.0, 1.0, 2.0])
+        (mean,) = Curves("", ("a",), "loss", [(1,)], step, values, "time").means_over_run
+        np.testing.assert_allclose(mean, [2.0])
+
+
+def test_tolerances_in_words():
+    assert [criteria.tolerance(margin) for margin in (0.0, 0.02)] == ["0", "0; 0.02 for consistent"]
 
 
 def test_the_criterion_of_several_parts():
@@ -183,6 +211,7 @@ def test_a_bound_is_broken_or_held_in_every_cell():
     assert outcome([2.8, -9.0, -9.0]) == VIOLATED
     assert outcome([-9.0, -9.0, -9.0], np.array([False, True, False])) == VIOLATED
     assert bounds.holds(bound, bound, none).outcome == CONFIRMED  # equal in every seed
+    assert bounds.largest_p_value(bound - 9, bound, np.array([False, True, False])) == 1.0
     always = bounds.holds_always(np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]]))
     assert (always.outcome, always.measured.value) == (CONFIRMED, 1.0)
     assert bounds.holds_always(np.array([[1.001]]), np.array([[1.0]])).outcome == VIOLATED
@@ -191,57 +220,11 @@ def test_a_bound_is_broken_or_held_in_every_cell():
     assert bounds.holds_always(np.array([[np.nan]]), np.array([[1.0]])).outcome == INCONCLUSIVE
 
 
-def replicates(splits, resamples, units=8, seeds=8):
-    values = np.append(np.broadcast_to(splits, NUM_SPLITS), np.broadcast_to(resamples, NUM_RESAMPLES))
-    return Replicates(values, units, seeds)
-
-
-def test_the_interval_of_lognormal_resamples_is_students_on_a_log_scale():
-    """With n - 2 degrees of freedom, as a mean of each half is taken away."""
-    normal = np.random.default_rng(0).permutation(scipy.stats.norm.ppf((np.arange(NUM_RESAMPLES) + 0.5) / 1000))
-    for units, sign in itertools.product((4, 8), (-1, 1)):
-        ratio = replicates(1.5**sign, 1.5**sign * np.exp(0.2 * normal), units)
-        reach = 0.2 * scipy.stats.t.ppf(0.975, units - 2)
-        expected = 1.5**sign * np.exp(np.array([0, -reach, reach]))
-        np.testing.assert_allclose(ratio.estimate(), expected, rtol=0.01 * units)
-        assert ratio.p_above_one() == pytest.approx(scipy.stats.t.sf(sign * math.log(1.5) / 0.2, units - 2), rel=0.05)
-    assert np.isnan(replicates(1.5, 1.5 * np.exp(0.2 * normal), units=3).estimate().low)
-    assert math.isnan(replicates(1.5, 1.5 * np.exp(0.2 * normal), units=3).p_above_one())
-
-
 def test_half_an_interval_is_none():
     for low, high in ((math.nan, 1.0), (1.0, math.nan)):
         half = bootstrap.Estimate(1.0, low, high)
         for decided in (verdict.at_most(half, 1.0), verdict.at_least(half, 1.0), verdict.equal(half, 1.0, 0.1)):
             assert decided == (INCONCLUSIVE, "no interval")
-
-
-def test_throughputs_are_predicted_without_a_network_alone():
-    """With constant times 1 s and 0.5 s, two workers have 4/3 gradients a second, and in rounds as many."""
-    trace = {"compute": {"distribution": "constant", "mean": 1.0}, "server": {"distribution": "constant", "mean": 0.5}}
-    assert advantages._predicted_ratio(trace, 2, 2) == pytest.approx(1.0)
-    assert advantages._predicted_ratio(trace, 2, 1) == pytest.approx(2.0)
-    for other in (
-        {"network": 0.1},
-        {"stragglers": 1},
-        {"compute": {"distribution": "exponential"}},
-        {"compute": {"distribution": "constant", "mean": [1.0, 2.0]}},
-        {"compute": {"distribution": "constant", "mean": {"factor": 1.0}}},
-        {"compute": {"distribution": "gamma", "shape": 2.0}, "server": {"distribution": "gamma", "shape": 2.0}},
-    ):
-        assert advantages._predicted_ratio(trace | other, 2, 2) is None
-    assert advantages._predicted_ratio(trace | {"network": 0.0, "stragglers": 0}, 2, 2) == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize(
-    ("number", "outcome"), [(None, CONFIRMED), (4, CONFIRMED), (3, INCONCLUSIVE), (1, INCONCLUSIVE)]
-)
-def test_few_draws_of_a_random_clock_decide_nothing(number, outcome):
-    decided, rule = advantages._unless_few_clocks(CONFIRMED, "so", number)
-    assert decided == outcome
-    assert rule == {None: "so", 4: "so"}.get(number, rule)
-    if number == 1:
-        assert rule == "so, but the clock is one draw, and a random clock takes at least 4 trace seeds"
 
 
 def test_the_same_run_twice_is_no_contradiction():
@@ -252,90 +235,13 @@ def test_the_same_run_twice_is_no_contradiction():
         assert _without_repetitions([row, again, other]) == [row]
 
 
-def test_undefined_draws():
-    """No estimate if more than half of the splits are undefined, no interval if more than 5 % of the resamples are."""
-    for number, known in ((20, True), (21, False)):
-        splits = np.where(np.arange(NUM_SPLITS) < number, np.nan, 2.0)
-        assert np.isfinite(replicates(splits, 2.0).estimate().value) == known
-    for number, known in ((50, True), (51, False)):
-        resamples = np.where(np.arange(NUM_RESAMPLES) < number, np.nan, 2.0)
-        estimate = replicates(2.0, resamples).estimate()
-        assert (estimate.value, np.isfinite(estimate.low)) == (2.0, known)
-    # The median is the upper one: of a number and infinity, infinity.
-    half = np.where(np.arange(NUM_SPLITS) < 20, 2.0, np.inf)
-    assert replicates(half, np.inf).estimate().value == np.inf
-    assert replicates(2.0, 2.0).p_above_one() == 0.0
-    assert replicates(1.0, 1.0).p_above_one() == 1.0
-    quotient = replicates(np.inf, 6.0, 8, 9) / replicates(np.inf, 3.0, 4, 20)
-    assert np.isnan(quotient.values[:NUM_SPLITS]).all()
-    assert (quotient.values[-1], quotient.num_units, quotient.num_seeds) == (2.0, 4, 9)
-
-
-@pytest.mark.parametrize(
-    ("clocks", "seeds", "is_random", "units"),
-    [
-        ((0,) * 8, tuple(range(8)), True, 8),  # one clock: its mini-batches
-        ((0, 1, 2, 3), (0, 1, 2, 3), True, 4),  # clocks with mini-batches of their own
-        ((0, 0, 1, 1, 2, 2, 3, 3), (0, 1, 2, 3, 4, 5, 6, 7), True, 4),
-        (tuple(np.repeat(range(5), 6)), tuple(range(6)) * 5, True, 5),  # both are drawn; the fewer count
-        (tuple(np.repeat(range(3), 6)), tuple(range(6)) * 3, True, 6),  # too few clocks to be cut in half
-        (tuple(np.repeat(range(5), 6)), tuple(range(6)) * 5, False, 6),  # constant times
-    ],
-)
-def test_draws_never_share_a_run_between_tuning_and_reporting(clocks, seeds, is_random, units):
-    drawn = comparison_draws.draws(clocks, seeds, is_random)
-    assert (drawn.num_units, drawn.num_seeds) == (units, len(set(seeds)))
-    assert drawn.weights.shape == (2, NUM_SPLITS + NUM_RESAMPLES, len(seeds))
-    known = np.isfinite(drawn.weights)
-    assert known[:, :NUM_SPLITS].all()
-    np.testing.assert_allclose(drawn.weights.sum(axis=-1)[known.all(axis=-1)], 1)
-    both = (drawn.weights > 0).all(axis=0)
-    assert not both.any()
-    # A split uses its runs alike; a resample leaves some of them out.
-    split = drawn.weights[:, :NUM_SPLITS]
-    assert all(len(set(row[row > 0])) == 1 for half in split for row in half.round(12))
-    resampled = drawn.weights[:, NUM_SPLITS:][known[:, NUM_SPLITS:]]
-    assert np.mean(resampled > 0) < np.mean(split > 0)
-
-
-def trial(rate, taken=None, workers=8):
-    nothing = np.zeros(1)
-    return Trial("a", "b", workers, rate, taken, {}, nothing, (0,), (0,), nothing[None], {})
-
-
-def test_values_beyond_the_end_of_a_grid():
-    """Two more, spaced as the grid is, with few digits; of a single value, half a decade apart."""
-    assert comparison_grid._beyond(trial(0.1), [0.1, 1.0, 10.0]) == {0.01, 0.001}
-    assert comparison_grid._beyond(trial(10.0), [0.1, 1.0, 10.0]) == {100.0, 1000.0}
-    assert comparison_grid._beyond(trial(1.0), [0.1, 1.0, 10.0]) == set()
-    assert comparison_grid._beyond(trial(1.0), [1.0]) == {0.316, 0.1, 3.16, 10.0}
-    assert comparison_grid._beyond(trial(0.1), [0.1, 0.4]) == {0.025, 0.0063}
-
-
-@pytest.mark.parametrize(
-    ("best", "tried", "outside"),
-    [
-        (4, (4, 6), {2, 1}),
-        (3, (3, 6), {1}),
-        (2, (2, 4), {1}),
-        (1, (1, 4), set()),
-        (4, (2, 4), {8}),
-        (3, (2, 3), {6, 8}),
-        (8, (4, 8), set()),
-        (4, (2, 4, 8), set()),
-        (4, (4,), set()),
-        (None, (4, 8), set()),
-    ],
-)
-def test_gradients_a_round_beyond_those_tried(best, tried, outside):
-    assert comparison_grid._takes_outside(trial(1.0, best), [trial(1.0, taken) for taken in tried]) == outside
-
-
 def test_the_exponent_of_a_tail_between_those_that_are_tried():
     """A grid of 0.005 is tried; a parabola through three of its points is far more precise."""
     k = np.array([1e3, 3162, 1e4, 31_623, 1e5])
     for q in (0.1012, 0.2525, 0.4038, -0.3012):
         assert fits.tail_exponent(k, (30 / k + 0.02 * k**-q)[None])[0] == pytest.approx(q, abs=2e-4)
+    # Beyond the ends of the grid it is an end.
+    np.testing.assert_allclose(fits.tail_exponent(k, np.stack([k**1.5, k**-0.993])), [-1, 0.99], atol=0.006)
 
 
 def test_the_bootstrap_of_two_seeds_reaches_to_its_last_resamples():

@@ -272,6 +272,9 @@ def test_what_cannot_be_fitted_is_nan():
     x, y = np.array([1.0, 10, 100]), np.array([1.0, 2, 3])
     assert np.isnan(fits.power_law_slope(x, y, np.array([0, 1, 1]))).all()
     assert np.isnan(fits.power_law_slope(np.full(3, 7.0), y, np.zeros(3, int))).all()
+    # Two limits that contradict each other would fix a line, with one measurement only.
+    limits = np.array([fits.EXACT, fits.AT_LEAST, fits.AT_MOST])
+    assert np.isnan(fits.power_law_slope(np.exp([0.0, 1, 2]), np.exp([0.0, 5, 1]), limits)).all()
     # τ a power of K in all cells: p and q cannot be told apart.
     k = np.array([1e3, 1e4, 1e5, 1e6])
     assert np.isnan(fits.power_law_surface(k**0.25, k, 1 / k[None], 0.01 / k)).all()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from asyncopt import traces
 from asyncopt.engine import plan
+from asyncopt.engine.plan import done_after_each
 from asyncopt.traces import Trace
 from tests.strategies import racing_traces
 from tests.strategies import traces as any_trace
@@ -74,6 +75,35 @@ def test_every_read_finds_its_iterate_and_no_slot_is_idle(trace):
 )
 def test_known_counts(trace, num_slots):
     assert plan(trace).num_slots == num_slots
+
+
+@pytest.mark.parametrize("stashing", [True, False])
+def test_each_leaf_of_a_pipeline_finds_its_iterates(stashing):
+    """By iterate numbers in place of iterates, in a history for each of five leaves."""
+    trace, leaves = traces.pipeline(40, 3, stashing=stashing), (0, 0, 1, 2, 1)
+    slots = plan(trace, leaves)
+    assert slots.read_slot.shape == slots.write_slot.shape == (40, 5)
+    assert (slots.backward_slot is None) == stashing
+    for leaf, block in enumerate(leaves):
+        history = np.full(slots.capacity[leaf], -1)
+        history[0] = 0
+        for k in range(40):
+            assert history[slots.read_slot[k, leaf]] == trace.block_version[k, block]
+            if not stashing:
+                assert history[slots.backward_slot[k, leaf]] == k
+            history[slots.write_slot[k, leaf]] = k + 1
+    # The first stage keeps three iterates, and the last one; scratch is one more, and sizes are 2, 3, 4, 6, ...
+    assert slots.num_slots == 3
+    assert slots.capacity == (4, 4, 3, 2, 3)
+
+
+@given(st.integers(1, 30).flatmap(any_trace))
+@settings(max_examples=50, deadline=None)
+def test_an_iterate_is_done_after_its_last_reader(trace):
+    done = done_after_each(trace)
+    assert len(done) == trace.num_updates
+    for k, versions in enumerate(done):
+        assert versions == [v for v in [trace.read_version[k]] if v not in trace.read_version[k + 1 :]]
 
 
 def test_a_straggler_thousands_of_updates_late_costs_one_slot():

@@ -9,6 +9,7 @@ import scipy.stats
 
 from asyncopt import InputError
 from asyncopt.traces import Clock, Speed, answers, cluster, durations, policies, rounds, simulate
+from asyncopt.traces.keyed_draws import KeyedDraws
 from asyncopt.traces.policies import Answer
 from tests.traces import plain_servers
 
@@ -467,6 +468,24 @@ def test_durations_of_each_worker():
     assert abs(seconds.mean() - 3.5) < 5 * np.sqrt(2.0 / len(seconds))
     np.testing.assert_allclose(seconds.var(), 1.0 + 4.0 / 4, rtol=0.1)
     assert Clock(2, {"sum": [0.5, {"distribution": "constant", "mean": [1.0, 2.0]}]}).duration(1, 3) == 2.5
+
+
+def test_uniform_numbers_are_those_of_splitmix64():
+    """One generator for each worker, stepped one by one: 1,024 numbers a job, of which stream 0 is the first."""
+
+    def numbers(state):
+        while True:
+            state = (state + 0x9E3779B97F4A7C15) % 2**64
+            z = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+            z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) % 2**64
+            yield z ^ (z >> 31)
+
+    (seed,) = np.random.SeedSequence([7, 3]).generate_state(1, np.uint64)
+    for worker, state in zip(range(3), numbers(int(seed)), strict=False):
+        drawn = [(bits // 2**11 + 0.5) / 2**53 for _, bits in zip(range(5 * 1024), numbers(state), strict=False)]
+        for job, stream in ((0, 0), (0, 3), (1, 0), (4, 1023)):
+            (number,) = KeyedDraws(7, 3).uniform(np.array([worker]), np.array([job]), stream)
+            assert number == drawn[1024 * job + stream]
 
 
 def test_what_is_drawn_for_a_clock_is_independent():
