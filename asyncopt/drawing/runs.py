@@ -1,7 +1,7 @@
 """Curves of many runs, from one table."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,14 @@ from asyncopt.checks import InputError, check_distinct
 from asyncopt.drawing import style, words
 from asyncopt.files.common_axis import common_points, last_by
 
-if TYPE_CHECKING:
-    from asyncopt.engine import Result
+
+class Result(Protocol):
+    """What `asyncopt.replay` returns; figures need its table alone."""
+
+    def to_frame(self) -> pd.DataFrame:
+        """Returns a row for each seed and evaluation."""
+        ...
+
 
 MOST_CURVES = 24  # more cannot be told apart
 # The x axes, in words.
@@ -26,7 +32,7 @@ AXES = {
 
 @style.drawing
 def plot_runs(
-    frame: "pd.DataFrame | Mapping[str, Result]",
+    frame: pd.DataFrame | Mapping[str, Result],
     by: str | Sequence[str] | None = None,
     quantity: str | None = None,
     axis: str = "step",
@@ -147,7 +153,7 @@ def _short(value: float) -> str:
     return f"{value:.3g}" if 100 <= abs(value) < 1000 else f"{value:.2g}"
 
 
-def _one_table(results: "Mapping[str, Result]") -> pd.DataFrame:
+def _one_table(results: Mapping[str, Result]) -> pd.DataFrame:
     """Returns the tables of results in one, whose column "run" has their names."""
     if not results:
         raise InputError("there are no results, expected one at least")
