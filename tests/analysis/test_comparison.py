@@ -219,6 +219,8 @@ def test_a_disadvantage_that_shrinks(steady, outcome):
 def test_what_cannot_be_compared_is_left_out(tmp_path):
     good, bad = made_run("APAM", 0.1), made_run("SGD", 0.1)
     bad = Record(bad.config, bad.metrics.drop(columns="time"), bad.summary)
+    with pytest.warns(UserWarning, match="left out: 0: its trace has no clock"):
+        assert compared(bad, *made_runs("APAM", 0.1)).methods == ["APAM"]  # what follows is read
     with pytest.warns(UserWarning, match=r"left out: 1: its trace has no clock, expected trace=cluster"):
         assert compared(good, bad).methods == ["APAM"]
     few = Record(good.config, good.metrics[good.metrics["seed"] < 3], good.summary)

@@ -168,3 +168,7 @@ def test_values_beyond_the_end_of_a_grid():
 )
 def test_gradients_a_round_beyond_those_tried(best, tried, outside):
     assert comparison_grid._takes_outside(trial(1.0, best), [trial(1.0, taken) for taken in tried]) == outside
+
+
+def test_numbers_of_workers_in_words():
+    assert [advantages.workers(number) for number in (1, 2)] == ["1 worker", "2 workers"]

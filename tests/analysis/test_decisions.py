@@ -192,6 +192,7 @@ def test_the_criterion_of_several_parts():
     assert decide(-3.0, 2.6, -3.0, decisive=[0, 1]).outcome == VIOLATED
     # What violates is an extrapolation if all parts are on the right side, one of them for sure.
     assert decide(3.0, -0.1, -2.2).outcome == INCONCLUSIVE
+    assert decide(3.0, -2.3, -0.1, -2.2).rule.endswith("but on the right side 2")  # the last one
     assert decide(3.0, -0.1, -2.1).outcome == VIOLATED
     assert decide(3.0, 0.1, -2.2).outcome == VIOLATED
     np.testing.assert_allclose(decide(-2.5, -3.0).p_value, scipy.stats.t.sf(2.5, 15), rtol=1e-6)

@@ -31,6 +31,12 @@ def test_one_step_size_is_scipys_paired_test():
     assert (found.group, found.value, found.step_size) == (("A",), 1, 0.1)
 
 
+def test_runs_that_are_told_apart_by_nothing_else_are_one_group():
+    by = BY[1:]
+    (found,) = paired.differences(study({(0, 0.1): noise(8), (1, 0.1): 3 + noise(8, 1)}, by=by))
+    assert (found.group, found.value, found.outcome) == ((), 1, paired.WORSE)
+
+
 def test_pairing_sees_what_the_noise_of_seeds_hides():
     seeds = 5 * noise(8)
     (found,) = paired.differences(study({("A", 0, 1): seeds, ("A", 1, 1): seeds + 0.1 + 0.01 * noise(8, 1)}))
