@@ -1,6 +1,5 @@
 """Strict settings for every test: float64, two devices, shapes checked in the rooms that are all arrays."""
 
-import gc
 import importlib.metadata
 import json
 import os
@@ -42,9 +41,6 @@ def _set_environment(few):
 
 
 _set_environment(FEW_OPTIMISATIONS)
-
-# Tracing makes so many objects that Python, as it is set, spends a twentieth of the time looking for cycles among them.
-gc.set_threshold(100_000)
 
 import jax  # noqa: E402
 import jax._src.compiler  # noqa: E402
@@ -89,19 +85,14 @@ install_import_hook(
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Two more than there are cores: many tests wait for processes that they start."""
+    """One more than there are cores: many tests wait for processes that they start. Each may take 4 GB of memory."""
     del config
-    return len(os.sched_getaffinity(0)) + 2
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_collection_modifyitems(items):
     """Lets tests compile in the same way one after the other, the longest first."""
     items.sort(key=lambda item: (item.get_closest_marker("optimised") is None, "test_ray" not in item.nodeid))
-
-
-def pytest_collection_finish():
-    """Spares Python's garbage collector the modules and the tests, which stay to the end."""
-    gc.freeze()
 
 
 def pytest_runtest_setup(item):

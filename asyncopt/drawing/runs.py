@@ -66,7 +66,7 @@ def plot_runs(
     if not columns:
         raise InputError(f"by is {by!r}, expected a column at least")
     check_distinct("by", columns)
-    groups = list(frame.groupby(columns, dropna=False))
+    groups = [*iter(frame.groupby(columns, dropna=False))]  # in pandas 2.2, its len() fails where a value is missing
     if len(groups) > MOST_CURVES:
         raise InputError(
             f"by={by!r} has {len(groups)} values, expected at most {MOST_CURVES}: choose rows of the table"
