@@ -5,6 +5,7 @@ time, Numba compiles the machine of long simulations, if it is installed. It tak
 memory that the process took.
 """
 
+import functools
 import resource
 
 import numpy as np
@@ -33,13 +34,15 @@ def main():
     """Returns the rows, and prints the memory."""
     clock = traces.Clock(NUM_WORKERS, compute="exponential", seed=1)
     numbers = np.random.default_rng(0).random(1_000_000)
+    made = {}
+
+    def simulate(name):
+        made[name] = traces.simulate(POLICIES[name], clock, until=SECONDS)
+
     calls = {"sort of a million numbers": lambda: np.sort(numbers)}
-    calls |= {
-        name: lambda policy=policy: traces.simulate(policy, clock, until=SECONDS) for name, policy in POLICIES.items()
-    }
+    calls |= {name: functools.partial(simulate, name) for name in POLICIES}
     rows = timing.compare(f"{NUM_WORKERS:,} workers, {SECONDS:g} seconds", calls, rounds=3)
-    for name, policy in POLICIES.items():
-        trace = traces.simulate(policy, clock, until=SECONDS)
+    for name, trace in made.items():
         print(f"  {name:32} {trace.arrivals:9,} gradients came, {trace.cancelled:9,} were stopped")
     print(f"  at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB of memory")
     return rows
