@@ -1,6 +1,6 @@
 """Small mistakes, put into the code one at a time: do the tests notice them?
 
-    python -m tests.mutants traces [--sample 60] [--seed 0]
+    python -m tests.mutants traces [--sample 60] [--seed 0] [--only cluster.py]
 
 Each mistake is made by `cosmic-ray <https://cosmic-ray.readthedocs.io>`_ in a copy of the tree. A random sample is
 taken, since all of them would take days. First each test file of the room runs alone, and its calls are recorded.
@@ -11,10 +11,12 @@ notice it. What no test noticed is printed as a difference, with the share of th
 import argparse
 import ast
 import difflib
+import multiprocessing
 import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,6 +46,8 @@ OPERATORS = [
     "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceBreakWithContinue",
     "ReplaceContinueWithBreak", "NumberReplacer", "ZeroIterationForLoop",
 ]  # fmt: skip
+# What most tests import, and what no mistake is made in.
+PRELOADED = ["jax", "jax.numpy", "matplotlib.pyplot", "optax", "pandas", "pyarrow", "scipy.optimize", "scipy.stats"]
 # Exit statuses of pytest that say something: all passed, one failed, a file could not be imported.
 STATUSES = {0: False, 1: True, 2: True}
 # Python imports a module of this name when it starts, so that the processes which tests start are recorded too.
@@ -103,25 +107,45 @@ def first_difference(before, after):
     return next(number for number, (old, new) in enumerate(pairs, 1) if old != new)
 
 
-def run_tests(tree, tests, limit=None, **variables):
+def run_tests(tree, tests, limit=None):
     """Returns whether a test failed or did not end within ``limit`` seconds.
 
     Where pytest itself could not run, nothing is known about the tests: that ends the program.
     """
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", *tests]
-    # What one of these processes has compiled, the next ones read.
-    compiled = {"JAX_COMPILATION_CACHE_DIR": str(tree / "compiled"), "PYTHONDONTWRITEBYTECODE": "1"}
-    environment = {**os.environ, **compiled, **variables}
-    environment["PYTHONPATH"] = os.pathsep.join([str(tree), environment.get("PYTHONPATH", "")])
-    try:
-        ended = subprocess.run(
-            command, cwd=tree, capture_output=True, text=True, timeout=limit, env=environment, check=False
-        )
-    except subprocess.TimeoutExpired:
+    # The server has imported the libraries, so that a process need not import them.
+    process = multiprocessing.get_context("forkserver").Process(target=_pytest, args=(tree, tests))
+    process.start()
+    process.join(limit)
+    if process.exitcode is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.join()
         return True
-    if ended.returncode not in STATUSES:
-        sys.exit(f"pytest ended with {ended.returncode}:\n{ended.stdout[-2000:]}")
-    return STATUSES[ended.returncode]
+    if process.exitcode not in STATUSES:
+        sys.exit(f"pytest ended with {process.exitcode}:\n{(tree / 'said.txt').read_text()[-2000:]}")
+    return STATUSES[process.exitcode]
+
+
+def _pytest(tree, tests):
+    os.setpgrp()
+    os.chdir(tree)
+    sys.path.insert(0, str(tree))
+    for name in [name for name in sys.modules if name.split(".")[0] == "tests"]:
+        del sys.modules[name]  # this file's package: the tests are those of the tree
+    said = os.open(tree / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(said, stream)
+    import pytest
+
+    status = pytest.main(["-x", "-q", "-n0", "-p", "no:cacheprovider", *tests])
+    os._exit(status)
+
+
+def start_server(tree):
+    """Starts the process from which those of the tests are forked."""
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(tree), os.environ.get("PYTHONPATH", "")])
+    # What one of these processes has compiled, the next ones read.
+    os.environ |= {"JAX_COMPILATION_CACHE_DIR": str(tree / "compiled"), "PYTHONDONTWRITEBYTECODE": "1"}
+    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
 
 
 def recorded_calls(tree, tests):
@@ -135,7 +159,10 @@ def recorded_calls(tree, tests):
         recorded = tree / "calls.txt"
         recorded.write_text("")
         start = time.monotonic()
-        if run_tests(tree, [str(path.relative_to(tree))], CALLS=str(recorded), CALLS_BELOW=str(tree / "asyncopt")):
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", path]
+        variables = {"CALLS": str(recorded), "CALLS_BELOW": str(tree / "asyncopt")}
+        ended = subprocess.run(command, cwd=tree, env=os.environ | variables, capture_output=True, check=False)
+        if ended.returncode:
             sys.exit(f"{path.relative_to(tree)} fails without any mistake")
         calls[str(path.relative_to(tree))] = time.monotonic() - start, set(recorded.read_text().split())
     return dict(sorted(calls.items(), key=lambda item: item[1][0]))
@@ -160,9 +187,10 @@ def main():
     parser.add_argument("room", choices=ROOMS)
     parser.add_argument("--sample", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", metavar="TEXT", default="", help="only files with this in their path")
     options = parser.parse_args()
     pattern, tests = ROOMS[options.room]
-    mistakes = all_mistakes(pattern)
+    mistakes = [mistake for mistake in all_mistakes(pattern) if options.only in str(mistake[0])]
     chosen = random.Random(options.seed).sample(mistakes, min(options.sample, len(mistakes)))
     noticed = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -170,6 +198,7 @@ def main():
         for name in COPIED:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, tree / name)
+        start_server(tree)
         calls = recorded_calls(tree, tests)
         for path, name, number in chosen:
             before = (ROOT / path).read_text()
