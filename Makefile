@@ -40,6 +40,7 @@ docs: $(VENV)/installed  ## build the site in docs/_build/html; every warning is
 INPUTS ?= 1000
 fuzz: $(VENV)/installed  ## give every reader, the command line and the engine INPUTS random inputs each (1,000 by default)
 	$(BIN)/python -m pytest tests/fuzz --fuzz $(INPUTS)
+	$(BIN)/python -m tests.fuzz.guided --inputs $(INPUTS)
 
 bench: $(VENV)/installed  ## time the replay, sparse rows and long traces side by side; writes benchmarks/results
 	$(BIN)/python benchmarks/bench.py
