@@ -12,8 +12,20 @@ import numpy as np
 _Number = TypeVar("_Number", int, float)
 
 
+# Of a message, in characters. What was found may be a cell of a million, or the bytes of a damaged file.
+_LONGEST_START, _LONGEST_END = 700, 300
+
+
 class InputError(ValueError):
-    """Input from outside that cannot be used; the message says where, what was found and what was expected."""
+    """Input from outside that cannot be used; the message says where, what was found and what was expected.
+
+    A message of more than a thousand characters loses its middle.
+    """
+
+    def __init__(self, message: str) -> None:
+        if len(message) > _LONGEST_START + _LONGEST_END:
+            message = f"{message[:_LONGEST_START]} ... {message[-_LONGEST_END:]}"
+        super().__init__(message)
 
 
 def check_integer(name: str, value: Any, *, at_least: int) -> int:

@@ -13,7 +13,6 @@ from asyncopt.files import atomic
 
 _ZIP64 = b"\x01\x00"  # marks sizes of more than 4 GiB
 _CHUNK = 2**20
-_LONGEST_REASON = 300  # characters; zipfile shows the bytes of a damaged name, thousands of them
 _MOST_COMPRESSED = 1100  # bytes that zip can make of one, and a little more
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -73,7 +72,7 @@ def read_any(path: pathlib.Path) -> dict[str, np.ndarray]:
                 raise ValueError("its fields are larger than the file")
             return {name: _array(file, info) for name, info in members.items()}
     except Exception as error:  # a damaged file makes zipfile, its decompressors and NumPy raise a dozen kinds
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REASON]
+        said = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{path}: not a readable .npz without pickled objects ({said})") from error
 
 

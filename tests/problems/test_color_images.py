@@ -9,6 +9,7 @@ import io
 import pathlib
 import tarfile
 import threading
+import tracemalloc
 
 import numpy as np
 import PIL.Image
@@ -70,6 +71,17 @@ def test_a_damaged_png_is_named(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"{path}: {message}"):
         data.cinic10(tmp_path)
+
+
+def test_a_length_that_a_png_only_promises_takes_no_memory(tmp_path):
+    path, content = tmp_path / "image.png", bytearray(GOOD)
+    content[GOOD.index(b"IDAT") - 4] = 8  # the pixels, it says, have 2**27 bytes
+    path.write_bytes(content)
+    tracemalloc.start()
+    assert not cinic._read_png(path).any()  # the pixels are all there
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**20
 
 
 def test_no_cut_png_gives_a_wrong_array(tmp_path):

@@ -79,6 +79,8 @@ def test_a_problem_is_made_of_it(tmp_path):
         ("+1 1_0:1\n", "line 1: '1_0:1' is not of the form"),
         ("+1 1:1_0\n", "line 1: '1:1_0' is not of the form"),
         ("+1 ٣:1\n", "line 1: '٣:1' is not of the form"),
+        ("+1\x1e1:1\n", "line 1: label '.1.x1e1:1' is not a number"),
+        ("+1\u00a01:1\n", "line 1: label '.1.xa01:1' is not a number"),
         ("yes 1:1\n", "line 1: label 'yes' is not a number"),
         ("0.5 1:1\n", "line 1: label '0.5', expected a whole number"),
         ("nan 1:1\n", "line 1: label 'nan', expected a whole number"),
@@ -91,6 +93,17 @@ def test_bad_file_names_file_and_line(text, message, tmp_path):
     with pytest.raises(InputError, match=message) as raised:
         libsvm(path)
     assert str(path) in str(raised.value)
+
+
+def test_a_line_that_only_a_compressed_file_can_promise(tmp_path, monkeypatch):
+    path = tmp_path / "rows.svm.gz"
+    path.write_bytes(gzip.compress(b"+1 1:1\n" + b"+" * 10**6))
+    with pytest.raises(InputError, match=r"line 2: label '\++ \.\.\. \+*' is not a number$") as raised:
+        libsvm(path)
+    assert len(str(raised.value)) < 2000
+    monkeypatch.setitem(libsvm.__globals__, "_LONGEST_LINE", 1000)
+    with pytest.raises(InputError, match=r"rows\.svm\.gz, line 2: the line has 1,000 bytes or more, expected a row"):
+        libsvm(path)
 
 
 @given(st.binary(max_size=60))

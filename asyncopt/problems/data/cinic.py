@@ -1,5 +1,6 @@
 """CINIC-10: folders of PNG images, one folder a class."""
 
+import io
 import os
 import pathlib
 
@@ -64,8 +65,9 @@ def _read_png(path: pathlib.Path) -> UInt8[np.ndarray, "32 32 3"]:
     import PIL.Image  # other data need no Pillow
 
     try:
-        # One format only: a file from outside should not reach the decoders of the others.
-        with PIL.Image.open(path, formats=["PNG"]) as image:
+        # One format only: a file from outside should not reach the decoders of the others. Its bytes are read first:
+        # of an open file, Pillow reads as many as the file promises, and Python takes the memory for them.
+        with PIL.Image.open(io.BytesIO(path.read_bytes()), formats=["PNG"]) as image:
             if image.size != _SIZE:
                 raise InputError(f"{path}: {image.size[0]} × {image.size[1]} pixels, expected 32 × 32")
             return np.asarray(image.convert("RGB"))

@@ -14,6 +14,8 @@ from asyncopt.problems.data.dataset import Dataset, split
 
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
 _MAX_INDEX = 2**31 - 1
+# Bytes. A compressed file of a few kilobytes can promise a line of gigabytes.
+_LONGEST_LINE = 2**27
 
 
 def libsvm(
@@ -72,15 +74,18 @@ def _read_rows(path: pathlib.Path) -> tuple[list[int], list[int], list[float], l
     row_ends: list[int] = []
     number = 0
     try:
-        with _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):  # noqa: B007 - named in the message below
-                cells = line.partition("#")[0].split()
+        with _OPENERS.get(path.suffix, open)(path, "rb") as file:
+            for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):  # noqa: B007
+                if len(line) == _LONGEST_LINE:
+                    raise InputError(f"the line has {_LONGEST_LINE:,} bytes or more, expected a row")
+                # Bytes are split at ASCII's blanks alone, text also at control characters and blanks of Unicode.
+                cells = [cell.decode() for cell in line.partition(b"#")[0].split()]
                 if cells:
                     labels.append(_label(cells[0]))
                     _append_pairs(cells[1:], indices, values)
                     row_ends.append(len(indices))
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file: {error}") from error
+        raise InputError(f"{path}, line {number}: not a text file: {error}") from error
     except InputError as error:
         raise InputError(f"{path}, line {number}: {error}") from error
     except (EOFError, OSError, zlib.error) as error:
