@@ -23,8 +23,8 @@ _GROWTH = 64
 Advance = Callable[[LoopState, Stops], tuple[LoopState, Evaluation]]
 # Called with the updates made since the last call, and the share of the time so far that went into evaluations.
 Report = Callable[[int, float], object]
-# Called with new evaluations, as NumPy arrays whose last axis counts them, and the updates made before each of them. It
-# may raise to end the run.
+# Called with a new evaluation, as NumPy arrays whose last axis has length 1, and the updates made before it, in an array,
+# too. It may raise to end the run.
 OnEvaluation = Callable[[Int[np.ndarray, " n"], Evaluation], object]
 
 
@@ -64,20 +64,27 @@ def drive(
         evaluations = int(np.searchsorted(steps, now.evaluated, side="right"))
         return min(evaluations * seconds_each / max(now.seconds, 1e-9), 1.0)
 
+    def tell() -> None:
+        nonlocal now
+        made = int(np.searchsorted(steps, now.evaluated, side="right"))
+        first = made - jax.tree.leaves(now.evaluations[-1])[0].shape[-1]
+        for number in range(now.told, made):
+            now = now._replace(told=number + 1)  # before the call, which may raise: none is told twice
+            one = slice(number - first, number - first + 1)
+            on_evaluation(steps[number : number + 1], jax.tree.map(lambda x, one=one: x[..., one], now.evaluations[-1]))
+
     if checkpoint is not None and (saved := checkpoint.load(now)) is not None:
         now = saved
         report(now.made, share())
-    else:
-        on_evaluation(np.array([0]), now.evaluations[0])
     budget = 1
     try:
+        tell()
         while now.made < steps[-1]:
             stopping.check()
             stops, wanted = _next_stops(steps, now.made, now.made + budget, per_call)
             before = now
             now = _call(advance, now, stops, wanted, per_call)
-            for evaluation in now.evaluations[len(before.evaluations) :]:
-                on_evaluation(stops, evaluation)
+            tell()
             report(now.made - before.made, share())
             took = max(now.seconds - before.seconds, 1e-6)
             budget = max(1, int((now.made - before.made) * min(_CALL_SECONDS / took, _GROWTH)))
@@ -121,4 +128,5 @@ def _call(
         evaluations += (jax.tree.map(lambda x: np.asarray(x)[..., : len(wanted)], evaluation),)
     made = int(stops[-1])
     evaluated = made if wanted[-1] else now.evaluated
-    return Snapshot(state, evaluations, made, evaluated, now.seconds + time.perf_counter() - began)
+    seconds = now.seconds + time.perf_counter() - began
+    return now._replace(state=state, evaluations=evaluations, made=made, evaluated=evaluated, seconds=seconds)
