@@ -23,8 +23,8 @@ _GROWTH = 64
 Advance = Callable[[LoopState, Stops], tuple[LoopState, Evaluation]]
 # Called with the updates made since the last call, and the share of the time so far that went into evaluations.
 Report = Callable[[int, float], object]
-# Called with a new evaluation, as NumPy arrays whose last axis has length 1, and the updates made before it, in an array,
-# too. It may raise to end the run.
+# Called with the updates made before a new evaluation, in an array of one, and the evaluation, as NumPy arrays whose
+# last axis has length 1. It may raise to end the run.
 OnEvaluation = Callable[[Int[np.ndarray, " n"], Evaluation], object]
 
 
