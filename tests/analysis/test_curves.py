@@ -57,11 +57,12 @@ def test_settings_are_in_order_first_none_then_numbers_then_texts():
 
 def test_the_first_quantity_that_was_measured_is_drawn():
     assert collected(run()).quantity == "gap"
-    measured = {name: 0.5 for name in ("test_loss", "test_accuracy", "objective")}
+    measured = dict.fromkeys(("test_loss", "test_accuracy", "objective"), 0.5)
     assert collected(run(**measured)).quantity == "test_accuracy"
+    other = run(other=1.0)
+    nothing = Record(other.config, other.metrics.drop(columns="gap"), other.summary)
     with pytest.raises(InputError, match=r"has no objective, expected one of \['other'\]"):
-        nothing = run(other=1.0)
-        collected(Record(nothing.config, nothing.metrics.drop(columns="gap"), nothing.summary))
+        collected(nothing)
 
 
 @pytest.mark.parametrize("quantity", [None, "gap"])
@@ -82,11 +83,11 @@ def test_three_steps_that_all_share_are_enough_for_a_curve():
 
 def test_what_follows_from_a_setting_may_differ_with_it():
     """A delay from its rule, and the rule from the delay; without a rule, nothing follows."""
-    rules = [{"staleness": rule} for rule in ("0", "K^1/2")]
+    rules = [{"staleness": rule} for rule in ("0", "K**0.5")]
     for by in ("staleness", DELAY):
         runs = (run(delay, config=rule, follows=["delay"]) for delay, rule in zip((0, 4), rules, strict=True))
         assert len(collected(*runs, by=by).values) == 2
-    with pytest.raises(InputError, match="run 1: differs from run 0 in trace.delay"):
+    with pytest.raises(InputError, match=r"run 1: differs from run 0 in trace\.delay"):
         collected(*(run(delay, config={"staleness": None}, follows=["delay"]) for delay in (0, 4)), by="staleness")
     with pytest.raises(InputError, match="run 1: differs from run 0 in b"):
         collected(*(run(delay, config={"b": delay}) for delay in (0, 4)))
