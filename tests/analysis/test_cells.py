@@ -113,6 +113,7 @@ def test_the_rule_without_delay_is_the_one_whose_largest_delay_is_0_at_every_len
 def test_runs_are_long_enough_from_the_least_number_of_updates_on(table):
     (study,) = studies(table, min_updates=256)
     assert list(study.cells["num_updates"]) == [256] * 3
+    assert [study.exponent(rule) for rule in study.rules] == [0, 0.25, 0.5]
     with pytest.raises(InputError, match=r"no run that a study can be made of from 257 updates$"):
         studies(table, min_updates=257)
     with (

@@ -94,6 +94,24 @@ def test_what_follows_from_a_setting_may_differ_with_it():
     assert len(collected(*(run(delay, config={"b": delay}) for delay in (0, 4)), also=["b"]).values) == 2
 
 
+def test_a_trace_drawn_anew_is_the_same_trace_and_another_delay_is_not():
+    def traced(delay, seed, seeds):
+        return run(seeds=seeds, config={"trace": {"delay": delay, "seed": seed}})
+
+    runs = [traced(0, 0, (0, 1)), traced(0, 1, (2, 3)), traced(4, 0, (0, 1, 2, 3))]
+    found = collected(*runs, by="trace")
+    assert (found.settings, found.num_seeds) == (["constant (delay = 0)", "constant (delay = 4)"], 4)
+    assert collected(*runs, by=("trace", DELAY)).combinations == [("constant", 0), ("constant", 4)]
+
+
+def test_a_setting_that_there_is_not_is_refused_with_the_nearest_one():
+    for key, hint in (("trace.dely", "; did you mean trace.delay?"), ("z", ""), ("b", "; did you mean b.long_name?")):
+        with pytest.raises(InputError) as refused:
+            collected(run(config={"b": {"long_name": 1}}), by=key)
+        names = "optimizer, handling, trace, method"
+        assert str(refused.value) == f"run 0: config.yaml has no {key}, expected one of its keys or {names}{hint}"
+
+
 def test_against_seconds_the_last_of_several_measurements_counts():
     """Two updates at 4 s: the second of them; and between evaluations, what was measured last."""
     found = collected(run(steps=(0, 1, 2, 3), values=(9.0, 8.0, 7.0, 6.0), time=(1, 4, 4, 16)), axis="time")

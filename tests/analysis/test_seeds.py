@@ -78,12 +78,11 @@ def test_four_times_the_same_cell_are_one_and_a_half_independent_ones_of_five_se
 
 
 def test_a_tail_is_heavy_on_average_or_in_one_cell():
-    """By hand: of one 1 among zeros, 16 have the skewness 14/√15 with n - 1 degrees of freedom's factor √(16·15)/14."""
+    """One 1 among zeros has the largest skewness possible, from three seeds on."""
     alone, even = np.eye(16)[0], np.tile([-1.0, 1.0], 8)
-    largest = math.sqrt(16 * 15) / 14 * 14 / math.sqrt(15) / math.sqrt(16)
-    assert largest == 1
-    of_all = np.stack([alone] * 3 + [even], axis=1)
-    assert seeds.heavy_tail(of_all) == ("too heavy a tail to tell: skewness of 75% of the largest possible on average")
+    on_average = "too heavy a tail to tell: skewness of {} of the largest possible on average"
+    assert seeds.heavy_tail(np.stack([alone] * 3 + [even], axis=1)) == on_average.format("75%")
+    assert seeds.heavy_tail(np.eye(3)[:, :1]) == on_average.format("100%")
     some = np.stack([alone] + [even] * 9, axis=1)
     assert seeds.heavy_tail(some) == "too heavy a tail to tell: in some cell one seed outweighs all others"
     assert seeds.heavy_tail(some[:, 1:]) == ""
