@@ -167,7 +167,11 @@ def test_labels_of_rules_in_sentences():
 
 def test_of_several_theorems_the_one_that_applies_is_taken(table, monkeypatch):
     def theorem(outside):
-        about = {"is_about": lambda quantity, run: quantity == "gap", "outside": lambda runs: outside}
+        about = {
+            "is_about": lambda quantity, run: quantity == "gap",
+            "outside": lambda runs: outside,
+            "claims": outside,
+        }
         nothing = dict.fromkeys(("bound_a_priori", "a_posteriori"), lambda run: Bound(*map(np.array, (1.0, 0.0, 0.0))))
         return types.SimpleNamespace(**about, **nothing, steps=lambda run: (), certificates=lambda run: ())
 
@@ -175,4 +179,6 @@ def test_of_several_theorems_the_one_that_applies_is_taken(table, monkeypatch):
         theorems = [theorem(reason) for reason in reasons]
         monkeypatch.setattr(theory, "THEOREMS", dict(enumerate(theorems)))
         (study,) = studies(of(table, "0", "1"), "gap")
-        assert (study.theorem, study.outside) == (theorems[chosen], reasons[chosen])
+        assert (study.theorem, study.outside, study.claims) == (theorems[chosen], reasons[chosen], reasons[chosen])
+    (study,) = studies(of(table, "0", "1"), "average_gap")
+    assert (study.theorem, study.claims) == (None, theory.apam.CLAIMS)
