@@ -92,7 +92,7 @@ def _likeliest(units: Float[np.ndarray, " n"]) -> Duration:
 
 def _fit_delays(trace: Trace) -> ClusterFit:
     recorded = trace.delay[_settled(trace) :]
-    num_workers = max(round(float(recorded.mean())) + 1, 1)
+    num_workers = round(float(recorded.mean())) + 1
     if num_workers == 1:
         return ClusterFit(1, Duration("constant"), Duration("constant", 0.0), has_clock=False)
 

@@ -216,7 +216,7 @@ def first_crossing(
     clock = np.broadcast_to(clock, curves.shape)
     start, end = clock[rows, before], clock[rows, after]
     with np.errstate(invalid="ignore", divide="ignore"):
-        part = np.where(np.isfinite(high) & (high > low), (high - target) / (high - low), 1.0)
+        part = np.where(np.isfinite(high), (high - target) / (high - low), 1.0)
         crossed = start + np.where(after > 0, part, 0.0) * (end - start)
     return np.where(below.any(axis=1), crossed, np.inf)
 

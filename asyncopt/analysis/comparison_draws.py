@@ -100,7 +100,7 @@ class Replicates:
 
 def _stretched(value: float, end: float, stretch: float) -> float:
     """Returns the end of an interval moved away from ``value`` on a log scale; inf and 0 stay what they are."""
-    if end <= 0 or value <= 0 or np.isinf(end) or np.isinf(value):
+    if end <= 0 or value <= 0 or math.isinf(value):
         return float(end)
     return float(value * (end / value) ** stretch)
 

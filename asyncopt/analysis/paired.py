@@ -67,7 +67,7 @@ def differences(curves: Curves, baseline: Any = None) -> list[Difference]:
     for combination, values in zip(curves.combinations, curves.ends, strict=True):
         *group, value, step_size = combination
         arm: Any = arms.setdefault(tuple(group), {}).setdefault(value, {})
-        arm[step_size] = np.where(np.isfinite(values), values, np.inf if _is_loss(curves.quantity) else -np.inf)
+        arm[step_size] = values
     results = []
     first = _first(curves.by[-2], arms) if baseline is None else baseline
     for group, by_value in arms.items():

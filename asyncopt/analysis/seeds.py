@@ -28,8 +28,8 @@ def dependent(values: Float[np.ndarray, "S C"], seeds: tuple[int, ...]) -> str:
     # Log-values, if possible, so that no cell counts more than another only because it is larger.
     usable = values[:, np.isfinite(values).all(axis=0)]
     logs = np.log(usable) if (usable > 0).all() else usable
-    spread = logs.std(axis=0)
-    scores = ((logs - logs.mean(axis=0)) / np.where(spread > 0, spread, 1.0))[:, spread > 0]
+    logs = logs[:, logs.std(axis=0) > 0]
+    scores = (logs - logs.mean(axis=0)) / logs.std(axis=0)
     independent = _independent_numbers(scores)
     if independent <= _FEWEST:
         return ""

@@ -54,8 +54,11 @@ def test_the_nearest_of_the_faster_rivals_that_would_have_been_noticed(ratio, fa
 
 def test_a_speedup_without_the_cost_of_staleness_is_the_number_of_workers():
     def needed(value, axis):
-        reach = types.SimpleNamespace(estimate=lambda: bootstrap.Estimate(value, value, value))
-        asked = types.SimpleNamespace(num_workers=[2, 8], ours="ours", reach=lambda *arguments: reach)
+        def reach(*arguments):
+            assert arguments == ("ours", "clock", 2, "loss", axis)  # the fewest workers
+            return types.SimpleNamespace(estimate=lambda: bootstrap.Estimate(value, value + 1, value + 2))
+
+        asked = types.SimpleNamespace(num_workers=[2, 8], ours="ours", reach=reach)
         return curves.linear_speedup(asked, "clock", "loss", axis)
 
     np.testing.assert_allclose(needed(6.0, "time"), [6.0, 1.5])

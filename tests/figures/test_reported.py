@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from asyncopt.analysis.speedup_fit import fit_speedup
+from asyncopt.analysis.speedup_fit import SpeedupFit, fit_speedup
 from asyncopt.checks import InputError
 from asyncopt.theory import asynchronous_throughput
 from figures import reported
@@ -50,6 +50,13 @@ def test_control_a_table_that_no_cluster_makes_is_not_fitted():
 def test_the_papers_tables_are_fitted_within_a_tenth(name):
     fit = fit_speedup(*reported.points(name, "speed-up"))
     assert fit.error < 0.1
+
+
+def test_errors_of_a_fit_are_relative():
+    """One worker takes 0.75 s and the server 0.25 s: one update a second, half of 2, and a quarter more than 0.8."""
+    fit = SpeedupFit((1, 1), (2.0, 0.8), compute=0.75, server=0.25)
+    np.testing.assert_allclose(fit.errors, [-0.5, 0.25])
+    assert (fit.error, fit.worst) == pytest.approx((np.sqrt((0.25 + 0.0625) / 2), 0.5))
 
 
 @pytest.mark.parametrize(
