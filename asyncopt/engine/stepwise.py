@@ -162,7 +162,7 @@ class Stepwise:
         """
         evaluations = jax.tree.map(lambda *parts: np.stack(parts, axis=-1), *self._evaluations)
         seconds = self._earlier + time.perf_counter() - self._began
-        return Snapshot(self.state, (evaluations,), self.made, self._evaluated, seconds, rows)
+        return Snapshot(self.state, (evaluations,), self.made, self._evaluated, seconds, rows=rows)
 
     def resume_from(self, snapshot: Snapshot) -> None:
         """Resumes the run of a snapshot."""

@@ -68,6 +68,8 @@ def test_rounds_that_take_the_first_gradients(take):
 def test_bad_numbers_are_named():
     with pytest.raises(InputError, match="take is 3, expected at most num_workers, 2"):
         theory.synchronous_throughput(2, 1.0, 0.1, take=3)
+    with pytest.raises(InputError, match="take is 0, expected an integer of at least 1"):
+        theory.synchronous_throughput(2, 1.0, 0.1, take=0)
     with pytest.raises(InputError, match="distribution is 'gamma', expected exponential or constant"):
         theory.synchronous_throughput(2, 1.0, 0.1, "gamma")
     with pytest.raises(InputError, match="num_workers is 0"):
