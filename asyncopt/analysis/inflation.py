@@ -60,7 +60,7 @@ def threshold(
     limit = np.log(ACCEPTED_INFLATION)
     log_delay, log_inflation = np.log(delays), np.log(inflations)
     last_harmless = np.max(np.where(log_inflation <= limit, np.arange(len(delays)), -1), axis=-1)
-    left = np.clip(last_harmless, 0, max(len(delays) - 2, 0))
+    left = np.maximum(last_harmless, 0)
     right = np.minimum(left + 1, len(delays) - 1)
     low, high = _at(log_inflation, left), _at(log_inflation, right)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -39,6 +39,15 @@ def test_an_interval_is_longer_where_the_tail_is():
         np.testing.assert_allclose(found, [sign * 2, *(ends if sign == 1 else [-ends[1], -ends[0]])])
 
 
+def test_what_the_rows_without_a_seed_have_in_common_is_no_error():
+    """Of a statistic that is not a mean they are around another number."""
+    without = np.array([0.0, 1, 2, 3, 8])
+    around, beside = (jackknife.pivot(np.append(first, without)[:, None]) for first in (without.mean(), 50.0))
+    np.testing.assert_allclose([around.error, around.skewness], [beside.error, beside.skewness])
+    assert around.error[0] == pytest.approx(4 * np.std(without, ddof=1) / math.sqrt(5))
+    assert around.skewness[0] == pytest.approx(-scipy.stats.skew(without, bias=False) / math.sqrt(5))
+
+
 def test_a_ratio_of_equal_seeds_is_exact():
     """Also a large one; without a denominator it is infinite."""
     numerator, denominator = np.tile([3.0, 6000.0, 3.0, 0.0], (4, 1)), np.tile([2.0, 3.0, 0.0, 2.0], (4, 1))
