@@ -50,15 +50,17 @@ def test_what_the_rows_without_a_seed_have_in_common_is_no_error():
 
 def test_a_ratio_of_equal_seeds_is_exact():
     """Also a large one; without a denominator it is infinite."""
-    numerator, denominator = np.tile([3.0, 6000.0, 3.0, 0.0], (4, 1)), np.tile([2.0, 3.0, 0.0, 2.0], (4, 1))
+    numerator, denominator = np.tile([3.0, 6000.0, 3.0, 0.0, 0.0], (4, 1)), np.tile([2.0, 3.0, 0.0, 2.0, 0.0], (4, 1))
     found = jackknife.ratio(numerator, denominator)
-    np.testing.assert_allclose(found, np.tile([[1.5], [2000], [np.inf], [0]], 3), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found, np.tile([[1.5], [2000], [np.inf], [0], [np.inf]], 3), rtol=1e-9, atol=1e-9)
 
 
 def test_the_ends_of_a_ratio_by_hand():
-    """Of 1 and 3 to 1: the mean 2, and Student's interval of two numbers; a ratio is not below 0."""
-    (found,) = jackknife.ratio(np.array([[1.0], [3.0]]), np.ones((2, 1)))
-    np.testing.assert_allclose(found, [2, 0, 2 + scipy.stats.t.ppf(0.975, 1)], atol=1e-9)
+    """Of 1 and 3 to 1, and of 100 and 102: means 2 and 101, Student's interval of two; no ratio is below 0."""
+    small, large = jackknife.ratio(np.array([[1.0, 100.0], [3.0, 102.0]]), np.ones((2, 2)))
+    reach = scipy.stats.t.ppf(0.975, 1)
+    np.testing.assert_allclose(small, [2, 0, 2 + reach], atol=1e-9)
+    np.testing.assert_allclose(large, [101, 101 - reach, 101 + reach])
 
 
 @pytest.mark.parametrize(
