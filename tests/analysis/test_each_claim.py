@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from asyncopt.analysis import claims as judging
+from asyncopt.analysis import fits
 from asyncopt.analysis.measures import Measures
 from asyncopt.analysis.verdict import CONFIRMED, CONSISTENT, INCONCLUSIVE, VIOLATED
 from asyncopt.theory import claims
@@ -46,6 +47,22 @@ def test_the_claims_that_runs_are_judged_by():
         f"{more} stay bounded at τ = K^3/8",
         "largest delay with at most 1.1 times the updates grows as K^1/4 or faster",
     ]
+
+
+@pytest.mark.parametrize(("flat", "doubted"), [(0, True), (0.375, False)])
+def test_whether_runs_converge_is_asked_without_delay(flat, doubted):
+    """Where those do not, delays are not called harmless; elsewhere it is the delay that does harm."""
+
+    def truth(tau, k):
+        of_this = tau == 0 if flat == 0 else tau > k**0.3
+        return k**0.0 if of_this else k**-0.6
+
+    judged = judging.judge(Measures(study(truth, (0, "K**0.25", "K**0.375"))))
+    assert any("but it is not clear that these runs converge at τ = 0" in each.rule for each in judged) == doubted
+    (same,) = (each for each in judged if each.claim.startswith("no slower in K at τ = K^1/4"))
+    assert same.outcome == (INCONCLUSIVE if doubted else CONSISTENT)
+    assert same.noticed == (() if doubted else ("slope ≤ -0.1",))
+    assert math.isnan(same.p_value) == doubted
 
 
 def slow_at_last(tau, k):
@@ -176,6 +193,17 @@ def test_both_exponents_of_a_delay_term(delay, num_updates, outcomes, noticed):
     assert tuple(each.noticed for each in found) == noticed
 
 
+def test_a_delay_term_that_falls_too_slowly_over_the_last_decade():
+    """As K^-1.3, then K^-0.6 over half a decade and K^-1.05 over the last half: K^-1.04 over all, but not at last."""
+    parts = {1000: 0, 3162: -0.65, 10_000: -1.3, 31_623: -1.6, 100_000: -2.125}
+    truth = lambda tau, k: 1 + 0.01 * tau**1.5 * 10 ** parts[k]  # noqa: E731
+    delay, updates = verdicts(claims.DelayTerm(delay=2.0, num_updates=-1.0), truth, (0, 2, 4, 8), noise=1e-7)
+    assert delay.outcome == CONFIRMED
+    assert updates.measured.value == pytest.approx(-1.04, abs=0.02)
+    assert updates.outcome == VIOLATED
+    assert updates.rule.endswith("but all of it on the wrong side over the last decade")
+
+
 def harmless(threshold):
     """Means of which a delay of threshold(K) needs 1.1 times the updates, as it grows with the square of the delay."""
     return lambda tau, k: (k / (1 + 0.1 * (tau / threshold(k)) ** 2)) ** -0.5
@@ -206,3 +234,14 @@ def test_a_threshold_that_grows_little_faster_is_noticed(growth, noticed):
     truth = harmless(lambda k: 1.2 * (k / 1000) ** growth)
     (judged,) = verdicts(claims.Threshold(exponent=0.25), truth, (0, 1, 2, 4, 8, 16), noise=1e-4)
     assert (judged.outcome, judged.noticed) == (CONFIRMED, noticed)
+
+
+def test_thresholds_are_counted_over_all_seeds():
+    """Without some seed, more of them may be known."""
+    measures = Measures(study(harmless(lambda k: 1.2 * (k / 1000) ** 0.3), (0, 1, 2, 4, 8, 16), noise=1e-4))
+    lengths, value, side = measures.thresholds
+    side = side.copy()
+    side[0, :3] = fits.AT_MOST
+    vars(measures)["thresholds"] = lengths, value, side
+    (judged,) = judging.verdicts(claims.Threshold(exponent=0.25), measures)
+    assert judged.rule == "among the delays tried at 2 of 5 K only (3 needed)"
