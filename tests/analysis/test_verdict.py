@@ -190,9 +190,17 @@ def test_powers_in_words():
     assert {each: conclusions.power(each) for each in exponents} == exponents
 
 
-def test_a_delay_below_one_update_grows_as_no_power():
-    """From none to 2 updates over K from 16 to 10,000, as K^0.11 from 1 on."""
-    rows = {"rule": "K^1/8", "exponent": 0.125, "num_updates": [16, 10_000], "delay": [0.0, 2.0]}
-    made = dataclasses.replace(study(), cells=pd.DataFrame(rows))
-    assert conclusions.beyond(made, "K^1/8", 0.25) == ""
-    assert conclusions.beyond(made, "K^1/8", 0.0625) == "nothing is claimed beyond K^1/16"
+@pytest.mark.parametrize(
+    ("exponent", "num_updates", "delay", "critical", "is_beyond"),
+    [
+        (0.125, [16, 10_000], [0.0, 2.0], 0.25, False),  # as K^0.11 from one update on
+        (0.125, [16, 10_000], [0.0, 2.0], 0.0625, True),
+        (0.05, [16, 10_000], [1.0, 3.2], 0.1, True),  # as K^0.18
+        (0.0, [16, 256], [2.0, 5.0], 0.25, False),  # 2 is 16^1/4, and not more
+        (0.0, [16, 256], [2.1, 5.0], 0.25, True),
+    ],
+)
+def test_delays_that_grow_faster_than_their_rule(exponent, num_updates, delay, critical, is_beyond):
+    rows = {"rule": "a", "exponent": exponent, "num_updates": num_updates, "delay": delay}
+    found = conclusions.beyond(dataclasses.replace(study(), cells=pd.DataFrame(rows)), "a", critical)
+    assert found == (f"nothing is claimed beyond {conclusions.power(critical)}" if is_beyond else "")
