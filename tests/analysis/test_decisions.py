@@ -110,6 +110,15 @@ def test_an_exponent_half_way_to_a_wrong_one_does_not_tell_them_apart():
     assert (judged.outcome, judged.noticed) == (CONSISTENT, ("exponent -0.4",))
 
 
+@pytest.mark.parametrize(("error", "outcome"), [(0.05, CONSISTENT), (0.06, INCONCLUSIVE)])
+def test_growth_as_k_to_the_power_of_two_percent_must_be_excluded(error, outcome):
+    """An error at the last of five K, which are h = log(10)/2 apart, is an error of the slope of 0.2/h of it."""
+    decision, noticed = claims._bounded(with_inflation(np.ones(5), [0, 0, 0, 0, error]), RULE)
+    assert decision.measured.high == pytest.approx(REACH * error * 0.4 / np.log(10), rel=1e-4)
+    assert (decision.outcome, decision.tolerance) == (outcome, "0; 0.02 for consistent")
+    assert noticed == ("slope ≤ -0.1",)
+
+
 @pytest.mark.parametrize(
     ("first", "second", "outcome"),
     [
