@@ -23,34 +23,36 @@ def study(**settings):
 
 
 @pytest.mark.parametrize(
-    ("decided", "outcome", "rule"),
+    ("decide", "arguments", "outcome", "rule"),
     [
-        (verdict.at_most(WHOLE, 1, 0.2), CONFIRMED, "interval at most 1"),
-        (verdict.at_most(WHOLE, 0.8, 0.2), VIOLATED, "whole interval not at most 0.8"),
-        (verdict.at_most(HALF, 1, 0.2), CONSISTENT, "interval only partly at most 1, and without 1.2"),
-        (verdict.at_most(HALF, 1), INCONCLUSIVE, "interval only partly at most 1"),
-        (verdict.at_least(WHOLE, 0.9, 0.2), CONFIRMED, "interval at least 0.9"),
-        (verdict.at_least(WHOLE, 1.2, 0.2), VIOLATED, "whole interval not at least 1.2"),
-        (verdict.at_least(HALF, 1, 0.2), CONSISTENT, "interval only partly at least 1, and without 0.8"),
-        (verdict.at_least(HALF, 1), INCONCLUSIVE, "interval only partly at least 1"),
-        (verdict.equal(HALF, 1, 0.2), CONSISTENT, "interval around 1, and all of it within 0.2"),
-        (verdict.equal(HALF, 1, 0.125), INCONCLUSIVE, "interval around 1, but not all of it within 0.125"),
-        (verdict.equal(HALF, 1.2, 0.25), VIOLATED, "interval without 1.2"),
-        (verdict.equal(HALF, 0.8, 0.25), VIOLATED, "interval without 0.8"),
+        (verdict.at_most, (WHOLE, 1, 0.2), CONFIRMED, "interval at most 1"),
+        (verdict.at_most, (WHOLE, 0.8, 0.2), VIOLATED, "whole interval not at most 0.8"),
+        (verdict.at_most, (HALF, 1, 0.2), CONSISTENT, "interval only partly at most 1, and without 1.2"),
+        (verdict.at_most, (HALF, 1), INCONCLUSIVE, "interval only partly at most 1"),
+        (verdict.at_least, (WHOLE, 0.9, 0.2), CONFIRMED, "interval at least 0.9"),
+        (verdict.at_least, (WHOLE, 1.2, 0.2), VIOLATED, "whole interval not at least 1.2"),
+        (verdict.at_least, (HALF, 1, 0.2), CONSISTENT, "interval only partly at least 1, and without 0.8"),
+        (verdict.at_least, (HALF, 1), INCONCLUSIVE, "interval only partly at least 1"),
+        (verdict.equal, (HALF, 1, 0.2), CONSISTENT, "interval around 1, and all of it within 0.2"),
+        (verdict.equal, (HALF, 1, 0.125), INCONCLUSIVE, "interval around 1, but not all of it within 0.125"),
+        (verdict.equal, (HALF, 1.2, 0.25), VIOLATED, "interval without 1.2"),
+        (verdict.equal, (HALF, 0.8, 0.25), VIOLATED, "interval without 0.8"),
         (
-            verdict.equal(HALF, 1.2, 0.5, 0.0625),
+            verdict.equal,
+            (HALF, 1.2, 0.5, 0.0625),
             CONSISTENT,
             "interval around 1.2 or within 0.0625 of it, and all of it within 0.5",
         ),
         (
-            verdict.equal(HALF, 0.85, 0.125, 0.0625),
+            verdict.equal,
+            (HALF, 0.85, 0.125, 0.0625),
             INCONCLUSIVE,
             "interval around 0.85 or within 0.0625 of it, but not all of it within 0.125",
         ),
     ],
 )
-def test_outcomes_say_their_reason(decided, outcome, rule):
-    assert decided == (outcome, rule)
+def test_outcomes_say_their_reason(decide, arguments, outcome, rule):
+    assert decide(*arguments) == (outcome, rule)
 
 
 @pytest.mark.parametrize("margin", [0.25, 0.125])
@@ -185,7 +187,7 @@ def test_powers_in_words():
         -2.0: "K^-2",
         1.0: "K^1",
         1 / 3: "K^1/3",
-        0.015625: "K^1/64",
+        1 / 65: "K^1/64",
     }
     assert {each: conclusions.power(each) for each in exponents} == exponents
 
