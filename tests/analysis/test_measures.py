@@ -52,6 +52,17 @@ def test_a_gain_is_below_the_mean_without_delay_and_comes_from_a_delay():
     assert not Measures(dataclasses.replace(made.study, cells=cells)).helped.any()
 
 
+def test_an_excess_is_compared_with_the_mean_of_all_seeds():
+    """It is 1; without the last seed it would be 2."""
+    without = np.array([2.0] * 15 + [-14.0])
+    for excess, noise, is_correction, helped in ((1.5, 0.01, False, False), (-0.0625, 0.0, False, True)):
+        made = measures((0, 1), (10,), [0.0, 0.0])
+        values = np.stack([without, without + excess + noise * NOISE], axis=1)
+        of_these = Measures(dataclasses.replace(made.study, values=values))
+        assert of_these.in_delay_term.tolist() == [False, is_correction]
+        assert of_these.helped.tolist() == [False, helped]
+
+
 def test_four_significant_cells_determine_a_delay_term():
     """The excess is τ²/K, in cells of 100 and 1000 updates; runs from 1000 on are two cells only."""
     tau, k = np.array([0, 0, 1, 1, 2, 2, 4, 4]), np.array([100, 1000] * 4)
@@ -103,6 +114,7 @@ def test_thresholds_are_those_of_each_length():
 def test_the_spacing_of_delays_is_around_the_threshold():
     for inflations, spacing in (([1, 1.21, 1.3], 2.0), ([1, 1, 1.21], 8.0), ([1, 1, 1], 1.0)):
         made = with_inflations((0, 1, 2, 16), (10,), [1, *inflations])
+        made.inflation[0][1:] = 1.0  # without some seed
         assert made.threshold_spacing == spacing
 
 
