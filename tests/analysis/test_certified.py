@@ -104,8 +104,9 @@ def certificate(name="regret", left=(0.9, 0.9, 0.9), right=(1.0, 1.0, 1.0), brok
 
 
 def test_a_break_at_the_very_first_update_counts():
-    made = with_certificates((certificate(broken_at=(-1.0, 0.0, -1.0)),), *[(certificate(),)] * 3)
-    assert judged(made).rule == "broken in 1 runs; at τ = 0, K = 1,000 first at update 0"
+    first, last = (certificate(broken_at=(-1.0, update, -1.0)) for update in (0.0, 5.0))
+    made = with_certificates((first,), (certificate(),), (certificate(),), (last,))
+    assert judged(made).rule == "broken in 2 runs; at τ = 0, K = 1,000 first at update 0"
 
 
 def test_how_many_runs_met_it_is_said():
@@ -122,7 +123,10 @@ def test_how_many_runs_met_it_is_said():
 @pytest.mark.parametrize(("largest", "outcome"), [(0.5, NOT_TESTED), (0.51, CONFIRMED)])
 def test_half_of_the_larger_side_is_noticed_from_its_half_on(largest, outcome):
     """In one run of one cell; a side of 0 has no ratio."""
-    cells = [(certificate(left=(0.1, 0.0, largest), right=(1.0, 0.0, 1.0)),), *[(certificate(left=(0.2,) * 3),)] * 3]
+    cells = [
+        (certificate(left=(0.1, 0.0, 2 * largest), right=(1.0, 0.0, 2.0)),),
+        *[(certificate(left=(0.2,) * 3),)] * 3,
+    ]
     made = judged(with_certificates(*cells))
     assert (made.outcome, made.measured.value) == (outcome, largest)
 
@@ -132,5 +136,6 @@ def test_only_certificates_of_all_cells_are_judged():
     made = with_certificates(both, both[::-1], (certificate("a"), certificate("b"), certificate("c")), (both[1],))
     found = [v.claim for v in judge(Measures(made)) if v.claim.startswith("certificate")]
     assert found == ["certificate of every run (a): words of a"]
-    found = [v.claim for v in judge(Measures(with_certificates(*[both] * 4))) if v.claim.startswith("certificate")]
+    in_the_first_order = Measures(with_certificates(both, both[::-1], both, both))
+    found = [v.claim for v in judge(in_the_first_order) if v.claim.startswith("certificate")]
     assert found == [f"certificate of every run ({name}): words of {name}" for name in "ba"]
