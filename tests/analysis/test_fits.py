@@ -47,7 +47,7 @@ def test_a_surface_starts_from_what_is_above_two_standard_errors():
     tau, k, y = (each[[0, 2, 8]] for each in grid())
     for errors, found in ((2.1, True), (1.9, False)):
         fitted = fits.power_law_surface(tau, k, y[None], y / [10, 10, errors])
-        assert np.isfinite(fitted).all() == found
+        assert (fitted.shape, np.isfinite(fitted).all()) == ((1, 3), found)
         if found:
             np.testing.assert_allclose(fitted, [[np.log(3), 1.3, -0.9]], rtol=1e-6)
 

@@ -53,9 +53,9 @@ def test_a_gain_is_below_the_mean_without_delay_and_comes_from_a_delay():
 
 
 def test_an_excess_is_compared_with_the_mean_of_all_seeds():
-    """It is 1; without the last seed it would be 2."""
-    without = np.array([2.0] * 15 + [-14.0])
-    for excess, noise, is_correction, helped in ((1.5, 0.01, False, False), (-0.0625, 0.0, False, True)):
+    """It is 1; without the first seed, or the last one, it would be 22/15."""
+    without = np.array([-6.0] + [2.0] * 14 + [-6.0])
+    for excess, noise, is_correction, helped in ((1.25, 0.01, False, False), (-0.0625, 0.0, False, True)):
         made = measures((0, 1), (10,), [0.0, 0.0])
         values = np.stack([without, without + excess + noise * NOISE], axis=1)
         of_these = Measures(dataclasses.replace(made.study, values=values))
