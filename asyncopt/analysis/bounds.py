@@ -30,11 +30,11 @@ def holds(measured: Values, bound: Values, diverged: np.ndarray) -> Decision:
     same level; one cell alone violates, at the level divided by the number of cells. The measured number is the largest
     ratio of a cell, with the largest upper end of all.
     """
-    p_value, measured = largest_p_value(measured, bound, diverged), np.where(diverged, 0.0, measured)
-    against = jackknife.pivot(jackknife.means(bound - measured))
-    broken = np.where(diverged, 0.0, jackknife.p_values(against, 0.0)) <= jackknife.ONE_SIDED / measured.shape[1]
+    measured = np.where(diverged, 0.0, measured)  # what stands in its place may be too large to compute with
+    p_value, against = largest_p_value(measured, bound, diverged), jackknife.pivot(jackknife.means(bound - measured))
+    surely = jackknife.p_values(against, 0.0) <= jackknife.ONE_SIDED / len(diverged)
     # Equal means are not broken: both p-values are 0 if no seed differs from its bound.
-    broken &= diverged | (against.value < 0)
+    broken = diverged | (surely & (against.value < 0))
     ratio = _largest_ratio(measured, bound, diverged)
     if broken.any():
         return Decision(ratio, VIOLATED, f"whole interval above 1 in {broken.sum()} of {len(broken)} cells")

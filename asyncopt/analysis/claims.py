@@ -105,7 +105,7 @@ def rate_criterion(claim: claims.Rate, measures: Measures, rule: str) -> tuple[C
     """Returns the criterion that a mean falls as a power of K or faster, and what its exponent was fitted to."""
     cells = measures.study.where(rule)
     measured, source = rates.asymptotic(measures, rule)
-    if measures.study.censored[cells].any() or len(cells) < 2:
+    if measures.study.censored[cells].any():
         return Criterion(measured, claim.exponent), source
     k = measures.num_updates(cells)
     parts = {words: measures.slopes(rule, cells[pair]) for words, pair in rates.neighbours(k).items()}
@@ -142,15 +142,16 @@ def _same_rate(claim: claims.SameRate, measures: Measures) -> list[Verdict]:
     for rule in study.rules:
         if study.reference not in (None, rule) and study.exponent(rule) == claim.up_to:
             cells, reference = study.where(rule), study.where(study.reference)
-            last = [some[rates.last_decade(measures.num_updates(some))] for some in (cells, reference)]
             difference = measures.slopes(rule) - measures.slopes(study.reference)
+            k, k_without = measures.num_updates(cells), measures.num_updates(reference)
+            # Between neighbours only where both have runs of the same lengths.
+            pairs = rates.neighbours(k) if np.array_equal(k, k_without) else {}
             parts = {
                 words: measures.slopes(rule, cells[pair]) - measures.slopes(study.reference, reference[pair])
-                for words, pair in rates.neighbours(measures.num_updates(cells)).items()
-                if len(cells) == len(reference)
+                for words, pair in pairs.items()
             }
-            at_last = measures.slopes(rule, last[0]) - measures.slopes(study.reference, last[1])
-            parts["over the last decade"] = at_last
+            last = cells[rates.last_decade(k)], reference[rates.last_decade(k_without)]
+            parts["over the last decade"] = measures.slopes(rule, last[0]) - measures.slopes(study.reference, last[1])
             criterion = Criterion(difference, 0.0, parts, ("over the last decade",))
             words = f"no slower in K at {at(rule)} than without delay"
             noticed, outside = _noticed(criterion, _stricter(-EXPONENT_MARGIN)), beyond(study, rule, claim.up_to)

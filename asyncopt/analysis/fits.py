@@ -21,11 +21,11 @@ _TRIED = np.linspace(-1.0, 0.99, 399)
 
 def one_sided_least_squares(
     design: Float[np.ndarray, "... n p"], target: Float[np.ndarray, "... n"],
-    side: Int[np.ndarray, "... n"], weight: Float[np.ndarray, "... n"] | None = None,
+    side: Int[np.ndarray, "... n"],
 ) -> Float[np.ndarray, "... p"]:  # fmt: skip
     r"""Fits a linear model in which a limit counts only where the fit is on the wrong side of it.
 
-    .. math:: \min_\theta \sum_i w_i\, \rho_i(y_i - x_i^\top \theta),\qquad
+    .. math:: \min_\theta \sum_i \rho_i(y_i - x_i^\top \theta),\qquad
       \rho(r) = r^2 \text{ (exact)},\ \max(r, 0)^2 \text{ (at least)},\ \min(r, 0)^2 \text{ (at most)}
 
     So a run that diverged or never reached the accuracy is neither dropped nor used as a measurement. The objective is
@@ -35,25 +35,23 @@ def one_sided_least_squares(
       design: x, one row for each observation.
       target: y.
       side: `EXACT`, `AT_LEAST` or `AT_MOST` for each observation.
-      weight: w, at least 0; default 1.
 
     Returns:
       θ; NaN where fewer observations than parameters are exact.
     """
     design, target, side = np.broadcast_arrays(design, target[..., None], side[..., None])
     target, side = target[..., 0], side[..., 0]
-    weight = np.ones(target.shape) if weight is None else np.broadcast_to(weight, target.shape)
     exact = side == EXACT
     counts = np.ones_like(exact)
-    solvable = (exact & (weight > 0)).sum(axis=-1) >= design.shape[-1]
-    theta = np.full((*target.shape[:-1], design.shape[-1]), np.nan)
+    solvable = exact.sum(axis=-1) >= design.shape[-1]
+    theta = _least_squares(design, target, counts, solvable)
     for _ in range(_MAX_ITERATIONS):
-        theta = _least_squares(design, target, weight * counts, solvable)
         residual = target - np.sum(design * theta[..., None, :], axis=-1)
         updated = exact | ((side == AT_LEAST) & (residual > 0)) | ((side == AT_MOST) & (residual < 0))
         if np.array_equal(updated, counts):
             break
         counts = updated
+        theta = _least_squares(design, target, counts, solvable)
     return theta
 
 
@@ -145,7 +143,7 @@ def tail_exponent(num_updates: Float[np.ndarray, " n"], y: Float[np.ndarray, "R 
 
 def _least_squares(
     design: Float[np.ndarray, "... n p"], target: Float[np.ndarray, "... n"],
-    weight: Float[np.ndarray, "... n"], solvable: np.ndarray,
+    weight: np.ndarray, solvable: np.ndarray,
 ) -> Float[np.ndarray, "... p"]:  # fmt: skip
     weighted = design * weight[..., None]
     gram = np.einsum("...np,...nq->...pq", weighted, design)

@@ -41,7 +41,7 @@ def inflation(
     right = np.clip(np.sum(curve > target[..., None], axis=-1), 1, len(log_k) - 1)
     high, low = _at(curve, right - 1), _at(curve, right)
     with np.errstate(divide="ignore", invalid="ignore"):
-        part = np.where(high > low, np.clip((high - target) / (high - low), 0, 1), 0.0)
+        part = np.clip((high - target) / (high - low), 0, 1)
     log_reference = log_k[right - 1] + part * (log_k[right] - log_k[right - 1])
     ratio = np.where(slope < 0, num_updates / np.exp(log_reference), np.nan)
     return ratio, np.where(target > curve[..., 0], AT_LEAST, EXACT)
@@ -60,7 +60,7 @@ def threshold(
     limit = np.log(ACCEPTED_INFLATION)
     log_delay, log_inflation = np.log(delays), np.log(inflations)
     last_harmless = np.max(np.where(log_inflation <= limit, np.arange(len(delays)), -1), axis=-1)
-    left = np.clip(last_harmless, 0, max(len(delays) - 2, 0))
+    left = np.maximum(last_harmless, 0)
     right = np.minimum(left + 1, len(delays) - 1)
     low, high = _at(log_inflation, left), _at(log_inflation, right)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -113,15 +113,15 @@ def ratio(numerator: Float[np.ndarray, "S C"], denominator: Float[np.ndarray, "S
         return [Estimate(float(each), math.nan, math.nan) for each in value]
     found = []
     for side in (0, 1):
-        # Beyond a factor of this size, the ratio counts as infinite.
-        low, high = np.zeros_like(top), np.where(bottom > 0, 1e3 * (1 + np.abs(value)), np.inf)
+        # No end is looked for beyond this; it is infinite without a positive denominator.
+        low, high = np.zeros_like(top), 1e3 * (1 + np.abs(value))
         middle = value
         for _ in range(_BISECTIONS):
             bounded = np.where(np.isfinite(middle), middle, 0.0)
             above = ends(pivot(means(numerator - bounded * denominator)))[side] > 0
             low, high = np.where(above, middle, low), np.where(above, high, middle)
             middle = (low + high) / 2
-        found.append(np.where(bottom > 0, middle, np.inf))
+        found.append(middle)
     return [Estimate(*map(float, each)) for each in zip(value, *found, strict=True)]
 
 

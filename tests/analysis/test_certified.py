@@ -93,3 +93,49 @@ def test_a_break_before_a_divergence_counts():
     verdict = judged(dataclasses.replace(made, certificates=((after,), *rest)))
     assert verdict.outcome == VIOLATED
     assert "first at update 7" in verdict.rule
+
+
+def with_certificates(*of_cells):
+    return dataclasses.replace(study(), certificates=of_cells)
+
+
+def certificate(name="regret", left=(0.9, 0.9, 0.9), right=(1.0, 1.0, 1.0), broken_at=(-1.0, -1.0, -1.0)):
+    return Certificate(name, f"words of {name}", np.array(left), np.array(right), np.array(broken_at))
+
+
+def test_a_break_at_the_very_first_update_counts():
+    first, last = (certificate(broken_at=(-1.0, update, -1.0)) for update in (0.0, 5.0))
+    made = with_certificates((first,), (certificate(),), (certificate(),), (last,))
+    assert judged(made).rule == "broken in 2 runs; at τ = 0, K = 1,000 first at update 0"
+
+
+def test_how_many_runs_met_it_is_said():
+    assert judged(study()).rule == "after every update of all runs"
+    infinite = (certificate(left=(np.inf, 0.9, 0.9)),), (certificate(right=(1.0, np.inf, 1.0)),)
+    made = judged(with_certificates(*infinite, *[(certificate(),)] * 2))
+    assert (made.runs, made.rule) == (10, "after every update of the 10 of 12 runs that did not diverge")
+    assert made.measured.value == pytest.approx(0.9)
+    everything = judged(with_certificates(*[(certificate(broken_at=(np.inf,) * 3),)] * 4))
+    assert (everything.outcome, everything.rule) == (INCONCLUSIVE, "all runs diverged")
+    assert everything.measured.value == 0
+
+
+@pytest.mark.parametrize(("largest", "outcome"), [(0.5, NOT_TESTED), (0.51, CONFIRMED)])
+def test_half_of_the_larger_side_is_noticed_from_its_half_on(largest, outcome):
+    """In one run of one cell; a side of 0 has no ratio."""
+    cells = [
+        (certificate(left=(0.1, 0.0, 2 * largest), right=(1.0, 0.0, 2.0)),),
+        *[(certificate(left=(0.2,) * 3),)] * 3,
+    ]
+    made = judged(with_certificates(*cells))
+    assert (made.outcome, made.measured.value) == (outcome, largest)
+
+
+def test_only_certificates_of_all_cells_are_judged():
+    both = certificate("b"), certificate("a")
+    made = with_certificates(both, both[::-1], (certificate("a"), certificate("b"), certificate("c")), (both[1],))
+    found = [v.claim for v in judge(Measures(made)) if v.claim.startswith("certificate")]
+    assert found == ["certificate of every run (a): words of a"]
+    in_the_first_order = Measures(with_certificates(both, both[::-1], both, both))
+    found = [v.claim for v in judge(in_the_first_order) if v.claim.startswith("certificate")]
+    assert found == [f"certificate of every run ({name}): words of {name}" for name in "ba"]

@@ -1,10 +1,12 @@
 """What a criterion decides from an exponent and its parts, each given by itself and without each seed."""
 
+import math
+
 import numpy as np
 import pytest
 
 from asyncopt.analysis.criteria import Criterion
-from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED
+from asyncopt.analysis.verdict import CONFIRMED, CONSISTENT, INCONCLUSIVE, VIOLATED
 
 
 def rows(value, seeds=16, spread=0.01):
@@ -32,3 +34,66 @@ def test_a_slope_that_is_too_slow_at_the_last_k_supports_no_rate():
     """The first of two neighbours is fast enough, the second is not: the fitted tail counts."""
     parts = {"from K = 1,000 to 3,162": rows(-0.7), "from K = 3,162 to 10,000": rows(-0.45)}
     assert Criterion(rows(-0.3), -0.5, parts).decide().outcome == VIOLATED
+
+
+def decide(measured, parts=(), decisive=(), **more):
+    """What is decided of "at most 0", for parts named a, b and so on, whose standard error is about 1."""
+    by_name = {name: rows(part, spread=1.0) for name, part in zip("abc", parts, strict=False)}
+    return Criterion(rows(measured, spread=1.0), 0.0, by_name, tuple(decisive), **{"margin": 9.0, **more}).decide()
+
+
+@pytest.mark.parametrize(
+    ("measured", "parts", "decisive", "outcome", "rule"),
+    [
+        (-9, [], "", CONFIRMED, "interval at most 0"),
+        (-9, [-9], "", CONFIRMED, "interval at most 0 in every part"),
+        (-9, [-9, -1, 1], "", CONSISTENT, "interval at most 0, but not c"),
+        (-9, [-9, 1, -1], "", CONSISTENT, "interval at most 0, but not b"),
+        (-9, [math.nan, -1], "", CONSISTENT, "interval at most 0, but not a"),
+        (-9, [-9, 9, 8], "", INCONCLUSIVE, "interval at most 0, but not b"),
+        (-1, [-9, 8, 9], "", INCONCLUSIVE, "interval only partly at most 0, and without 9, and on the wrong side b"),
+        (-9, [-9, 9, 9], "bc", VIOLATED, "interval at most 0, but all of it on the wrong side b"),
+        (-9, [-9, 9, 9], "c", VIOLATED, "interval at most 0, but all of it on the wrong side c"),
+        (9, [-9, -8, -1], "", INCONCLUSIVE, "whole interval not at most 0, but on the right side b"),
+        (9, [-9, -8, 1], "", VIOLATED, "whole interval not at most 0"),
+        (9, [], "", VIOLATED, "whole interval not at most 0"),
+        (math.nan, [-9], "", INCONCLUSIVE, "no interval"),
+    ],
+)
+def test_decisions_name_the_part_that_decides(measured, parts, decisive, outcome, rule):
+    decision = decide(measured, parts, decisive)
+    assert (decision.outcome, decision.rule) == (outcome, rule)
+    assert decision.tolerance == "0; 9 for consistent"
+    # At least 0 is the same of the numbers with the other sign.
+    other = decide(-measured, [-part for part in parts], decisive, at_least=True)
+    assert (other.outcome, other.rule) == (outcome, rule.replace("most", "least").replace("without 9", "without -9"))
+
+
+def test_what_a_correction_may_leave():
+    """Consistent only if no part is on the wrong side, and if there is a margin."""
+    assert decide(-9, [-9]).otherwise == CONSISTENT
+    assert decide(-9, [-9], margin=0.0).otherwise == INCONCLUSIVE
+    assert decide(-9, [9]).otherwise == INCONCLUSIVE
+    assert decide(-9, [math.nan]).p_value == 1.0
+
+
+def test_what_only_rounding_keeps_from_a_limit_is_at_it():
+    """At the limit in all rows is on the right side for sure."""
+    for beyond, outcome in ((0.0, CONFIRMED), (5e-10, CONFIRMED), (2e-9, VIOLATED)):
+        assert Criterion(np.full(17, 0.5 + beyond), 0.5).decide().outcome == outcome
+        parts = {"last": np.full(17, 0.5 + beyond)}
+        assert Criterion(rows(0.2), 0.5, parts, ("last",)).decide().outcome == outcome
+        assert (
+            Criterion(-rows(0.2), -0.5, {"last": -parts["last"]}, ("last",), at_least=True).decide().outcome == outcome
+        )
+    # A part at the limit is on the right side, by its value too.
+    parts = {"first": rows(0.2), "last": np.full(17, 0.5)}
+    assert Criterion(rows(0.9), 0.5, parts).decide().outcome == INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("distance", "noticed"), [(0.05, True), (0.15, False)])
+def test_a_stricter_claim_is_noticed_if_the_exponent_is_near(distance, noticed):
+    assert Criterion(rows(-0.5 - distance), -0.5).notices() == noticed
+    assert Criterion(rows(0.5 + distance), 0.5, at_least=True).notices() == noticed
+    assert Criterion(rows(-0.5 - distance), -0.5).notices(0.01) is False
+    assert Criterion(rows(-0.5 - distance), -0.5).notices(0.2) is True

@@ -22,6 +22,7 @@ from asyncopt.analysis.curves import Curves
 from asyncopt.analysis.measures import Measures
 from asyncopt.analysis.studies import _without_repetitions
 from asyncopt.analysis.verdict import CONFIRMED, CONSISTENT, INCONCLUSIVE, VIOLATED
+from asyncopt.theory.claims import Attained
 from tests.analysis import synthetic
 
 RULE = "K^1/8"
@@ -79,13 +80,15 @@ def test_an_inflation_tends_to_one(levels, errors, outcome, words):
 
 
 def test_an_inflation_of_which_only_a_limit_is_known():
-    levels, last = [1.0, 1.0, 1.0, 1.0, 1.0], [0, 0, 0, 0, fits.AT_LEAST]
+    """Of all seeds: without some seed it may be known, and smaller."""
+    levels, last = [1.0, 1.0, 1.0, 1.0, 1.0], np.zeros((17, 5), int)
+    last[0, -1] = fits.AT_LEAST
     decision, noticed = claims._tends_to_one(with_inflation(levels, 0.001, last), RULE)
     assert (decision.outcome, decision.rule, noticed) == (INCONCLUSIVE, "no exact inflation at the longest K", ())
-    assert claims._tends_to_one(with_inflation(levels, 0.001, last[::-1]), RULE)[0].outcome == CONFIRMED
+    assert claims._tends_to_one(with_inflation(levels, 0.001, last[:, ::-1]), RULE)[0].outcome == CONFIRMED
     # Ten at least after two decades is hopeless; a little less is not.
     for largest, hopeless in ((9.9, False), (10.0, True)):
-        decision, noticed = claims._bounded(with_inflation([*levels[:4], largest], 0.001, last), RULE)
+        decision, noticed = claims._bounded(with_inflation([*levels[:4], largest], -0.1, last), RULE)
         assert (f"it is {largest:.3g} at least" in decision.rule) == hopeless
         assert not hopeless or (decision.outcome, noticed) == (VIOLATED, ())
     falling = [1.5, 1.4, 1.3, 1.2, 1.1]
@@ -93,6 +96,27 @@ def test_an_inflation_of_which_only_a_limit_is_known():
     decision, noticed = claims._bounded(with_inflation(falling, 0.001, [fits.AT_LEAST, 0, 0, 0, 0]), RULE)
     assert (decision.outcome, noticed) == (INCONCLUSIVE, ())
     assert "of some cells only a limit" in decision.rule
+
+
+def test_an_exponent_half_way_to_a_wrong_one_does_not_tell_them_apart():
+    """An interval from -0.597 to -0.502 comes within 0.005 of -0.5 and of -0.6, and is within 0.1 of both."""
+    made = Measures(
+        synthetic.study(lambda tau, k: k**-0.5, np.random.default_rng(0), rules=(0,), attains_rate=True, noise=0.02)
+    )
+    slopes = -0.5495 + 0.0475 / REACH * UNIT
+    vars(made)["means"] = made.study.cells["num_updates"].to_numpy(float) ** slopes[:, None]
+    (judged,) = claims.verdicts(Attained(exponent=-0.5), made)
+    np.testing.assert_allclose(judged.measured, [-0.5495, -0.597, -0.502], rtol=1e-6)
+    assert (judged.outcome, judged.noticed) == (CONSISTENT, ("exponent -0.4",))
+
+
+@pytest.mark.parametrize(("error", "outcome"), [(0.05, CONSISTENT), (0.06, INCONCLUSIVE)])
+def test_growth_as_k_to_the_power_of_two_percent_must_be_excluded(error, outcome):
+    """An error at the last of five K, which are h = log(10)/2 apart, is an error of the slope of 0.2/h of it."""
+    decision, noticed = claims._bounded(with_inflation(np.ones(5), [0, 0, 0, 0, error]), RULE)
+    assert decision.measured.high == pytest.approx(REACH * error * 0.4 / np.log(10), rel=1e-4)
+    assert (decision.outcome, decision.tolerance) == (outcome, "0; 0.02 for consistent")
+    assert noticed == ("slope ≤ -0.1",)
 
 
 @pytest.mark.parametrize(
