@@ -65,11 +65,18 @@ def test_orders_in_updates_and_delay():
 
 
 def test_without_eps_the_nonconvex_bound_is_infinite():
-    constants = {"b1": 0.9, "b2": 0.999, "eps": 0.0, "dimension": 5, "smoothness": 2.0, "gradient_bound": 1.0}
-    bound = theory.nonconvex_a_priori(
-        **constants, num_updates=10, step_size=0.1, initial_gap=1.0, mean_delay=0.0, mean_square_delay=0.0
-    )
-    assert bound.total == np.inf
+    constants = {"b1": 0.9, "eps": 0.0, "dimension": 5, "smoothness": 2.0, "gradient_bound": 1.0, "num_updates": 10}
+    constants |= {"step_size": 0.1, "initial_gap": 1.0, "mean_delay": 0.0, "mean_square_delay": 0.0}
+    assert theory.nonconvex_a_priori(**constants, b2=0.999).total == np.inf
+    measured = {"mean_scaled_gradient": 1.0, "scaled_momentum_max": 1.0}
+    assert theory.nonconvex_a_posteriori(**constants, **measured).total == np.inf
+
+
+def test_sums_over_iterates_by_hand():
+    """10, 8, 6, 4, 2 lie on straight lines between the evaluations after 0, 2 and 5 updates."""
+    run = theory.Evidence({}, {"f": np.array([[10.0, 6.0, 0.0]]), "step": np.array([[0, 2, 5]])})
+    assert [run.sum_until("f", evaluation).item() for evaluation in (0, 1, 2)] == [0, 18, 30]
+    assert run.mean_over_run("f").item() == 6
 
 
 def replay_moments(gradients, b1, b2, eps):
