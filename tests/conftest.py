@@ -48,6 +48,7 @@ _set_environment(FEW_OPTIMISATIONS)
 
 import jax  # noqa: E402
 import jax._src.compiler  # noqa: E402
+import jax._src.lru_cache  # noqa: E402
 from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
@@ -66,6 +67,18 @@ def _options_of_the_test(*arguments, env_options_overrides=None, **more):
 
 
 jax._src.compiler.get_compile_options = _options_of_the_test
+
+
+def _put_whole(self, key, value):
+    """Writes a compiled program for other processes. JAX writes it in place, where one may read half of it."""
+    path = self.path / f"{key}-cache"
+    if not path.exists():
+        partial = self.path / f"{key}.{os.getpid()}"
+        partial.write_bytes(value)
+        partial.replace(path)
+
+
+jax._src.lru_cache.LRUCache.put = _put_whole
 
 # The same examples in every run: what passes once passes again.
 hypothesis.settings.register_profile("repeatable", derandomize=True, database=None)
