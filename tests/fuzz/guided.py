@@ -22,13 +22,21 @@ def fuzz(name, inputs):
     with atheris.instrument_imports(include=READERS):
         from tests.fuzz.test_readers import FORMATS, check_read
     (kind,) = (kind for kind in FORMATS if kind.name == name)
+
+    def check(content):
+        try:
+            check_read(kind, path, content)
+        except BaseException:
+            print(f"of the bytes {content!r}", flush=True)
+            raise
+
     with tempfile.TemporaryDirectory() as folder:
         path, corpus = pathlib.Path(folder, name), pathlib.Path(folder, "corpus")
         kind.write(path)
         corpus.mkdir()
         (corpus / "whole").write_bytes(path.read_bytes())
-        options = [f"-runs={inputs}", "-max_len=4096", "-timeout=10", f"-artifact_prefix={tempfile.gettempdir()}/"]
-        atheris.Setup([sys.argv[0], *options, str(corpus)], lambda content: check_read(kind, path, content))
+        options = [f"-runs={inputs}", "-max_len=4096", "-timeout=10"]
+        atheris.Setup([sys.argv[0], *options, str(corpus)], check)
         atheris.Fuzz()
 
 
@@ -49,10 +57,9 @@ def main():
     for kind in FORMATS:
         command = [sys.executable, "-m", "tests.fuzz.guided", "--inputs", str(options.inputs), "--only", kind.name]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
-        last = (ended.stdout + ended.stderr).strip().splitlines()
-        print(kind.name, last[-1] if last else "", sep=": ", flush=True)
+        # The traceback is on the standard output, what libFuzzer says on the standard error.
+        print(f"{kind.name}: {ended.stdout}", *ended.stderr.splitlines()[-1:], flush=True)
         if ended.returncode:
-            print(ended.stdout, ended.stderr)
             failed.append(kind.name)
     return int(bool(failed))
 
