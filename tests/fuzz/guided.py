@@ -35,7 +35,7 @@ def fuzz(name, inputs):
         kind.write(path)
         corpus.mkdir()
         (corpus / "whole").write_bytes(path.read_bytes())
-        options = [f"-runs={inputs}", "-max_len=4096", "-timeout=10"]
+        options = [f"-runs={inputs}", "-max_len=4096", "-timeout=10", f"-artifact_prefix={folder}/"]
         atheris.Setup([sys.argv[0], *options, str(corpus)], check)
         atheris.Fuzz()
 
