@@ -10,21 +10,19 @@ from typing import Any, TypeVar
 import numpy as np
 
 _Number = TypeVar("_Number", int, float)
-
-
-# Of a message, in characters. What was found may be a cell of a million, or the bytes of a damaged file.
-_LONGEST_START, _LONGEST_END = 700, 300
+# What is kept of a message that is longer than both together, in characters: it may quote a cell of a million of them.
+_START, _END = 700, 300
 
 
 class InputError(ValueError):
     """Input from outside that cannot be used; the message says where, what was found and what was expected.
 
-    A message of more than a thousand characters loses its middle.
+    Of a message longer than a thousand characters, the middle is left out.
     """
 
     def __init__(self, message: str) -> None:
-        if len(message) > _LONGEST_START + _LONGEST_END:
-            message = f"{message[:_LONGEST_START]} ... {message[-_LONGEST_END:]}"
+        if len(message) > _START + _END:
+            message = f"{message[:_START]} ... {message[-_END:]}"
         super().__init__(message)
 
 

@@ -30,7 +30,7 @@ def holds(measured: Values, bound: Values, diverged: np.ndarray) -> Decision:
     same level; one cell alone violates, at the level divided by the number of cells. The measured number is the largest
     ratio of a cell, with the largest upper end of all.
     """
-    measured = np.where(diverged, 0.0, measured)  # what stands in its place may be too large to compute with
+    measured = np.where(diverged, 0.0, measured)  # what diverged may be too large to compute with
     p_value, against = largest_p_value(measured, bound, diverged), jackknife.pivot(jackknife.means(bound - measured))
     surely = jackknife.p_values(against, 0.0) <= jackknife.ONE_SIDED / len(diverged)
     # Equal means are not broken: both p-values are 0 if no seed differs from its bound.

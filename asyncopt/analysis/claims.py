@@ -144,7 +144,7 @@ def _same_rate(claim: claims.SameRate, measures: Measures) -> list[Verdict]:
             cells, reference = study.where(rule), study.where(study.reference)
             difference = measures.slopes(rule) - measures.slopes(study.reference)
             k, k_without = measures.num_updates(cells), measures.num_updates(reference)
-            # Between neighbours only where both have runs of the same lengths.
+            # Slopes between neighbours can be compared only where both rules have runs of the same lengths.
             pairs = rates.neighbours(k) if np.array_equal(k, k_without) else {}
             parts = {
                 words: measures.slopes(rule, cells[pair]) - measures.slopes(study.reference, reference[pair])

@@ -113,7 +113,7 @@ def ratio(numerator: Float[np.ndarray, "S C"], denominator: Float[np.ndarray, "S
         return [Estimate(float(each), math.nan, math.nan) for each in value]
     found = []
     for side in (0, 1):
-        # No end is looked for beyond this; it is infinite without a positive denominator.
+        # The ends are sought between 0 and this, which is infinite, as the ratio, without a positive denominator.
         low, high = np.zeros_like(top), 1e3 * (1 + np.abs(value))
         middle = value
         for _ in range(_BISECTIONS):

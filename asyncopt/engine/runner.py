@@ -88,7 +88,7 @@ def replay(
       checkpoint: keep the run in this file while it runs, also when it is interrupted, and resume it from there.
       on_evaluation: a function of (step, values), called soon after each evaluation, in their order. ``step`` is the
         number of updates made; ``values`` maps each name of `Result.to_frame` to a float, or with ``seeds`` to a
-        float[S]. A run that is resumed does not call it again for what was measured before.
+        float[S]. A run that is resumed calls it for the evaluations after those that it was called for.
       work: what a worker does in place of one gradient, such as `asyncopt.engine.local_steps`.
       blocks: which leaves of the parameters are the B blocks of a trace whose reads are inconsistent. "layers": of L
         layers, block b has those with ⌊l B / L⌋ = b; `asyncopt.traces.pipeline` asks for it itself. A function: it

@@ -96,7 +96,7 @@ def _write_rows(path):
 
 def _read_rows(path):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(data.libsvm.__globals__, "_LONGEST_LINE", 2**14)  # a damaged compressed file may have long ones
+        patch.setitem(data.libsvm.__globals__, "_LINE_LIMIT", 2**14)  # a damaged compressed file may have longer lines
         return data.libsvm(path, test_fraction=0.0)
 
 
@@ -197,7 +197,7 @@ def test_a_damaged_file(kind, tmp_path, changes):
 
 
 def check_read(kind, path, content):
-    """The reader must return what is in the file, or refuse it, and take little memory."""
+    """Checks that a reader returns what is in the file, or refuses it, and takes little memory."""
     path.write_bytes(content)
     tracemalloc.start()
     try:

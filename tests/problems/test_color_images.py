@@ -73,12 +73,13 @@ def test_a_damaged_png_is_named(tmp_path, content, message):
         data.cinic10(tmp_path)
 
 
-def test_a_length_that_a_png_only_promises_takes_no_memory(tmp_path):
+def test_a_png_takes_no_memory_for_bytes_that_it_does_not_have(tmp_path):
+    """Its pixels are all there, but the length of their chunk says 2**27 bytes more."""
     path, content = tmp_path / "image.png", bytearray(GOOD)
-    content[GOOD.index(b"IDAT") - 4] = 8  # the pixels, it says, have 2**27 bytes
+    content[GOOD.index(b"IDAT") - 4] = 8
     path.write_bytes(content)
     tracemalloc.start()
-    assert not cinic._read_png(path).any()  # the pixels are all there
+    assert not cinic._read_png(path).any()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2**20

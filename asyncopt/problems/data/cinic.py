@@ -65,8 +65,8 @@ def _read_png(path: pathlib.Path) -> UInt8[np.ndarray, "32 32 3"]:
     import PIL.Image  # other data need no Pillow
 
     try:
-        # One format only: a file from outside should not reach the decoders of the others. Its bytes are read first:
-        # of an open file, Pillow reads as many as the file promises, and Python takes the memory for them.
+        # One format only: a file from outside should not reach the decoders of the others. Pillow reads from memory:
+        # from an open file it would ask for as many bytes as a chunk claims to have, and Python would allocate them.
         with PIL.Image.open(io.BytesIO(path.read_bytes()), formats=["PNG"]) as image:
             if image.size != _SIZE:
                 raise InputError(f"{path}: {image.size[0]} × {image.size[1]} pixels, expected 32 × 32")

@@ -14,8 +14,8 @@ from asyncopt.problems.data.dataset import Dataset, split
 
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
 _MAX_INDEX = 2**31 - 1
-# Bytes. A compressed file of a few kilobytes can promise a line of gigabytes.
-_LONGEST_LINE = 2**27
+# A line has fewer bytes than this. A compressed file of a few kilobytes can contain one of gigabytes.
+_LINE_LIMIT = 2**27
 
 
 def libsvm(
@@ -28,7 +28,7 @@ def libsvm(
     """Reads a LIBSVM file, plain or compressed (``.gz``, ``.bz2``), as sparse rows.
 
     Indices count from 1 and rise along a line. Labels are whole numbers, and the classes are numbered in their
-    order: -1, +1 become 0, 1. A comment starts with ``#``.
+    order: -1, +1 become 0, 1. A comment starts with ``#``. A line ends with a line feed, and has less than 128 MiB.
 
     Args:
       path: the file.
@@ -75,10 +75,10 @@ def _read_rows(path: pathlib.Path) -> tuple[list[int], list[int], list[float], l
     number = 0
     try:
         with _OPENERS.get(path.suffix, open)(path, "rb") as file:
-            for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):  # noqa: B007
-                if len(line) == _LONGEST_LINE:
-                    raise InputError(f"the line has {_LONGEST_LINE:,} bytes or more, expected a row")
-                # Bytes are split at ASCII's blanks alone, text also at control characters and blanks of Unicode.
+            for number, line in enumerate(iter(lambda: file.readline(_LINE_LIMIT), b""), start=1):  # noqa: B007
+                if len(line) == _LINE_LIMIT:
+                    raise InputError(f"the line has {_LINE_LIMIT:,} bytes or more, expected a row")
+                # Bytes are split at ASCII's blanks alone; text would also be split at other blanks of Unicode.
                 cells = [cell.decode() for cell in line.partition(b"#")[0].split()]
                 if cells:
                     labels.append(_label(cells[0]))
