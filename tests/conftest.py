@@ -29,7 +29,7 @@ FEW_OPTIMISATIONS = os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1"
 # Without fusion emitters, XLA compiles fused operations in half the time. Since JAX 0.11 it has no other way.
 CHOOSES_EMITTERS = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 11)
 FUSION_EMITTERS = "xla_cpu_use_fusion_emitters"
-# XLA hands LLVM each program in up to 32 parts, for as many threads. In one part, small programs take a sixth less.
+# XLA hands LLVM each program in up to 32 parts, for as many threads. In one part, small ones compile a sixth faster.
 PARTS = "xla_cpu_parallel_codegen_split_count"
 
 

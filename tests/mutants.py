@@ -48,6 +48,7 @@ OPERATORS = [
 ]  # fmt: skip
 # What most tests import, and what no mistake is made in.
 PRELOADED = ["jax", "jax.numpy", "matplotlib.pyplot", "optax", "pandas", "pyarrow", "scipy.optimize", "scipy.stats"]
+OPTIONS = ["-x", "-q", "-n0", "-p", "no:cacheprovider"]  # of pytest
 # Exit statuses of pytest that say something: all passed, one failed, a file could not be imported.
 STATUSES = {0: False, 1: True, 2: True}
 # Python imports a module of this name when it starts, so that the processes which tests start are recorded too.
@@ -126,22 +127,23 @@ def run_tests(tree, tests, limit=None):
 
 
 def _pytest(tree, tests):
+    """Runs pytest on the tests of the tree, in a process group of its own, and ends the process with its status."""
     os.setpgrp()
     os.chdir(tree)
     sys.path.insert(0, str(tree))
     for name in [name for name in sys.modules if name.split(".")[0] == "tests"]:
-        del sys.modules[name]  # this file's package: the tests are those of the tree
+        del sys.modules[name]  # imported with this file; the tests are those of the tree
     said = os.open(tree / "said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(said, stream)
     import pytest
 
-    status = pytest.main(["-x", "-q", "-n0", "-p", "no:cacheprovider", *tests])
+    status = pytest.main([*OPTIONS, *tests])
     os._exit(status)
 
 
-def start_server(tree):
-    """Starts the process from which those of the tests are forked."""
+def prepare_server(tree):
+    """Sets what the server imports, from which the processes of `run_tests` are forked, and their environment."""
     os.environ["PYTHONPATH"] = os.pathsep.join([str(tree), os.environ.get("PYTHONPATH", "")])
     # What one of these processes has compiled, the next ones read.
     os.environ |= {"JAX_COMPILATION_CACHE_DIR": str(tree / "compiled"), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -159,7 +161,7 @@ def recorded_calls(tree, tests):
         recorded = tree / "calls.txt"
         recorded.write_text("")
         start = time.monotonic()
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", path]
+        command = [sys.executable, "-m", "pytest", *OPTIONS, path]
         variables = {"CALLS": str(recorded), "CALLS_BELOW": str(tree / "asyncopt")}
         ended = subprocess.run(command, cwd=tree, env=os.environ | variables, capture_output=True, check=False)
         if ended.returncode:
@@ -198,7 +200,7 @@ def main():
         for name in COPIED:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, tree / name)
-        start_server(tree)
+        prepare_server(tree)
         calls = recorded_calls(tree, tests)
         for path, name, number in chosen:
             before = (ROOT / path).read_text()

@@ -50,8 +50,8 @@ def test_it_may_end_the_run():
         asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), TRACE, eval_every=20, on_evaluation=enough)
 
 
-def test_after_a_resumption_only_what_is_new_is_told(tmp_path):
-    """Also what the interrupted run had evaluated, in the same call of the loop, and not told."""
+def test_a_resumed_run_tells_what_has_not_been_told(tmp_path):
+    """Also 60, which the interrupted run had evaluated in the same call of the loop as 40."""
     path, told = tmp_path / "run.npz", []
 
     def interrupted(step, values):

@@ -1,8 +1,8 @@
 """Damaged files again, chosen by the code that they reach: ``python -m tests.fuzz.guided --inputs 10000``.
 
 `atheris <https://github.com/google/atheris>`_ changes the bytes of a file, and keeps each change that reaches new code
-of the reader. It is in the extra ``dev``, where it builds. Each kind of file has a process of its own, since libFuzzer
-ends the process.
+of the reader. It is in the extra ``dev``, on Linux. Each kind of file has a process of its own, since libFuzzer ends
+the process.
 """
 
 import argparse
@@ -16,7 +16,7 @@ READERS = ["asyncopt.checks", "asyncopt.files", "asyncopt.traces", "asyncopt.pro
 
 
 def fuzz(name, inputs):
-    """Gives the reader of one kind of file so many inputs; the first that fails ends the process with a traceback."""
+    """Gives the reader of one kind of file so many inputs, and ends the process; a failure with a traceback."""
     import atheris
 
     with atheris.instrument_imports(include=READERS):
