@@ -27,7 +27,7 @@ class Snapshot(NamedTuple):
     made: int  # updates made
     evaluated: int  # updates made when it was last evaluated
     seconds: float  # wall-clock time, compilation excluded
-    told: int = 0  # evaluations that the run's observer was told
+    told: int = 0  # evaluations that `on_evaluation` was called for
     rows: PyTree = None  # what a real run records of each update; NumPy arrays whose last axis counts updates
 
     def in_one_part(self) -> "Snapshot":

@@ -23,8 +23,8 @@ _GROWTH = 64
 Advance = Callable[[LoopState, Stops], tuple[LoopState, Evaluation]]
 # Called with the updates made since the last call, and the share of the time so far that went into evaluations.
 Report = Callable[[int, float], object]
-# Called with the updates made before a new evaluation, in an array of one, and the evaluation, as NumPy arrays whose
-# last axis has length 1. It may raise to end the run.
+# Called once for each evaluation: with the number of updates made before it, in an array of length 1, and with NumPy
+# arrays whose last axis has length 1. It may raise to end the run.
 OnEvaluation = Callable[[Int[np.ndarray, " n"], Evaluation], object]
 
 
@@ -60,18 +60,21 @@ def drive(
     nothing_done = _call(advance, begin, np.array([0]), [False], per_call)
     seconds_each = max(now.seconds - nothing_done.seconds, 0.0)
 
+    def num_evaluations() -> int:
+        return int(np.searchsorted(steps, now.evaluated, side="right"))
+
     def share() -> float:
-        evaluations = int(np.searchsorted(steps, now.evaluated, side="right"))
-        return min(evaluations * seconds_each / max(now.seconds, 1e-9), 1.0)
+        return min(num_evaluations() * seconds_each / max(now.seconds, 1e-9), 1.0)
 
     def tell() -> None:
+        """Calls ``on_evaluation`` for each evaluation that it was not yet called for; all are in the last part."""
         nonlocal now
-        made = int(np.searchsorted(steps, now.evaluated, side="right"))
-        first = made - jax.tree.leaves(now.evaluations[-1])[0].shape[-1]
-        for number in range(now.told, made):
-            now = now._replace(told=number + 1)  # before the call, which may raise: none is told twice
-            one = slice(number - first, number - first + 1)
-            on_evaluation(steps[number : number + 1], jax.tree.map(lambda x, one=one: x[..., one], now.evaluations[-1]))
+        number, last_part = num_evaluations(), now.evaluations[-1]
+        earlier = number - jax.tree.leaves(last_part)[0].shape[-1]  # evaluations in the parts before
+        for i in range(now.told, number):
+            now = now._replace(told=i + 1)  # before the call, which may raise: none is told twice
+            place = slice(i - earlier, i - earlier + 1)
+            on_evaluation(steps[i : i + 1], jax.tree.map(lambda x, place=place: x[..., place], last_part))
 
     if checkpoint is not None and (saved := checkpoint.load(now)) is not None:
         now = saved
