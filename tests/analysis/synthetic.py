@@ -1,9 +1,11 @@
 """Studies and run folders made of numbers with known exponents, without any replay."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pandas as pd
+import scipy.stats
 
 from asyncopt import theory
 from asyncopt.analysis import Study
@@ -16,6 +18,14 @@ SETTINGS = {"learning_rate": 1.0, "schedule": "inverse_sqrt_horizon", "b1": 0.9,
 CONSTANTS = {"dimension": 3.0, "smoothness": 1.0, "gradient_bound": 1.0, "diameter": 2.0, "lower_bound": 0.0}
 # What a run records besides its gaps; sums that make the a-posteriori bound of a gap 1/√K about 10/√K.
 RECORDED = {"drift": 0.0, "scale_l1": 1.0, "scaled_momentum_sum": 1.0, "momentum_l1": 1.0, "scaled_gradient_sum": 1.0}
+
+# Deviations of 16 seeds from their mean: one up, one down; and those of a normal sample, whose mean has the standard
+# error 1.
+SIGNS = np.array([-1.0, 1.0] * 8)
+NORMAL = 4 * scipy.stats.zscore(scipy.stats.norm.ppf((np.arange(16) + 0.5) / 16), ddof=1)
+# That mean over all seeds, and then without each of them. Its interval is from -REACH to REACH.
+UNIT = np.append(0.0, -NORMAL / 15)
+REACH = scipy.stats.t.ppf(0.975, 15)
 
 
 def study(
@@ -67,6 +77,14 @@ def study(
         bounds={name: np.tile(part, (seeds, 1)) for name, part in parts.items()},
         **known,
     )
+
+
+def without(study, cells):
+    """Returns a study without some of its cells, which are given by their numbers."""
+    kept = [cell for cell in range(len(study.cells)) if cell not in cells]
+    rows = study.cells.iloc[kept].reset_index(drop=True)
+    bounds = {name: part[:, kept] for name, part in study.bounds.items()}
+    return dataclasses.replace(study, cells=rows, values=study.values[:, kept], bounds=bounds)
 
 
 def gamma(rng, deviation, shape):

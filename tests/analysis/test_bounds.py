@@ -7,14 +7,14 @@ import pytest
 
 from asyncopt.analysis import bounds, jackknife
 from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE, VIOLATED
+from tests.analysis.synthetic import NORMAL, SIGNS
 
-NOISE = np.array([-1.0, 1.0] * 8)[:, None]  # of 16 seeds; adds up to 0
 NONE = np.zeros(2, bool)
 
 
 def cells(*values, noise=0.0):
     """One column for each value; the same in all seeds, up to the noise."""
-    return np.array(values, float) + np.array(noise) * NOISE
+    return np.array(values, float) + np.array(noise) * SIGNS[:, None]
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,7 @@ def test_a_cell_that_diverged_breaks_its_bound():
         ([1, 3], [4, 2], 1.5, VIOLATED, "in some run it is larger"),
         ([-1, -3], [4, 2], 0.0, CONFIRMED, "in all runs"),
         ([1, 3], [4, math.inf], 0.25, CONFIRMED, "in all runs"),
+        ([1, math.inf], [4, math.inf], 0.25, CONFIRMED, "in all runs"),
         ([1, 0], [4, 0], math.inf, VIOLATED, "in some run it is larger"),
         ([1, -3], [4, -1], math.inf, VIOLATED, "in some run it is larger"),
         ([1, math.nan], [4, 1], math.nan, INCONCLUSIVE, "some bound is not a number"),
@@ -96,3 +97,19 @@ def test_one_bound_is_always_at_most_another(smaller, larger, ratio, outcome, ru
     assert (found.outcome, found.rule) == (outcome, rule)
     assert found.measured.value == pytest.approx(ratio, rel=1e-8, nan_ok=True)
     assert np.isnan(found.measured[1:]).all()
+
+
+def test_a_bound_is_broken_or_held_in_every_cell():
+    """Of three cells one alone violates, at a third of the level: 2.5 %/3 is 2.69 standard errors."""
+    none, bound = np.zeros(3, bool), np.ones((16, 3))
+
+    def outcome(errors, diverged=none):
+        return bounds.holds(1 + 0.01 * (np.array(errors) + NORMAL[:, None]), bound, diverged).outcome
+
+    assert outcome([-2.2, -9.0, -9.0]) == CONFIRMED
+    assert outcome([-2.1, -9.0, -9.0]) == INCONCLUSIVE
+    assert outcome([2.6, -9.0, -9.0]) == INCONCLUSIVE
+    assert outcome([2.8, -9.0, -9.0]) == VIOLATED
+    assert outcome([-9.0, -9.0, -9.0], np.array([False, True, False])) == VIOLATED
+    assert bounds.holds(bound, bound, none).outcome == CONFIRMED  # equal in every seed
+    assert bounds.largest_p_value(bound - 9, bound, np.array([False, True, False])) == 1.0

@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from asyncopt.analysis.criteria import Criterion
+from asyncopt.analysis.criteria import Criterion, tolerance
 from asyncopt.analysis.verdict import CONFIRMED, CONSISTENT, INCONCLUSIVE, VIOLATED
+from tests.analysis.synthetic import UNIT
 
 
 def rows(value, seeds=16, spread=0.01):
@@ -97,3 +99,37 @@ def test_a_stricter_claim_is_noticed_if_the_exponent_is_near(distance, noticed):
     assert Criterion(rows(0.5 + distance), 0.5, at_least=True).notices() == noticed
     assert Criterion(rows(-0.5 - distance), -0.5).notices(0.01) is False
     assert Criterion(rows(-0.5 - distance), -0.5).notices(0.2) is True
+
+
+def test_the_criterion_of_several_parts():
+    """The limit is 0, an error 1 of each; the interval reaches 2.13 to both sides."""
+
+    def decide(measured, *parts, decisive=(), **more):
+        rows = {str(number): part + UNIT for number, part in enumerate(parts)}
+        return Criterion(measured + UNIT, 0.0, rows, tuple(map(str, decisive)), **{"margin": 5.0, **more}).decide()
+
+    assert decide(-2.2).outcome == CONFIRMED
+    assert decide(-2.1).outcome == CONSISTENT
+    assert decide(-2.1, margin=0.02).outcome == INCONCLUSIVE
+    assert decide(2.1).outcome == CONSISTENT
+    assert decide(2.2).outcome == VIOLATED
+    assert decide(2.2, at_least=True).outcome == CONFIRMED
+    assert decide(-2.2, at_least=True).outcome == VIOLATED
+    # A part that is not surely on the right side takes "confirmed" away; one on the wrong side "consistent", too.
+    assert decide(-3.0, -2.2).outcome == CONFIRMED
+    assert decide(-3.0, -2.1).outcome == CONSISTENT
+    assert decide(-3.0, 2.2).outcome == INCONCLUSIVE
+    assert decide(-3.0, 2.2, decisive=[0]).outcome == VIOLATED
+    # Two decisive parts share the level: 1.25 % is 2.49 errors.
+    assert decide(-3.0, 2.4, -3.0, decisive=[0, 1]).outcome == INCONCLUSIVE
+    assert decide(-3.0, 2.6, -3.0, decisive=[0, 1]).outcome == VIOLATED
+    # What violates is an extrapolation if all parts are on the right side, one of them for sure.
+    assert decide(3.0, -0.1, -2.2).outcome == INCONCLUSIVE
+    assert decide(3.0, -2.3, -0.1, -2.2).rule.endswith("but on the right side 2")  # the last one
+    assert decide(3.0, -0.1, -2.1).outcome == VIOLATED
+    assert decide(3.0, 0.1, -2.2).outcome == VIOLATED
+    np.testing.assert_allclose(decide(-2.5, -3.0).p_value, scipy.stats.t.sf(2.5, 15), rtol=1e-6)
+
+
+def test_tolerances_in_words():
+    assert [tolerance(margin) for margin in (0.0, 0.02)] == ["0", "0; 0.02 for consistent"]

@@ -194,3 +194,11 @@ def test_a_speedup_to_an_accuracy_is_that_of_gradients_over_the_inflation():
     }  # fmt: skip
     measures.partner = np.array([-1] * 5 + [0])
     assert curves.speedups_to_accuracy(measures)["num_workers"].tolist() == [2]
+
+
+def test_means_over_a_run_that_is_measured_from_later_on():
+    """The line from 1 to 3 has the mean 2, wherever it begins."""
+    for begin in (0.0, 10.0):
+        values, step = [np.array([[1.0, 2.0, 3.0]])], begin + np.array([0.0, 1.0, 2.0])
+        (mean,) = Curves("", ("a",), "loss", [(1,)], step, values, "time").means_over_run
+        np.testing.assert_allclose(mean, [2.0])

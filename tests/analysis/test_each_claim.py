@@ -1,6 +1,5 @@
 """One claim at a time, of runs with hardly any noise: what is compared with what, and what is said of it."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -18,11 +17,8 @@ def study(truth, rules=(0, "K**0.25"), without=(), **settings):
     """A study of 16 seeds that differ by 0.1 %; the cells (rule, K) of ``without`` are left out."""
     settings = {"noise": 1e-3, "shared": 0.0, **settings}
     made = synthetic.study(truth, np.random.default_rng(0), rules=rules, **settings)
-    names = list(zip(made.cells["rule"], made.cells["num_updates"], strict=True))
-    kept = [number for number, name in enumerate(names) if name not in without]
-    bounds = {name: part[:, kept] for name, part in made.bounds.items()}
-    cells = made.cells.iloc[kept].reset_index(drop=True)
-    return dataclasses.replace(made, cells=cells, values=made.values[:, kept], bounds=bounds)
+    names = zip(made.cells["rule"], made.cells["num_updates"], strict=True)
+    return synthetic.without(made, [cell for cell, name in enumerate(names) if name in without])
 
 
 def verdicts(claim, *arguments, **settings):

@@ -73,3 +73,12 @@ def test_the_tail_is_that_of_the_least_squares(bend, slope):
     tried = np.linspace(-1, 0.99, 1991)
     best = tried[np.argmin([objective(each, y) for each in tried])]
     assert q == pytest.approx(best, abs=2e-3)
+
+
+def test_the_exponent_of_a_tail_between_those_that_are_tried():
+    """A grid of 0.005 is tried; a parabola through three of its points is far more precise."""
+    k = LENGTHS
+    for q in (0.1012, 0.2525, 0.4038, -0.3012):
+        assert fits.tail_exponent(k, (30 / k + 0.02 * k**-q)[None])[0] == pytest.approx(q, abs=2e-4)
+    # Beyond the ends of the grid it is an end.
+    np.testing.assert_allclose(fits.tail_exponent(k, np.stack([k**1.5, k**-0.993])), [-1, 0.99], atol=0.006)

@@ -79,3 +79,8 @@ def test_the_expanded_percentiles_are_order_statistics():
     replicates = np.arange(1000.0)
     assert bootstrap.estimate(500.0, replicates[::-1], 16) == (500, 13, 986)
     assert bootstrap.estimate(500.0, np.append(replicates, np.nan), 16) == (500, 13, 986)
+
+
+def test_the_bootstrap_of_two_seeds_reaches_to_its_last_resamples():
+    assert bootstrap.estimate(1.5, np.array([2.0, 1.0, 1.5]), 2) == (1.5, 1.0, 2.0)
+    assert np.isnan(bootstrap.estimate(1.5, np.array([2.0, 1.0, 1.5]), 1).low)

@@ -1,6 +1,7 @@
 """The numbers that claims are about, from studies whose values are written down by hand."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -8,17 +9,15 @@ import pytest
 from asyncopt.analysis import fits
 from asyncopt.analysis.measures import Measures
 from tests.analysis import synthetic
-
-NOISE = np.array([-1.0, 1.0] * 8)  # of 16 seeds; adds up to 0
+from tests.analysis.synthetic import NORMAL, SIGNS
 
 
 def measures(rules, lengths, means, noise=0.0, without=()):
     """Measures of cells with these means, by rule and then by K; the cells of ``without`` are left out."""
-    study = synthetic.study(lambda tau, k: 1.0, np.random.default_rng(0), rules=rules, lengths=lengths)
-    kept = [cell for cell in range(len(study.cells)) if cell not in without]
-    values = np.asarray(means, float) + noise * NOISE[:, None]
-    cells = study.cells.iloc[kept].reset_index(drop=True)
-    return Measures(dataclasses.replace(study, cells=cells, values=np.broadcast_to(values, (16, values.shape[-1]))))
+    whole = synthetic.study(lambda tau, k: 1.0, np.random.default_rng(0), rules=rules, lengths=lengths)
+    study = synthetic.without(whole, without)
+    values = np.asarray(means, float) + noise * SIGNS[:, None]
+    return Measures(dataclasses.replace(study, values=np.broadcast_to(values, study.values.shape)))
 
 
 def with_inflations(rules, lengths, inflations):
@@ -57,7 +56,7 @@ def test_an_excess_is_compared_with_the_mean_of_all_seeds():
     without = np.array([-6.0] + [2.0] * 14 + [-6.0])
     for excess, noise, is_correction, helped in ((1.25, 0.01, False, False), (-0.0625, 0.0, False, True)):
         made = measures((0, 1), (10,), [0.0, 0.0])
-        values = np.stack([without, without + excess + noise * NOISE], axis=1)
+        values = np.stack([without, without + excess + noise * SIGNS], axis=1)
         of_these = Measures(dataclasses.replace(made.study, values=values))
         assert of_these.in_delay_term.tolist() == [False, is_correction]
         assert of_these.helped.tolist() == [False, helped]
@@ -125,3 +124,44 @@ def test_rules_that_round_to_one_delay_are_one_point():
     vars(rounded)["inflation"] = made.inflation
     np.testing.assert_allclose(rounded.thresholds[1], 8**0.5)
     assert rounded.threshold_spacing == 2.0
+
+
+def test_thresholds_of_measures_are_interpolated_in_logarithms_or_squares():
+    """At one K, inflations 1 and 1.21 under delays 2 and 8: 1.1 is half-way between them, in logarithms."""
+    made = with_inflations((0, 2, 8), (100,), [1, 1, 1.21])
+    for (lengths, value, side), expected in ((made.thresholds, 4.0), (made.thresholds_by_squares, math.sqrt(34))):
+        assert (lengths.tolist(), side[0, 0]) == ([100], fits.EXACT)
+        np.testing.assert_allclose(value, expected)
+    assert made.threshold_spacing == 4.0
+
+
+def of_differences(differences, without=1.0):
+    """Measures of two cells at one K, of which that with delay differs from the other by so much, seed by seed."""
+    made = synthetic.study(lambda tau, k: k**-0.5, np.random.default_rng(0), rules=(0, 4), lengths=(100,))
+    reference = np.full(16, without)
+    values = np.stack([reference, reference + differences], axis=1)
+    return Measures(dataclasses.replace(made, values=values))
+
+
+def test_an_excess_is_significant_from_four_standard_errors_and_helps_from_five_percent():
+    for factor, significant in ((3.99, False), (4.01, True)):
+        assert of_differences(0.01 * (factor + NORMAL)).significant.tolist() == [False, significant]
+        assert of_differences(-0.02 * (factor + NORMAL)).helped.tolist() == [False, significant]
+        assert not of_differences(-0.01 * (factor + NORMAL)).significant.any()
+    for gain, helped in ((0.049, False), (0.051, True)):
+        assert of_differences(-gain + 1e-4 * NORMAL).helped.tolist() == [False, helped]
+    # Only a correction is in the fit of the delay term: at most as large as the mean without delay.
+    for excess, is_correction in ((0.99, True), (1.01, False)):
+        assert of_differences(excess + 1e-4 * NORMAL).in_delay_term.tolist() == [False, is_correction]
+    assert not of_differences(np.full(16, 0.5)).in_delay_term.any()  # without a standard error
+    mean, error = of_differences(0.01 * (2 + NORMAL)).excess
+    np.testing.assert_allclose([mean[1], error[1]], [0.02, 0.01], rtol=1e-9)
+
+
+def test_the_standard_error_of_an_excess_over_few_seeds():
+    """Of 1; of 1 and 2; of 1, 2 and 6: their sample deviations are 1/√2 and √7."""
+    study = of_differences(np.zeros(16)).study
+    values = np.array([[5.0, 6.0], [7.0, 9.0], [4.0, 10.0]])
+    for seeds, error in ((1, math.nan), (2, 0.5), (3, math.sqrt(7 / 3))):
+        few = dataclasses.replace(study, values=values[:seeds], seeds=tuple(range(seeds)))
+        np.testing.assert_allclose(Measures(few).excess[1][1], error)

@@ -195,6 +195,12 @@ def test_powers_in_words():
 @pytest.mark.parametrize(
     ("exponent", "num_updates", "delay", "critical", "is_beyond"),
     [
+        (0.0, [16, 10_000], [4.0, 4.0], 0.25, False),  # larger than K^1/4 at the shortest K only
+        (0.0, [16, 10_000], [11.0, 11.0], 0.25, True),
+        (0.25, [16, 10_000], [2.0, 10.0], 0.25, False),
+        (0.375, [16, 10_000], [3.0, 32.0], 0.25, True),
+        (0.25, [16, 10_000], [2.0, 13.0], 0.25, False),  # grows as K^0.29: rounding may do that
+        (0.25, [16, 10_000], [2.0, 16.0], 0.25, True),  # as K^0.32
         (0.125, [16, 10_000], [0.0, 2.0], 0.25, False),  # as K^0.11 from one update on
         (0.125, [16, 10_000], [0.0, 2.0], 0.0625, True),
         (0.05, [16, 10_000], [1.0, 3.2], 0.1, True),  # as K^0.18
@@ -202,7 +208,14 @@ def test_powers_in_words():
         (0.0, [16, 256], [2.1, 5.0], 0.25, True),
     ],
 )
-def test_delays_that_grow_faster_than_their_rule(exponent, num_updates, delay, critical, is_beyond):
+def test_delays_beyond_the_theory(exponent, num_updates, delay, critical, is_beyond):
     rows = {"rule": "a", "exponent": exponent, "num_updates": num_updates, "delay": delay}
     found = conclusions.beyond(dataclasses.replace(study(), cells=pd.DataFrame(rows)), "a", critical)
     assert found == (f"nothing is claimed beyond {conclusions.power(critical)}" if is_beyond else "")
+
+
+def test_half_an_interval_is_none():
+    for low, high in ((math.nan, 1.0), (1.0, math.nan)):
+        half = verdict.Estimate(1.0, low, high)
+        for decided in (verdict.at_most(half, 1.0), verdict.at_least(half, 1.0), verdict.equal(half, 1.0, 0.1)):
+            assert decided == (INCONCLUSIVE, "no interval")
