@@ -1,15 +1,19 @@
-"""Made runs of methods on the simulated cluster, whose loss falls exponentially in time."""
+"""Made runs of methods on the simulated cluster, whose loss falls exponentially in time; and trials given by hand."""
 
 import numpy as np
 import pandas as pd
 
 import asyncopt
 from asyncopt.analysis import advantages
+from asyncopt.analysis.comparison import Comparison, Trial
+from asyncopt.analysis.comparison_draws import NUM_RESAMPLES, NUM_SPLITS, Replicates
 from asyncopt.files.records import Record
 
 SEEDS = 8
 METHODS = {"APAM": "cluster", "SGD": "cluster", "SGD with momentum": "cluster", "synchronous AMSGrad": "rounds"}
 GRID = (0.01, 0.1, 1.0)
+# Of a trial given by hand: seconds for a gradient, and for the server.
+CLOCK = {"compute": {"distribution": "constant", "mean": 1.0}, "server": {"distribution": "constant", "mean": 0.5}}
 
 
 def on_a_grid(method, speed, *, rates=GRID, **settings):
@@ -75,6 +79,26 @@ def made_run(
     return Record(config, frame, {"trace": {}, "problem": {}, "labels": labels})
 
 
-def advantages_of(comparison):
+def advantages_of(compared):
     """The verdicts on which method is faster, after the correction for their number."""
-    return list(advantages.judge(comparison)[0].values())
+    return list(advantages.judge(compared)[0].values())
+
+
+def trial(method="APAM", rate=0.1, *, values=(8.0, 4.0, 0.0), time=(0.0, 1.0, 2.0), step=(0, 10, 20), **settings):
+    """A trial of four runs, which are all the same unless ``values`` has a row for each."""
+    values = np.broadcast_to(np.array(values, float), (4, len(step)))
+    times = np.broadcast_to(np.array(time, float), values.shape)
+    known = {"clock": "a clock", "num_workers": 2, "taken": None, "trace": {**CLOCK, "num_workers": 2}} | settings
+    runs = {"step": np.array(step), "clocks": (0,) * 4, "seeds": tuple(range(4)), "time": times}
+    return Trial(method=method, learning_rate=rate, values={"loss": values}, **(runs | known))
+
+
+def comparison(*trials, progress=0.5, **settings):
+    """A comparison of these trials; the target is half-way down."""
+    return Comparison("made", 20, trials, progress, **settings)
+
+
+def replicates(splits, resamples, units=8, seeds=8):
+    """A number for each draw, from numbers for the splits and for the resamples, or one for all of them."""
+    values = np.append(np.broadcast_to(splits, NUM_SPLITS), np.broadcast_to(resamples, NUM_RESAMPLES))
+    return Replicates(values, units, seeds)

@@ -1,22 +1,15 @@
-"""Splits, resamples and grids of comparisons, from numbers given by hand."""
+"""Splits and resamples of comparisons, from numbers given by hand."""
 
 import itertools
 import math
-import types
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from asyncopt.analysis import advantages, bootstrap, comparison_draws, comparison_grid, curves
-from asyncopt.analysis.comparison import Trial
-from asyncopt.analysis.comparison_draws import NUM_RESAMPLES, NUM_SPLITS, Replicates
-from asyncopt.analysis.verdict import CONFIRMED, INCONCLUSIVE
-
-
-def replicates(splits, resamples, units=8, seeds=8):
-    values = np.append(np.broadcast_to(splits, NUM_SPLITS), np.broadcast_to(resamples, NUM_RESAMPLES))
-    return Replicates(values, units, seeds)
+from asyncopt.analysis import comparison_draws
+from asyncopt.analysis.comparison_draws import NUM_RESAMPLES, NUM_SPLITS, Draws
+from tests.analysis.made_runs import replicates
 
 
 def test_the_interval_of_lognormal_resamples_is_students_on_a_log_scale():
@@ -42,56 +35,6 @@ def test_an_interval_leaves_out_25_of_1000_resamples_at_each_end():
     for value in (10.0, 0.5):
         expected = value**2 / 975, 975
         np.testing.assert_allclose(replicates(value, resamples, 10**9).estimate()[1:], expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize(("ratio", "factor"), [(1.05, "1.1"), (1.5, "2"), (5.0, "10"), (20.0, None)])
-def test_the_nearest_of_the_faster_rivals_that_would_have_been_noticed(ratio, factor):
-    judged = advantages._above_one("a", "b", replicates(ratio, ratio), [trial(1.0)], 4, [])
-    assert judged.outcome == CONFIRMED
-    slower = [] if factor is None else [f"the rival {factor} times as fast"]
-    assert judged.noticed == ("the methods exchanged", *slower)
-
-
-def test_a_speedup_without_the_cost_of_staleness_is_the_number_of_workers():
-    def needed(value, axis):
-        def reach(*arguments):
-            assert arguments == ("ours", "clock", 2, "loss", axis)  # the fewest workers
-            return types.SimpleNamespace(estimate=lambda: bootstrap.Estimate(value, value + 1, value + 2))
-
-        asked = types.SimpleNamespace(num_workers=[2, 8], ours="ours", reach=reach)
-        return curves.linear_speedup(asked, "clock", "loss", axis)
-
-    np.testing.assert_allclose(needed(6.0, "time"), [6.0, 1.5])
-    np.testing.assert_allclose(needed(6.0, "step"), [6.0, 6.0])
-    assert needed(math.inf, "time") is needed(math.nan, "step") is None
-
-
-def test_throughputs_are_predicted_without_a_network_alone():
-    """With constant times 1 s and 0.5 s, two workers have 4/3 gradients a second, and in rounds as many."""
-    trace = {"compute": {"distribution": "constant", "mean": 1.0}, "server": {"distribution": "constant", "mean": 0.5}}
-    assert advantages._predicted_ratio(trace, 2, 2) == pytest.approx(1.0)
-    assert advantages._predicted_ratio(trace, 2, 1) == pytest.approx(2.0)
-    for other in (
-        {"network": 0.1},
-        {"stragglers": 1},
-        {"compute": {"distribution": "exponential"}},
-        {"compute": {"distribution": "constant", "mean": [1.0, 2.0]}},
-        {"compute": {"distribution": "constant", "mean": {"factor": 1.0}}},
-        {"compute": {"distribution": "gamma", "shape": 2.0}, "server": {"distribution": "gamma", "shape": 2.0}},
-    ):
-        assert advantages._predicted_ratio(trace | other, 2, 2) is None
-    assert advantages._predicted_ratio(trace | {"network": 0.0, "stragglers": 0}, 2, 2) == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize(
-    ("number", "outcome"), [(None, CONFIRMED), (4, CONFIRMED), (3, INCONCLUSIVE), (1, INCONCLUSIVE)]
-)
-def test_few_draws_of_a_random_clock_decide_nothing(number, outcome):
-    decided, rule = advantages._unless_few_clocks(CONFIRMED, "so", number)
-    assert decided == outcome
-    assert rule == {None: "so", 4: "so"}.get(number, rule)
-    if number == 1:
-        assert rule == "so, but the clock is one draw, and a random clock takes at least 4 trace seeds"
 
 
 def test_undefined_draws():
@@ -140,38 +83,54 @@ def test_draws_never_share_a_run_between_tuning_and_reporting(clocks, seeds, is_
     assert np.mean(resampled > 0) < np.mean(split > 0)
 
 
-def trial(rate, taken=None, workers=8):
-    nothing = np.zeros(1)
-    return Trial("a", "b", workers, rate, taken, {}, nothing, (0,), (0,), nothing[None], {})
+@pytest.mark.parametrize(
+    ("splits", "resamples", "expected"),
+    [
+        (0.0, 0.0, (0, 0, 0)),
+        (0.0, 1.0, (0, 0, 1)),
+        (np.inf, np.inf, (np.inf,) * 3),
+        (1.0, np.where(np.arange(NUM_RESAMPLES) < 960, 2.0, np.inf), (1, 1, np.inf)),  # nothing to mirror
+        (975.0, np.arange(1.0, 1001), (975, 26, 975)),  # an end that is the estimate stays
+        (26.0, np.arange(1.0, 1001), (26, 26, 975)),
+    ],
+)
+def test_intervals_where_there_is_no_logarithm_or_no_other_side(splits, resamples, expected):
+    assert replicates(splits, resamples, 10**9).estimate() == pytest.approx(expected, rel=1e-6)
 
 
-def test_values_beyond_the_end_of_a_grid():
-    """Two more, spaced as the grid is, with few digits; of a single value, half a decade apart."""
-    assert comparison_grid._beyond(trial(0.1), [0.1, 1.0, 10.0]) == {0.01, 0.001}
-    assert comparison_grid._beyond(trial(10.0), [0.1, 1.0, 10.0]) == {100.0, 1000.0}
-    assert comparison_grid._beyond(trial(1.0), [0.1, 1.0, 10.0]) == set()
-    assert comparison_grid._beyond(trial(1.0), [1.0]) == {0.316, 0.1, 3.16, 10.0}
-    assert comparison_grid._beyond(trial(0.1), [0.1, 0.4]) == {0.025, 0.0063}
+def test_numbers_that_may_be_negative_have_an_interval_that_is_not_stretched():
+    """As an objective may be at the end; with so few units, Student's quantile is twice the normal one."""
+    resamples = np.arange(1.0, 1001) - 500
+    for value in (-10.0, 100.0):
+        low, high = replicates(value, resamples, 4).estimate()[1:]
+        assert low == 26 - 500
+        assert (high == 975 - 500) == (value < 0)
+
+
+def test_means_of_halves_count_a_run_that_diverged_only_where_it_is_drawn():
+    halves = Draws(np.array([[[0.5, 0.5, 0.0]], [[0.0, 0.0, 1.0]]]), 3, 3)
+    means = halves.means(np.array([[1.0, np.nan], [3.0, 2.0], [5.0, 4.0]]))
+    np.testing.assert_array_equal(means, [[[2.0, np.inf]], [[5.0, 4.0]]])
+
+
+def test_resamples_draw_one_unit_less_than_there_are():
+    generator = np.random.default_rng(0)
+    assert [comparison_draws._counts(generator, number).sum() for number in (1, 2, 8)] == [1, 1, 7]
+    drawn = comparison_draws.draws((0,) * 8, tuple(range(8)), False).weights
+    assert ((drawn > 0).sum(axis=-1)[:, :NUM_SPLITS] == 4).all()
+    assert ((drawn > 0).sum(axis=-1)[:, NUM_SPLITS:] <= 3).all()
 
 
 @pytest.mark.parametrize(
-    ("best", "tried", "outside"),
-    [
-        (4, (4, 6), {2, 1}),
-        (3, (3, 6), {1}),
-        (2, (2, 4), {1}),
-        (1, (1, 4), set()),
-        (4, (2, 4), {8}),
-        (3, (2, 3), {6, 8}),
-        (8, (4, 8), set()),
-        (4, (2, 4, 8), set()),
-        (4, (4,), set()),
-        (None, (4, 8), set()),
-    ],
+    ("num_clocks", "num_seeds", "shared", "units"),
+    [(6, 5, True, 5), (4, 6, True, 4), (8, 6, True, 6), (3, 2, False, 6), (4, 2, False, 4)],
 )
-def test_gradients_a_round_beyond_those_tried(best, tried, outside):
-    assert comparison_grid._takes_outside(trial(1.0, best), [trial(1.0, taken) for taken in tried]) == outside
-
-
-def test_numbers_of_workers_in_words():
-    assert [advantages.workers(number) for number in (1, 2)] == ["1 worker", "2 workers"]
+def test_units_are_the_fewer_of_clocks_and_seeds(num_clocks, num_seeds, shared, units):
+    """Clocks with mini-batches of their own are drawn with all their runs, if they can be cut in half."""
+    clocks = np.repeat(range(num_clocks), num_seeds)
+    seeds = np.tile(range(num_seeds), num_clocks) if shared else np.arange(len(clocks))
+    drawn = comparison_draws.draws(tuple(clocks.tolist()), tuple(seeds.tolist()), True)
+    assert drawn.num_units == units
+    split = drawn.weights[:, 0]
+    by_clock = [split[:, clocks == clock] for clock in range(num_clocks)]
+    assert all((one == one[:, :1]).all() for one in by_clock) == (not shared and num_clocks >= 4)

@@ -1,5 +1,6 @@
 """Which runs make a curve, and what is read off curves, from numbers given by hand."""
 
+import math
 import types
 
 import numpy as np
@@ -202,3 +203,17 @@ def test_means_over_a_run_that_is_measured_from_later_on():
         values, step = [np.array([[1.0, 2.0, 3.0]])], begin + np.array([0.0, 1.0, 2.0])
         (mean,) = Curves("", ("a",), "loss", [(1,)], step, values, "time").means_over_run
         np.testing.assert_allclose(mean, [2.0])
+
+
+def test_a_speedup_without_the_cost_of_staleness_is_the_number_of_workers():
+    def needed(value, axis):
+        def reach(*arguments):
+            assert arguments == ("ours", "clock", 2, "loss", axis)  # the fewest workers
+            return types.SimpleNamespace(estimate=lambda: Estimate(value, value + 1, value + 2))
+
+        asked = types.SimpleNamespace(num_workers=[2, 8], ours="ours", reach=reach)
+        return curves.linear_speedup(asked, "clock", "loss", axis)
+
+    np.testing.assert_allclose(needed(6.0, "time"), [6.0, 1.5])
+    np.testing.assert_allclose(needed(6.0, "step"), [6.0, 6.0])
+    assert needed(math.inf, "time") is needed(math.nan, "step") is None

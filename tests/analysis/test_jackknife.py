@@ -1,4 +1,4 @@
-"""Intervals over seeds, from few numbers given by hand."""
+"""Intervals over seeds, by the jackknife and the bootstrap, from few numbers given by hand."""
 
 import math
 
@@ -39,8 +39,8 @@ def test_an_interval_is_longer_where_the_tail_is():
         np.testing.assert_allclose(found, [sign * 2, *(ends if sign == 1 else [-ends[1], -ends[0]])])
 
 
-def test_what_the_rows_without_a_seed_have_in_common_is_no_error():
-    """Of a statistic that is not a mean they are around another number."""
+def test_an_error_comes_from_how_the_rows_without_a_seed_differ():
+    """If the statistic is no mean, their mean differs from the row of all seeds; that changes nothing."""
     without = np.array([0.0, 1, 2, 3, 8])
     around, beside = (jackknife.pivot(np.append(first, without)[:, None]) for first in (without.mean(), 50.0))
     np.testing.assert_allclose([around.error, around.skewness], [beside.error, beside.skewness])
@@ -73,7 +73,7 @@ def test_replicates_without_a_value(undefined, low):
 
 
 def test_the_expanded_percentiles_are_order_statistics():
-    """Of 16 seeds each tail has 1.4 %: a normal quantile that Student's, times √(16/15), stands for."""
+    """With 16 seeds each tail has 1.4 %: a normal one beyond Student's quantile times √(16/15)."""
     tail = scipy.stats.norm.sf(scipy.stats.t.ppf(0.975, 15) * math.sqrt(16 / 15))
     assert 0.0138 < tail < 0.0139
     replicates = np.arange(1000.0)

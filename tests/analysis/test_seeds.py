@@ -61,16 +61,6 @@ def test_seeds_that_differ_only_where_one_diverged_are_correlated():
     assert seeds.dependent(values, names) == "seeds 15 and 18 are correlated (1.00 over the cells)"
 
 
-def test_seeds_close_to_the_mean_are_correlated_if_they_deviate_alike_and_one_at_the_mean_is_with_none():
-    rng = np.random.default_rng(0)
-    half = rng.integers(-9, 10, (8, 25))
-    values = np.concatenate([half, -half, np.zeros((1, 25))])  # the last is exactly the mean
-    assert seeds.dependent(values, tuple(range(17))) == ""
-    deviation = rng.normal(size=25) / 100
-    alike = np.concatenate([half, -half, [deviation], [1.1 * deviation], [-2.1 * deviation]])
-    assert seeds.dependent(alike, tuple(range(19))) == "seeds 16 and 17 are correlated (1.00 over the cells)"
-
-
 def test_four_times_the_same_cell_are_one_and_a_half_independent_ones_of_five_seeds():
     """By hand: covariances of 5/4, their trace 5 and sum of squares 25, without bias (25 - 25/4) · 16/18 = 50/3."""
     scores = np.outer([1, -1, 0, 0, 0], np.ones(4)) * math.sqrt(5 / 2)
@@ -86,3 +76,16 @@ def test_a_tail_is_heavy_on_average_or_in_one_cell():
     some = np.stack([alone] + [even] * 9, axis=1)
     assert seeds.heavy_tail(some) == "too heavy a tail to tell: in some cell one seed outweighs all others"
     assert seeds.heavy_tail(some[:, 1:]) == ""
+
+
+def test_a_seed_at_the_mean_is_correlated_with_none():
+    half = np.random.default_rng(0).integers(-9, 10, (8, 25))
+    values = np.concatenate([half, -half, np.zeros((1, 25))])
+    assert seeds.dependent(values, tuple(range(17))) == ""
+
+
+def test_seeds_close_to_the_mean_are_correlated_if_they_deviate_alike():
+    rng = np.random.default_rng(0)
+    half, deviation = rng.integers(-9, 10, (8, 25)), rng.normal(size=25) / 100
+    alike = np.concatenate([half, -half, [deviation], [1.1 * deviation], [-2.1 * deviation]])
+    assert seeds.dependent(alike, tuple(range(19))) == "seeds 16 and 17 are correlated (1.00 over the cells)"
