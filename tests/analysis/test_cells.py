@@ -160,6 +160,14 @@ def test_a_cell_that_is_there_twice_counts_once(table):
     assert set(study.cells["run"]) == set(table["run"])
 
 
+def test_the_same_run_twice_is_no_contradiction():
+    row = {"rule": "0", "num_updates": 100, "run": "1", "measured": pd.Series([1.0, 2.0])}
+    again, other = row | {"run": "2"}, row | {"run": "3", "measured": pd.Series([1.0, 2.5])}
+    assert _without_repetitions([row, again]) == [row]
+    with pytest.warns(UserWarning, match="left out: 3: another run of τ = 0 at K = 100 than 1, and with other results"):
+        assert _without_repetitions([row, again, other]) == [row]
+
+
 def test_labels_of_rules_in_sentences():
     labels = ["0", "K^1/4", "2 K^1/4", "max_delay = 8"]
     assert [at(label) for label in labels] == ["τ = 0", "τ = K^1/4", "τ = 2 K^1/4", "max_delay = 8"]
@@ -182,11 +190,3 @@ def test_of_several_theorems_the_one_that_applies_is_taken(table, monkeypatch):
         assert (study.theorem, study.outside, study.claims) == (theorems[chosen], reasons[chosen], reasons[chosen])
     (study,) = studies(of(table, "0", "1"), "average_gap")
     assert (study.theorem, study.claims) == (None, theory.apam.CLAIMS)
-
-
-def test_the_same_run_twice_is_no_contradiction():
-    row = {"rule": "0", "num_updates": 100, "run": "1", "measured": pd.Series([1.0, 2.0])}
-    again, other = row | {"run": "2"}, row | {"run": "3", "measured": pd.Series([1.0, 2.5])}
-    assert _without_repetitions([row, again]) == [row]
-    with pytest.warns(UserWarning, match="left out: 3: another run of τ = 0 at K = 100 than 1, and with other results"):
-        assert _without_repetitions([row, again, other]) == [row]

@@ -84,7 +84,7 @@ def test_no_step_size_that_diverged_is_the_best():
     np.testing.assert_array_equal(_best(arrivals, ends), [1, 1, 1])
 
 
-def test_what_was_not_tried_is_never_and_nowhere_reached():
+def test_a_method_that_was_not_tried_has_no_time():
     found = comparison(trial()).reach("SGD", "a clock", 2, "loss", "time")
     assert np.isnan(found.values).all()
     assert (len(found.values), found.num_units, found.num_seeds) == (NUM_SPLITS + NUM_RESAMPLES, 0, 0)

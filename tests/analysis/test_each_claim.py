@@ -191,9 +191,13 @@ def test_both_exponents_of_a_delay_term(delay, num_updates, outcomes, noticed):
 
 def test_a_delay_term_that_falls_too_slowly_over_the_last_decade():
     """As K^-1.3, then K^-0.6 over half a decade and K^-1.05 over the last half: K^-1.04 over all, but not at last."""
-    parts = {1000: 0, 3162: -0.65, 10_000: -1.3, 31_623: -1.6, 100_000: -2.125}
-    truth = lambda tau, k: 1 + 0.01 * tau**1.5 * 10 ** parts[k]  # noqa: E731
-    delay, updates = verdicts(claims.DelayTerm(delay=2.0, num_updates=-1.0), truth, (0, 2, 4, 8), noise=1e-7)
+    powers_of_ten = {1000: 0, 3162: -0.65, 10_000: -1.3, 31_623: -1.6, 100_000: -2.125}
+    delay, updates = verdicts(
+        claims.DelayTerm(delay=2.0, num_updates=-1.0),
+        lambda tau, k: 1 + 0.01 * tau**1.5 * 10 ** powers_of_ten[k],
+        (0, 2, 4, 8),
+        noise=1e-7,
+    )
     assert delay.outcome == CONFIRMED
     assert updates.measured.value == pytest.approx(-1.04, abs=0.02)
     assert updates.outcome == VIOLATED
