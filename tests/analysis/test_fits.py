@@ -82,3 +82,73 @@ def test_the_exponent_of_a_tail_between_those_that_are_tried():
         assert fits.tail_exponent(k, (30 / k + 0.02 * k**-q)[None])[0] == pytest.approx(q, abs=2e-4)
     # Beyond the ends of the grid it is an end.
     np.testing.assert_allclose(fits.tail_exponent(k, np.stack([k**1.5, k**-0.993])), [-1, 0.99], atol=0.006)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_one_sided_least_squares_against_a_general_minimiser(seed):
+    rng = np.random.default_rng(seed)
+    n, p = int(rng.integers(4, 12)), int(rng.integers(2, 4))
+    design = np.column_stack([np.ones(n), rng.normal(size=(n, p - 1))])
+    target = rng.normal(size=n) * 3
+    side = rng.choice([fits.EXACT, fits.AT_LEAST, fits.AT_MOST], n)
+    side[:p] = fits.EXACT
+
+    def objective(theta):
+        residual = target - design @ theta
+        counted = (side == 0) | ((side > 0) & (residual > 0)) | ((side < 0) & (residual < 0))
+        return np.sum(np.where(counted, residual, 0) ** 2)
+
+    best = min(
+        (scipy.optimize.minimize(objective, rng.normal(size=p), method="BFGS", tol=1e-10) for _ in range(3)),
+        key=lambda result: result.fun,
+    )
+    theta = fits.one_sided_least_squares(design, target, side)
+    assert objective(theta) <= best.fun * (1 + 1e-6) + 1e-9
+
+
+def test_limits_count_only_on_the_wrong_side():
+    x, y = np.array([1.0, 10, 100, 1000]), np.array([1.0, 10, 100, 500])
+    exact = fits.power_law_slope(x, y, np.zeros(4, int))[1]
+    assert exact < 1
+    as_limit = fits.power_law_slope(x, y, np.array([0, 0, 0, fits.AT_LEAST]))[1]
+    assert as_limit == pytest.approx(1)  # the line passes above it: no contradiction
+    too_high = fits.power_law_slope(x, np.array([1.0, 10, 100, 5000]), np.array([0, 0, 0, fits.AT_LEAST]))[1]
+    assert too_high > 1.05
+
+
+def test_what_cannot_be_fitted_is_nan():
+    x, y = np.array([1.0, 10, 100]), np.array([1.0, 2, 3])
+    assert np.isnan(fits.power_law_slope(x, y, np.array([0, 1, 1]))).all()
+    assert np.isnan(fits.power_law_slope(np.full(3, 7.0), y, np.zeros(3, int))).all()
+    # Two limits that contradict each other would fix a line, with one measurement only.
+    limits = np.array([fits.EXACT, fits.AT_LEAST, fits.AT_MOST])
+    assert np.isnan(fits.power_law_slope(np.exp([0.0, 1, 2]), np.exp([0.0, 5, 1]), limits)).all()
+    # τ a power of K in all cells: p and q cannot be told apart.
+    k = np.array([1e3, 1e4, 1e5, 1e6])
+    assert np.isnan(fits.power_law_surface(k**0.25, k, 1 / k[None], 0.01 / k)).all()
+
+
+def test_a_surface_without_noise_is_found():
+    tau, k, y = grid()
+    fitted = fits.power_law_surface(tau, k, np.stack([y, 2 * y]), 0.01 * y)
+    np.testing.assert_allclose(fitted, [[np.log(3), 1.3, -0.9], [np.log(6), 1.3, -0.9]], rtol=1e-6)
+
+
+def test_the_tail_below_a_transient():
+    """30/K + 0.02 K^-1/4, whose slope over all K is -0.68, and pure powers of K."""
+    k = LENGTHS
+    y = np.stack([30 / k + 0.02 * k**-0.25, 3 / k + 0.1 * k**-0.5, k**-0.4])
+    np.testing.assert_allclose(fits.tail_exponent(k, y), [0.25, 0.5, 0.4], atol=0.006)
+    assert np.isnan(fits.tail_exponent(k, 2 / k[None])).all()
+    assert (fits.curvature(k, y[:2]) > 0.01).all()
+    assert fits.curvature(k, y[2:])[0] == pytest.approx(0, abs=1e-9)
+
+
+def test_threshold_exponent_with_limits():
+    k = np.array([1e3, 1e4, 1e5, 1e6])
+    value, side = k**0.3, np.zeros(4, int)
+    assert fits.power_law_slope(k, value, side)[1] == pytest.approx(0.3)
+    value[3], side[3] = 1e6**0.25, fits.AT_LEAST
+    assert fits.power_law_slope(k, value, side)[1] == pytest.approx(0.3)
+    value[0], side[0] = 1e3**0.2, fits.AT_MOST
+    assert fits.power_law_slope(k, value, side)[1] > 0.3

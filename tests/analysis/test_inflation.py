@@ -1,10 +1,10 @@
-"""Inflations and thresholds at the ends of what was tried."""
+"""Inflations and thresholds, also at the ends of what was tried, by hand."""
 
 import numpy as np
 import pytest
 
 from asyncopt.analysis.fits import AT_LEAST, AT_MOST, EXACT
-from asyncopt.analysis.inflation import inflation, threshold
+from asyncopt.analysis.inflation import ACCEPTED_INFLATION, inflation, threshold
 
 K = np.array([100.0, 1000, 10_000])
 
@@ -68,3 +68,38 @@ def test_the_largest_delay_that_is_harmless(inflations, value, side):
         found, its_side = threshold(delays, np.array(inflations), squares)
         expected = np.sqrt((16 + 256) / 2) if squares and value == 8 else value
         assert (float(found), int(its_side)) == (pytest.approx(expected), side)
+
+
+def test_inflation_of_a_power_law():
+    k = np.array([1e3, 1e4, 1e5])
+    reached = np.array([1e4**-0.5, (1e4 / 3) ** -0.5, (1e4 / 0.8) ** -0.5])
+    value, side = inflation(k, np.tile(k**-0.5, (3, 1)), 1e4, reached)
+    np.testing.assert_allclose(value, [1, 3, 0.8])
+    assert (side == EXACT).all()
+
+
+def test_inflation_outside_of_the_horizons_tried():
+    k = np.array([1e3, 1e4, 1e5])
+    reached = np.array([600.0**-0.5, 100.0**-0.5, np.inf, (1.5e5) ** -0.5])
+    value, side = inflation(k, np.tile(k**-0.5, (4, 1)), 1e3, reached)
+    # Up to a factor of 2 the slope is followed; then only a limit is known.
+    np.testing.assert_allclose(value, [1e3 / 600, 2, 2, 1e3 / 1.5e5])
+    np.testing.assert_array_equal(side, [0, AT_LEAST, AT_LEAST, 0])
+
+
+def test_inflation_means_nothing_if_more_updates_do_not_help():
+    k = np.array([1e3, 1e4, 1e5])
+    assert np.isnan(inflation(k, np.array([1.0, 1.0, 1.0]), 1e4, np.array(0.5))[0])
+    assert np.isnan(inflation(k, np.array([1.0, 2.0, 3.0]), 1e4, np.array(0.5))[0])
+
+
+def test_threshold():
+    delays = np.array([1.0, 10, 100])
+    inflations = np.array([[1.0, ACCEPTED_INFLATION**2, 5], [1.0, 1.0, 1.05], [1.2, 2, 3], [1.2, 1.0, 3]])
+    value, side = threshold(delays, inflations)
+    assert value[0] == pytest.approx(np.sqrt(10))  # half-way in logarithms
+    assert (value[1], side[1]) == (100, AT_LEAST)
+    assert (value[2], side[2]) == (1, AT_MOST)
+    assert 10 < value[3] < 100  # the largest delay that is harmless, not the first that is not
+    assert np.isnan(threshold(delays, np.array([1.0, np.nan, 2]))[0])
+    assert threshold(delays, inflations[:1], squares=True)[0][0] == pytest.approx(np.sqrt(50.5))  # half-way in squares

@@ -73,3 +73,16 @@ def test_a_last_decade_of_few_lengths():
     assert rates.last_decade(np.array([1.0])).tolist() == [0]
     assert rates.neighbours(np.array([1.0])) == {}
     assert rates.decades(np.array([1.0, 9.0, 9.98, 9.99, 99.0])) == [slice(0, 4), slice(1, 5)]
+
+
+def test_the_last_decade():
+    k = np.array([1000.0, 3162, 10_000, 31_623, 100_000])
+    np.testing.assert_array_equal(rates.last_decade(k), [2, 3, 4])
+    np.testing.assert_array_equal(rates.last_decade(np.array([1.0, 100, 10_000])), [1, 2])
+    assert list(rates.neighbours(k)) == ["from K = 10,000 to 31,623", "from K = 31,623 to 100,000"]
+    assert rates.decades(k) == [slice(0, 3), slice(1, 4), slice(2, 5)]
+    # K are rounded: 3,163 to 31,623 are a decade, and 3,170 are not.
+    np.testing.assert_array_equal(rates.last_decade(np.array([1000.0, 3163, 10_000, 31_623])), [1, 2, 3])
+    np.testing.assert_array_equal(rates.last_decade(np.array([1000.0, 3100, 10_000, 31_623])), [2, 3])
+    assert rates.decades(np.array([1000.0, 3170, 10_000, 31_623])) == [slice(0, 3)]
+    np.testing.assert_array_equal(rates.last_decade(np.array([7.0])), [0])

@@ -89,3 +89,26 @@ def test_seeds_close_to_the_mean_are_correlated_if_they_deviate_alike():
     half, deviation = rng.integers(-9, 10, (8, 25)), rng.normal(size=25) / 100
     alike = np.concatenate([half, -half, [deviation], [1.1 * deviation], [-2.1 * deviation]])
     assert seeds.dependent(alike, tuple(range(19))) == "seeds 16 and 17 are correlated (1.00 over the cells)"
+
+
+def test_seeds_that_are_the_same_are_named():
+    values = np.random.default_rng(0).gamma(25, 1 / 25, (16, 25))
+    assert seeds.dependent(values, tuple(range(16))) == ""
+    values[11] = values[3]
+    assert seeds.dependent(values, tuple(range(16))) == "seeds 3 and 11 have the same values in all cells"
+    values[11] *= 1 + 0.01 * np.random.default_rng(1).normal(size=25)
+    assert "seeds 3 and 11 are correlated" in seeds.dependent(values, tuple(range(16)))
+
+
+def test_few_seeds_or_cells_show_no_dependence():
+    values = np.random.default_rng(0).gamma(25, 1 / 25, (16, 25))
+    values[1] = values[0] * 1.001
+    assert "seeds 0 and 1 are correlated" in seeds.dependent(values, tuple(range(16)))
+    assert seeds.dependent(values[:, :3], tuple(range(16))) == ""
+    assert seeds.dependent(values[:2], (0, 1)) == ""
+    assert seeds.dependent(values[[0, 0, 2]], (4, 5, 6)) == "seeds 4 and 5 have the same values in all cells"
+    # A cell that diverged, or has no spread, says nothing; negative values are taken as they are.
+    values[3, 0], values[:, 1] = np.inf, 1.0
+    assert "seeds 0 and 1 are correlated" in seeds.dependent(values, tuple(range(16)))
+    assert "seeds 0 and 1 are correlated" in seeds.dependent(values - 1, tuple(range(16)))
+    assert seeds.heavy_tail(values[:2]) == seeds.heavy_tail(values[:, :0]) == ""

@@ -1,12 +1,10 @@
-"""Intervals cover what they claim to cover, and fits agree with slower ones."""
+"""Intervals over seeds: how often they cover the truth, false alarms of seeds, and numbers without an interval."""
 
 import numpy as np
 import pytest
-import scipy.optimize
 import scipy.stats
 
-from asyncopt.analysis import bootstrap, fits, jackknife, rates, seeds
-from asyncopt.analysis.inflation import ACCEPTED_INFLATION, inflation, threshold
+from asyncopt.analysis import bootstrap, jackknife, seeds
 from asyncopt.analysis.measures import Measures
 from tests.analysis import synthetic
 
@@ -171,29 +169,6 @@ def test_a_ratio_and_its_interval():
     assert jackknife.ratio(common, -common)[0].high == np.inf
 
 
-def test_seeds_that_are_the_same_are_named():
-    values = np.random.default_rng(0).gamma(25, 1 / 25, (16, 25))
-    assert seeds.dependent(values, tuple(range(16))) == ""
-    values[11] = values[3]
-    assert seeds.dependent(values, tuple(range(16))) == "seeds 3 and 11 have the same values in all cells"
-    values[11] *= 1 + 0.01 * np.random.default_rng(1).normal(size=25)
-    assert "seeds 3 and 11 are correlated" in seeds.dependent(values, tuple(range(16)))
-
-
-def test_few_seeds_or_cells_show_no_dependence():
-    values = np.random.default_rng(0).gamma(25, 1 / 25, (16, 25))
-    values[1] = values[0] * 1.001
-    assert "seeds 0 and 1 are correlated" in seeds.dependent(values, tuple(range(16)))
-    assert seeds.dependent(values[:, :3], tuple(range(16))) == ""
-    assert seeds.dependent(values[:2], (0, 1)) == ""
-    assert seeds.dependent(values[[0, 0, 2]], (4, 5, 6)) == "seeds 4 and 5 have the same values in all cells"
-    # A cell that diverged, or has no spread, says nothing; negative values are taken as they are.
-    values[3, 0], values[:, 1] = np.inf, 1.0
-    assert "seeds 0 and 1 are correlated" in seeds.dependent(values, tuple(range(16)))
-    assert "seeds 0 and 1 are correlated" in seeds.dependent(values - 1, tuple(range(16)))
-    assert seeds.heavy_tail(values[:2]) == seeds.heavy_tail(values[:, :0]) == ""
-
-
 def test_the_number_of_independent_cells():
     """Twenty independent ones, by themselves and each of them three times."""
     rng = np.random.default_rng(0)
@@ -234,125 +209,6 @@ def test_the_plain_percentile_interval_would_be_too_short():
         low, high = np.quantile(bootstrap.resampled_means(values, 1000), [0.025, 0.975])
         hits += low <= 0 <= high
     assert hits < 940
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_one_sided_least_squares_against_a_general_minimiser(seed):
-    rng = np.random.default_rng(seed)
-    n, p = int(rng.integers(4, 12)), int(rng.integers(2, 4))
-    design = np.column_stack([np.ones(n), rng.normal(size=(n, p - 1))])
-    target = rng.normal(size=n) * 3
-    side = rng.choice([fits.EXACT, fits.AT_LEAST, fits.AT_MOST], n)
-    side[:p] = fits.EXACT
-
-    def objective(theta):
-        residual = target - design @ theta
-        counted = (side == 0) | ((side > 0) & (residual > 0)) | ((side < 0) & (residual < 0))
-        return np.sum(np.where(counted, residual, 0) ** 2)
-
-    best = min(
-        (scipy.optimize.minimize(objective, rng.normal(size=p), method="BFGS", tol=1e-10) for _ in range(3)),
-        key=lambda result: result.fun,
-    )
-    theta = fits.one_sided_least_squares(design, target, side)
-    assert objective(theta) <= best.fun * (1 + 1e-6) + 1e-9
-
-
-def test_limits_count_only_on_the_wrong_side():
-    x, y = np.array([1.0, 10, 100, 1000]), np.array([1.0, 10, 100, 500])
-    exact = fits.power_law_slope(x, y, np.zeros(4, int))[1]
-    assert exact < 1
-    as_limit = fits.power_law_slope(x, y, np.array([0, 0, 0, fits.AT_LEAST]))[1]
-    assert as_limit == pytest.approx(1)  # the line passes above it: no contradiction
-    too_high = fits.power_law_slope(x, np.array([1.0, 10, 100, 5000]), np.array([0, 0, 0, fits.AT_LEAST]))[1]
-    assert too_high > 1.05
-
-
-def test_what_cannot_be_fitted_is_nan():
-    x, y = np.array([1.0, 10, 100]), np.array([1.0, 2, 3])
-    assert np.isnan(fits.power_law_slope(x, y, np.array([0, 1, 1]))).all()
-    assert np.isnan(fits.power_law_slope(np.full(3, 7.0), y, np.zeros(3, int))).all()
-    # Two limits that contradict each other would fix a line, with one measurement only.
-    limits = np.array([fits.EXACT, fits.AT_LEAST, fits.AT_MOST])
-    assert np.isnan(fits.power_law_slope(np.exp([0.0, 1, 2]), np.exp([0.0, 5, 1]), limits)).all()
-    # τ a power of K in all cells: p and q cannot be told apart.
-    k = np.array([1e3, 1e4, 1e5, 1e6])
-    assert np.isnan(fits.power_law_surface(k**0.25, k, 1 / k[None], 0.01 / k)).all()
-
-
-def test_a_surface_without_noise_is_found():
-    tau, k = (grid.ravel() for grid in np.meshgrid([1.0, 4, 16], [1e3, 1e4, 1e5]))
-    y = 3 * tau**1.3 * k**-0.9
-    fitted = fits.power_law_surface(tau, k, np.stack([y, 2 * y]), 0.01 * y)
-    np.testing.assert_allclose(fitted, [[np.log(3), 1.3, -0.9], [np.log(6), 1.3, -0.9]], rtol=1e-6)
-
-
-def test_inflation_of_a_power_law():
-    k = np.array([1e3, 1e4, 1e5])
-    reached = np.array([1e4**-0.5, (1e4 / 3) ** -0.5, (1e4 / 0.8) ** -0.5])
-    value, side = inflation(k, np.tile(k**-0.5, (3, 1)), 1e4, reached)
-    np.testing.assert_allclose(value, [1, 3, 0.8])
-    assert (side == fits.EXACT).all()
-
-
-def test_inflation_outside_of_the_horizons_tried():
-    k = np.array([1e3, 1e4, 1e5])
-    reached = np.array([600.0**-0.5, 100.0**-0.5, np.inf, (1.5e5) ** -0.5])
-    value, side = inflation(k, np.tile(k**-0.5, (4, 1)), 1e3, reached)
-    # Up to a factor of 2 the slope is followed; then only a limit is known.
-    np.testing.assert_allclose(value, [1e3 / 600, 2, 2, 1e3 / 1.5e5])
-    np.testing.assert_array_equal(side, [0, fits.AT_LEAST, fits.AT_LEAST, 0])
-
-
-def test_inflation_means_nothing_if_more_updates_do_not_help():
-    k = np.array([1e3, 1e4, 1e5])
-    assert np.isnan(inflation(k, np.array([1.0, 1.0, 1.0]), 1e4, np.array(0.5))[0])
-    assert np.isnan(inflation(k, np.array([1.0, 2.0, 3.0]), 1e4, np.array(0.5))[0])
-
-
-def test_the_tail_below_a_transient():
-    """30/K + 0.02 K^-1/4, whose slope over all K is -0.68, and pure powers of K."""
-    k = np.array([1e3, 3162, 1e4, 31_623, 1e5])
-    y = np.stack([30 / k + 0.02 * k**-0.25, 3 / k + 0.1 * k**-0.5, k**-0.4])
-    np.testing.assert_allclose(fits.tail_exponent(k, y), [0.25, 0.5, 0.4], atol=0.006)
-    assert np.isnan(fits.tail_exponent(k, 2 / k[None])).all()
-    assert (fits.curvature(k, y[:2]) > 0.01).all()
-    assert fits.curvature(k, y[2:])[0] == pytest.approx(0, abs=1e-9)
-
-
-def test_the_last_decade():
-    k = np.array([1000.0, 3162, 10_000, 31_623, 100_000])
-    np.testing.assert_array_equal(rates.last_decade(k), [2, 3, 4])
-    np.testing.assert_array_equal(rates.last_decade(np.array([1.0, 100, 10_000])), [1, 2])
-    assert list(rates.neighbours(k)) == ["from K = 10,000 to 31,623", "from K = 31,623 to 100,000"]
-    assert rates.decades(k) == [slice(0, 3), slice(1, 4), slice(2, 5)]
-    # K are rounded: 3,163 to 31,623 are a decade, and 3,170 are not.
-    np.testing.assert_array_equal(rates.last_decade(np.array([1000.0, 3163, 10_000, 31_623])), [1, 2, 3])
-    np.testing.assert_array_equal(rates.last_decade(np.array([1000.0, 3100, 10_000, 31_623])), [2, 3])
-    assert rates.decades(np.array([1000.0, 3170, 10_000, 31_623])) == [slice(0, 3)]
-    np.testing.assert_array_equal(rates.last_decade(np.array([7.0])), [0])
-
-
-def test_threshold():
-    delays = np.array([1.0, 10, 100])
-    inflations = np.array([[1.0, ACCEPTED_INFLATION**2, 5], [1.0, 1.0, 1.05], [1.2, 2, 3], [1.2, 1.0, 3]])
-    value, side = threshold(delays, inflations)
-    assert value[0] == pytest.approx(np.sqrt(10))  # half-way in logarithms
-    assert (value[1], side[1]) == (100, fits.AT_LEAST)
-    assert (value[2], side[2]) == (1, fits.AT_MOST)
-    assert 10 < value[3] < 100  # the largest delay that is harmless, not the first that is not
-    assert np.isnan(threshold(delays, np.array([1.0, np.nan, 2]))[0])
-    assert threshold(delays, inflations[:1], squares=True)[0][0] == pytest.approx(np.sqrt(50.5))  # half-way in squares
-
-
-def test_threshold_exponent_with_limits():
-    k = np.array([1e3, 1e4, 1e5, 1e6])
-    value, side = k**0.3, np.zeros(4, int)
-    assert fits.power_law_slope(k, value, side)[1] == pytest.approx(0.3)
-    value[3], side[3] = 1e6**0.25, fits.AT_LEAST
-    assert fits.power_law_slope(k, value, side)[1] == pytest.approx(0.3)
-    value[0], side[0] = 1e3**0.2, fits.AT_MOST
-    assert fits.power_law_slope(k, value, side)[1] > 0.3
 
 
 def test_the_same_values_give_the_same_interval():
