@@ -16,7 +16,7 @@ from asyncopt.checks import InputError
 from asyncopt.engine import loop, memory
 from asyncopt.engine.blocks import LAYERS, has_layers
 from asyncopt.engine.checkpoint import Checkpoint
-from asyncopt.engine.drive import OnEvaluation, Report, drive
+from asyncopt.engine.drive import Check, OnEvaluation, Report, drive
 from asyncopt.engine.plan import largest
 from asyncopt.engine.prepare import Prepared, Run, Settings, param_shapes, prepare, state_shapes
 from asyncopt.engine.result import Result, result_of
@@ -32,7 +32,8 @@ def replay_batch(
     varying: Sequence[bool] | None = None,
     report: Report = lambda updates, evaluation_share: None,
     checkpoint: Checkpoint | None = None,
-    on_evaluation: OnEvaluation = lambda steps, evaluations: None,
+    check: Check = lambda evaluations: None,
+    on_evaluation: OnEvaluation | None = None,
 ) -> list[Result]:
     """Replays runs of the same `program` side by side, each with all its seeds, spread over all local devices.
 
@@ -47,6 +48,7 @@ def replay_batch(
       varying: for each leaf, whether runs differ in it, as `varying_leaves` returns it; default: for ``runs``.
       report: see `asyncopt.engine.drive.Report`.
       checkpoint: where to keep the batch while it runs.
+      check: see `asyncopt.engine.drive.Check`; arrays begin with an axis of lanes.
       on_evaluation: see `asyncopt.engine.drive.OnEvaluation`; arrays begin with an axis of lanes.
 
     Returns:
@@ -96,6 +98,7 @@ def replay_batch(
         first.steps,
         report,
         checkpoint,
+        check,
         on_evaluation,
     )
     (evaluations,) = snapshot.evaluations

@@ -23,9 +23,10 @@ _GROWTH = 64
 Advance = Callable[[LoopState, Stops], tuple[LoopState, Evaluation]]
 # Called with the updates made since the last call, and the share of the time so far that went into evaluations.
 Report = Callable[[int, float], object]
-# Called once for each evaluation: with the number of updates made before it, in an array of length 1, and with NumPy
-# arrays whose last axis has length 1. It may raise to end the run.
-OnEvaluation = Callable[[Int[np.ndarray, " n"], Evaluation], object]
+# Called with new evaluations, as NumPy arrays whose last axis counts them. It may raise to end the run.
+Check = Callable[[Evaluation], object]
+# Called once for each evaluation, with the updates made before it and its numbers. It may raise to end the run.
+OnEvaluation = Callable[[int, Evaluation], object]
 
 
 def drive(
@@ -34,7 +35,8 @@ def drive(
     steps: Int[np.ndarray, " E"],
     report: Report,
     checkpoint: Checkpoint | None = None,
-    on_evaluation: OnEvaluation = lambda steps, evaluations: None,
+    check: Check = lambda evaluations: None,
+    on_evaluation: OnEvaluation | None = None,
 ) -> tuple[Snapshot, float]:
     """Runs to the last of ``steps`` and evaluates at each.
 
@@ -46,6 +48,7 @@ def drive(
       steps: updates made at each evaluation, from 0 on, increasing.
       report: see `Report`.
       checkpoint: where to keep the run, also when it is interrupted; it is resumed from there if possible.
+      check: see `Check`.
       on_evaluation: see `OnEvaluation`.
 
     Returns:
@@ -67,14 +70,16 @@ def drive(
         return min(num_evaluations() * seconds_each / max(now.seconds, 1e-9), 1.0)
 
     def tell() -> None:
-        """Calls ``on_evaluation`` for each evaluation that it was not yet called for; all are in the last part."""
+        """Checks the last part of the evaluations, and tells of each in it that was not yet told."""
         nonlocal now
         number, last_part = num_evaluations(), now.evaluations[-1]
+        check(last_part)
+        if on_evaluation is None:
+            return
         earlier = number - jax.tree.leaves(last_part)[0].shape[-1]  # evaluations in the parts before
         for i in range(now.told, number):
             now = now._replace(told=i + 1)  # before the call, which may raise: none is told twice
-            place = slice(i - earlier, i - earlier + 1)
-            on_evaluation(steps[i : i + 1], jax.tree.map(lambda x, place=place: x[..., place], last_part))
+            on_evaluation(int(steps[i]), jax.tree.map(lambda x, place=i - earlier: x[..., place], last_part))
 
     if checkpoint is not None and (saved := checkpoint.load(now)) is not None:
         now = saved

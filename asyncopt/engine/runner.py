@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import optax
-from jaxtyping import DTypeLike, Int
+from jaxtyping import DTypeLike
 
 from asyncopt.checks import InputError, check_flag, check_seeds
 from asyncopt.engine import loop, memory, minimum
@@ -16,7 +16,7 @@ from asyncopt.engine import progress as progress_bar
 from asyncopt.engine.batch import replay_batch
 from asyncopt.engine.blocks import Blocks
 from asyncopt.engine.checkpoint import Checkpoint
-from asyncopt.engine.drive import OnEvaluation, Report, drive
+from asyncopt.engine.drive import Check, OnEvaluation, Report, drive
 from asyncopt.engine.prepare import Prepared, Run, Settings, prepare, state_shapes
 from asyncopt.engine.probes import Probe
 from asyncopt.engine.result import Result, measured, result_of
@@ -121,41 +121,38 @@ def replay(
         with progress_bar.reporter(trace.num_updates, 1, progress) as report:
             result = replay_exactly(prepared, report)
     else:
-        watch = functools.partial(_watch, prepared, seeds is not None, on_evaluation)
+        check = functools.partial(minimum.check, prepared.problem, prepared.starts[0])
+        tell = None if on_evaluation is None else functools.partial(_tell, prepared, seeds is not None, on_evaluation)
         with progress_bar.reporter(trace.num_updates, len(prepared.seeds), progress) as report:
             if seeds is None:
-                result = _replay_one(prepared, settings, report, checkpoint, watch)
+                result = _replay_one(prepared, settings, report, checkpoint, check, tell)
             else:
                 (result,) = replay_batch(
-                    [prepared], settings, report=report, checkpoint=checkpoint, on_evaluation=watch
+                    [prepared], settings, report=report, checkpoint=checkpoint, check=check, on_evaluation=tell
                 )
     _warn_of_growth(result)
     return result
 
 
-def _watch(
-    prepared: Prepared,
-    has_lanes: bool,
-    tell: Callable[[int, dict[str, Any]], object] | None,
-    steps: Int[np.ndarray, " n"],
-    evaluations: Evaluation,
+def _tell(
+    prepared: Prepared, has_lanes: bool, tell: Callable[[int, dict[str, Any]], object], step: int, now: Evaluation
 ) -> None:
-    """Refuses evaluations below the minimum, and hands each to the user's function."""
-    minimum.check(prepared.problem, prepared.starts[0], evaluations)
-    if tell is None:
-        return
+    """Hands an evaluation to the user's function."""
     optimum = prepared.problem.optimum
-    columns = measured(evaluations, None if optimum is None else float(optimum))
-    for number, step in enumerate(steps):
-        now = {name: values[..., number] for name, values in columns.items()}
-        if has_lanes:  # some fill up the last device
-            tell(int(step), {name: values[: len(prepared.seeds)] for name, values in now.items()})
-        else:
-            tell(int(step), {name: values.item() for name, values in now.items()})
+    columns = measured(now, None if optimum is None else float(optimum))
+    if has_lanes:  # some fill up the last device
+        tell(step, {name: values[: len(prepared.seeds)] for name, values in columns.items()})
+    else:
+        tell(step, {name: values.item() for name, values in columns.items()})
 
 
 def _replay_one(
-    prepared: Prepared, settings: Settings, report: Report, checkpoint: Checkpoint | None, watch: OnEvaluation
+    prepared: Prepared,
+    settings: Settings,
+    report: Report,
+    checkpoint: Checkpoint | None,
+    check: Check,
+    tell: OnEvaluation | None,
 ) -> Result:
     """Runs the only seed of a run, without an axis of runs."""
     capacity, probes = prepared.slots.capacity, prepared.probes
@@ -172,7 +169,8 @@ def _replay_one(
         prepared.steps,
         report,
         checkpoint,
-        watch,
+        check,
+        tell,
     )
     return result_of(prepared, snapshot.state, snapshot.evaluations[0], snapshot.seconds, share * snapshot.seconds)
 

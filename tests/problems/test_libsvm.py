@@ -81,6 +81,7 @@ def test_a_problem_is_made_of_it(tmp_path):
         ("+1 ٣:1\n", "line 1: '٣:1' is not of the form"),
         ("+1\x1e1:1\n", "line 1: label '.1.x1e1:1' is not a number"),
         ("+1\u00a01:1\n", "line 1: label '.1.xa01:1' is not a number"),
+        ("+1 1:1 # a\r-1 2:1\r", r"line 1: a carriage return within the line, expected lines that end in"),
         ("yes 1:1\n", "line 1: label 'yes' is not a number"),
         ("0.5 1:1\n", "line 1: label '0.5', expected a whole number"),
         ("nan 1:1\n", "line 1: label 'nan', expected a whole number"),

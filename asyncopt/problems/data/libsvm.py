@@ -78,6 +78,8 @@ def _read_rows(path: pathlib.Path) -> tuple[list[int], list[int], list[float], l
             for number, line in enumerate(iter(lambda: file.readline(_LINE_LIMIT), b""), start=1):  # noqa: B007
                 if len(line) == _LINE_LIMIT:
                     raise InputError(f"the line has {_LINE_LIMIT:,} bytes or more, expected a row")
+                if b"\r" in line.removesuffix(b"\n").removesuffix(b"\r"):
+                    raise InputError("a carriage return within the line, expected lines that end in \\n or \\r\\n")
                 # Bytes are split at ASCII's blanks alone; text would also be split at other blanks of Unicode.
                 cells = [cell.decode() for cell in line.partition(b"#")[0].split()]
                 if cells:
