@@ -50,13 +50,14 @@ def test_it_may_end_the_run():
         asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), TRACE, eval_every=20, on_evaluation=enough)
 
 
-def test_after_a_resumption_only_what_is_new_is_told(tmp_path):
+@pytest.mark.parametrize("stop", [0, 40, 90])
+def test_after_a_resumption_only_what_is_new_is_told(stop, tmp_path):
     """Also what the interrupted run had evaluated, in the same call of the loop, and not told."""
     path, told = tmp_path / "run.npz", []
 
     def interrupted(step, values):
         told.append(step)
-        if step >= 40:
+        if step >= stop:
             raise KeyboardInterrupt
 
     arguments = (QUADRATIC, asyncopt.apam(0.1), TRACE)
