@@ -47,7 +47,7 @@ def check_integer(name: str, value: Any, *, at_least: int, at_most: int | None =
     """
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral) or value < at_least:
         raise InputError(f"{name} is {value!r}, expected an integer of at least {at_least}")
-    if at_most is not None and value > at_most:
+    if at_most is not None and int(value) > at_most:
         raise InputError(f"{name} is {value!r}, expected an integer of at most {at_most}")
     return int(value)
 

@@ -43,7 +43,7 @@ def copied(folder, to, config=None, summary=None, metrics=None):
         (to / records.SUMMARY).write_text(json.dumps(facts))
     if metrics:
         metrics(records.load_run(folder).metrics.copy()).to_parquet(to / records.METRICS, index=False)
-    manifest.write(to, manifest.read(folder))
+    manifest.write(to, manifest.read(folder) or FILES)
     return to
 
 
