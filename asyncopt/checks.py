@@ -26,19 +26,27 @@ class InputError(ValueError):
         super().__init__(message)
 
 
-def check_integer(name: str, value: Any, *, at_least: int) -> int:
+_LARGEST = 2**63 - 1  # of NumPy's integers
+# The most runs that a number of seeds may ask for: a seed in its place, such as a date, has more digits.
+_MOST_SEEDS = 1_000_000
+
+
+def check_integer(name: str, value: Any, *, at_least: int, at_most: int | None = _LARGEST) -> int:
     """Returns ``value`` as an int.
 
     Args:
       name: what the user calls it; the message starts with it.
       value: an int or a NumPy integer. Floats and bools are refused: they are slips more often than counts.
       at_least: the smallest value allowed.
+      at_most: the largest value allowed; None for those that NumPy's integers need not hold, such as seeds.
 
     Raises:
-      InputError: if it is not an integer, or too small.
+      InputError: if it is not an integer, too small, or too large.
     """
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral) or value < at_least:
         raise InputError(f"{name} is {value!r}, expected an integer of at least {at_least}")
+    if at_most is not None and int(value) > at_most:
+        raise InputError(f"{name} is {value!r}, expected an integer of at most {at_most}")
     return int(value)
 
 
@@ -83,8 +91,13 @@ def check_seeds(name: str, seeds: Any) -> list[int]:
       InputError: if it is neither a number of at least 1 nor distinct integers of at least 0.
     """
     if isinstance(seeds, str | bytes) or not isinstance(seeds, Iterable):
-        return list(range(check_integer(name, seeds, at_least=1)))
-    listed = [check_integer(name, seed, at_least=0) for seed in seeds]
+        number = check_integer(name, seeds, at_least=1)
+        if number > _MOST_SEEDS:
+            raise InputError(
+                f"{name} is {number}, so many seeds, expected at most {_MOST_SEEDS:,}; one seed is [{number}]"
+            )
+        return list(range(number))
+    listed = [check_integer(name, seed, at_least=0, at_most=None) for seed in seeds]
     if not listed:
         raise InputError(f"{name} is empty, expected at least one seed")
     check_distinct(name, listed)

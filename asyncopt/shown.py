@@ -3,6 +3,16 @@
 import html
 
 
+def printable(text: str) -> str:
+    """Returns a text with escapes in place of what a terminal would obey: control characters, and changed directions.
+
+    Names in a folder from somebody else may have them, or bytes that are no text. Ends of lines stay.
+    """
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 class Shown:
     """A class that lists its facts once, for its ``repr`` and for notebooks.
 

@@ -10,6 +10,8 @@ import pytest
 import asyncopt
 from asyncopt import traces
 from asyncopt.problems import data
+from asyncopt.report import page
+from asyncopt.shown import printable
 
 QUADRATIC = asyncopt.problems.quadratic(6, 4.0, noise=0.5)
 
@@ -68,3 +70,14 @@ def test_a_problem_inside_a_compiled_function_shows_itself():
     seen = []
     eqx.filter_jit(lambda problem: seen.append(problem._repr_html_()))(QUADRATIC)
     assert "<b>Quadratic</b><ul><li>quadratic" in seen[0]
+
+
+def test_what_a_terminal_would_obey_is_escaped():
+    assert printable("a\nb \x1b[31m\u202e\udcff é τ") == "a\nb \\x1b[31m\\u202e\\udcff é τ"
+
+
+def test_a_table_keeps_its_columns_and_has_no_html():
+    text = page.markdown(page.Table("", ["a|b"], [["<script>\nx < 1"]]))
+    assert text.splitlines()[0].count("|") - text.splitlines()[0].count("\\|") == 2
+    assert len(text.splitlines()) == 3
+    assert "&lt;script> x < 1" in text

@@ -79,6 +79,10 @@ class Settings:
     param_dtype: DTypeLike | None = None
     history_dtype: DTypeLike | None = None
 
+    def __post_init__(self):
+        if isinstance(self.average, np.bool_):  # an array to JAX, which programs cannot depend on
+            object.__setattr__(self, "average", bool(self.average))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prepared(Run):
@@ -309,7 +313,7 @@ def check_uses_weights(optimizer: optax.GradientTransformation) -> None:
 
 
 def _check_seed(seed: int) -> int:
-    seed = check_integer("seed", seed, at_least=0)
+    seed = check_integer("seed", seed, at_least=0, at_most=None)
     if seed >= 2**32:
         raise InputError(f"seed is {seed}, expected at most {2**32 - 1}")
     return seed
@@ -371,7 +375,7 @@ def evaluation_steps(
     if isinstance(eval_every, str) and eval_every != PERCENT:
         raise InputError(f"eval_every is {eval_every!r}, expected a number of updates, or {PERCENT}")
     if eval_every not in (None, PERCENT):
-        eval_every = check_integer("eval_every", eval_every, at_least=1)
+        eval_every = min(check_integer("eval_every", eval_every, at_least=1, at_most=None), num_updates)
         return np.append(np.arange(0, num_updates, eval_every), num_updates)
     number = _AS_OFTEN_AS_USEFUL if eval_every == PERCENT else _affordable(num_updates, cost())
     spacing = -(-num_updates // min(max(number * 3 // 4, 1), 100))

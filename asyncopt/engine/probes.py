@@ -82,6 +82,8 @@ def chosen(
     """
     if record_bounds not in (True, False, FULL):
         raise InputError(f"record_bounds is {record_bounds!r}, expected true, false or {FULL}")
+    if not isinstance(probes, Iterable):
+        raise InputError(f"probes is {probes!r}, expected a list of probes")
     bounds = _bounds(problem) if isinstance(optimizer, ApamTransformation) else ()
     if record_bounds != FULL:
         return (*(bounds[:2] if record_bounds else ()), *probes)

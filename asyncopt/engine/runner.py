@@ -88,7 +88,8 @@ def replay(
       checkpoint: keep the run in this file while it runs, also when it is interrupted, and resume it from there.
       on_evaluation: a function of (step, values), called soon after each evaluation, in their order. ``step`` is the
         number of updates made; ``values`` maps each name of `Result.to_frame` to a float, or with ``seeds`` to a
-        float[S]. A run that is resumed calls it for the evaluations after those that it was called for.
+        float[S]. A run that is resumed after Ctrl-C calls it for the evaluations that it was not yet called for; after
+        any other end, for those since its last checkpoint.
       work: what a worker does in place of one gradient, such as `asyncopt.engine.local_steps`.
       blocks: which leaves of the parameters are the B blocks of a trace whose reads are inconsistent. "layers": of L
         layers, block b has those with ⌊l B / L⌋ = b; `asyncopt.traces.pipeline` asks for it itself. A function: it
@@ -109,6 +110,8 @@ def replay(
     check_flag("exact", exact)
     if on_evaluation is not None and not callable(on_evaluation):
         raise InputError(f"on_evaluation is {on_evaluation!r}, expected a function of a step and a dict")
+    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+        raise InputError(f"checkpoint is {checkpoint!r}, expected asyncopt.engine.Checkpoint(path, tag, every)")
     settings = Settings(eval_every, average, param_dtype, history_dtype)
     chosen = probing.chosen(optimizer, problem, record_bounds, probes)
     run = Run(problem, optimizer, trace, [seed] if seeds is None else check_seeds("seeds", seeds), chosen, work, blocks)

@@ -38,7 +38,9 @@ def read(folder: pathlib.Path) -> dict[str, str] | None:
       OSError: if it cannot be read.
     """
     path = folder / NAME
-    if not path.exists():
+    if not path.is_file():
+        if path.exists():  # a pipe would never end, nor would a device
+            raise InputError(f"{path}: not a file, expected a list of checksums")
         return None
     lines = path.read_bytes().decode("ascii", "replace").split("\n")
     matches = [_LINE.fullmatch(line) for line in lines[:-1]]

@@ -15,7 +15,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from asyncopt.checks import InputError
-from asyncopt.files import atomic, manifest
+from asyncopt.files import atomic, contents, manifest
 
 if TYPE_CHECKING:  # which takes long to import, and writing a run does not need it
     import pandas as pd
@@ -112,7 +112,7 @@ def load_run(folder: str | os.PathLike[str], checked: bool = True) -> Record:
 
     Args:
       folder: the run's folder.
-      checked: whether to refuse a file that has been changed since the run wrote it.
+      checked: whether to refuse a file that has been changed since the run wrote it, or holds what no run writes.
 
     Raises:
       InputError: if it is not a whole run, or a file has changed since; the message names the file.
@@ -149,7 +149,20 @@ def load_run(folder: str | os.PathLike[str], checked: bool = True) -> Record:
         raise InputError(f"{folder}: not a run of asyncopt")
     if checked and sums is None and CHECKSUMS in summary:
         raise InputError(f"{folder}: it has no {manifest.NAME}, with which it was written")
-    return Record(sections, metrics, summary)
+    record = Record(sections, metrics, summary)
+    if checked:
+        contents.check_metrics(str(folder / METRICS), metrics)
+        contents.check_summary(str(folder / SUMMARY), summary)
+        # A setting of the user's own may be called like a measurement. No measurement is called like another setting.
+        if odd := sorted(name for name in {"run", *_constants(record)} & set(metrics) if name == "run" or "." in name):
+            raise InputError(f"{folder / METRICS}: column {odd[0]!r}, expected measurements, no settings")
+    return record
+
+
+def _constants(record: Record) -> dict[str, Any]:
+    """Returns the settings of a run and the facts about it, by their names in the table of `load_runs`."""
+    facts = {section: record.summary[section] for section in _SECTIONS if section in record.summary}
+    return {**flat(record.config), **flat(facts, "summary.")}
 
 
 def _check_plain(text: str) -> None:
@@ -169,8 +182,9 @@ def load_runs(folder: str | os.PathLike[str]) -> "pd.DataFrame":
     Returns:
       One row for each run, seed and evaluation. Besides the measurements there are ``run`` (the run's folder,
       relative), the configuration (``trace.max_delay``, ``optimizer.learning_rate``, ...) and the facts of the run
-      (``summary.trace.mean_square_delay``, ``summary.labels.method``, ...). A run that is unfinished or damaged is left
-      out with a warning that names it.
+      (``summary.trace.mean_square_delay``, ``summary.labels.method``, ...). A value of the configuration that is called
+      like a measurement, such as ``seed``, is ``config.seed``. A run that is unfinished or damaged is left out with a
+      warning that names it.
 
     Raises:
       InputError: if there is no such folder, or no whole run in it.
@@ -179,9 +193,10 @@ def load_runs(folder: str | os.PathLike[str]) -> "pd.DataFrame":
 
     frames = []
     for run, record in load_records(folder):
-        facts = {section: record.summary[section] for section in _SECTIONS if section in record.summary}
-        constants = {**flat(record.config), **flat(facts, "summary.")}
-        frames.append(record.metrics.assign(run=run, **constants))
+        taken = {"run", *record.metrics}
+        constants = {f"config.{name}" if name in taken else name: value for name, value in _constants(record).items()}
+        facts = pd.DataFrame({"run": run, **constants}, record.metrics.index)
+        frames.append(pd.concat([record.metrics, facts], axis=1))
     return pd.concat(frames, ignore_index=True)
 
 

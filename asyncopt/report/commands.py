@@ -17,6 +17,7 @@ from asyncopt.drawing import style
 from asyncopt.files import atomic
 from asyncopt.report import page
 from asyncopt.report.page import Table
+from asyncopt.shown import printable
 
 Item = TypeVar("Item")
 Arguments = Sequence[str] | None  # of a command line; None means that of this process
@@ -80,7 +81,7 @@ def report(
         texts[files.facts] = json.dumps({files.key: facts}, indent=2, allow_nan=False) + "\n"
         texts[files.page] = page.html_page(files.title, html, left_out)
     for name, text in texts.items():
-        atomic.write(output / name, lambda path, text=text: path.write_text(text))
+        atomic.write(output / name, lambda path, text=text: path.write_text(printable(text)))
     return "\n".join(printed), left_out
 
 
@@ -132,11 +133,11 @@ def finish(command: str, output: pathlib.Path, make: Callable[[], Printed]) -> i
         _print_lines([*getattr(error, "__notes__", ()), f"{command}: {error}"])
         return 1
     _print_lines(left_out)
-    print(f"{text}\n{output}")
+    print(printable(f"{text}\n{output}"))
     return 0
 
 
 def _print_lines(texts: Iterable[str]) -> None:
     """Prints each text as one line to standard error."""
     for text in texts:
-        print(" ".join(text.split()), file=sys.stderr)
+        print(printable(" ".join(text.split())), file=sys.stderr)

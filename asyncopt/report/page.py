@@ -4,6 +4,7 @@ import base64
 import html
 import math
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -102,16 +103,21 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
 
 def markdown_section(title: str, facts: str, tables: Sequence[Table]) -> str:
     """Returns a heading, a line of facts and tables with aligned columns."""
-    return "\n\n".join(filter(None, [f"## {title}", facts, *map(markdown, tables)])) + "\n"
+    return "\n\n".join(filter(None, [f"## {_plain(title)}", _plain(facts), *map(markdown, tables)])) + "\n"
 
 
 def markdown(table: Table) -> str:
     """Returns a table with aligned columns below its title, if it has one."""
-    rows = [table.header, *table.rows]
+    rows = [[_plain(cell).replace("|", r"\|") for cell in row] for row in (table.header, *table.rows)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return (f"{table.title}\n\n" if table.title else "") + "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """Returns a text in one line, in which a viewer of Markdown finds no HTML."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.split()))
 
 
 def html_section(title: str, facts: str, tables: Sequence[Table], captions: Mapping[pathlib.Path, str]) -> str:

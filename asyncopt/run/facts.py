@@ -34,8 +34,7 @@ def summary(task: Task, run: Run, trace: Trace, result: Result) -> dict[str, Any
     """
     return {
         "fingerprint": task.fingerprint,
-        "labels": _labels(task.settings, run.problem),
-        "staleness": _staleness(task.settings, trace),
+        **named(task, run, trace),
         **replayed(run, trace, result),
         "timing": {
             "seconds": result.seconds,
@@ -44,6 +43,11 @@ def summary(task: Task, run: Run, trace: Trace, result: Result) -> dict[str, Any
         },
         "versions": versions(),
     }
+
+
+def named(task: Task, run: Run, trace: Trace) -> dict[str, dict[str, Any]]:
+    """Returns those facts of a run's summary that its configuration and its trace decide: names, and the rule."""
+    return {"labels": _labels(task.settings, run.problem), "staleness": _staleness(task.settings, trace)}
 
 
 def replayed(run: Run, trace: Trace, result: Result) -> dict[str, Any]:

@@ -20,11 +20,12 @@ from asyncopt.engine.prepare import Prepared
 from asyncopt.engine.prepare import prepare as prepare_run
 from asyncopt.engine.stepwise import digest, replay_exactly
 from asyncopt.files import manifest, records
-from asyncopt.run import facts, trust
+from asyncopt.run import facts, messages, trust
 from asyncopt.run.build import build
 from asyncopt.run.devices import prepare_jax
 from asyncopt.run.task import prepare
 from asyncopt.runtime import recording
+from asyncopt.shown import printable
 from asyncopt.traces import Trace
 
 
@@ -68,18 +69,18 @@ def verify(folder: str | os.PathLike[str], show: bool = False, trusted: Collecti
     record = records.load_run(folder, checked=False)
     trust.check(str(folder / records.CONFIG), record.config, trusted)
     recorded = recording.load(folder)
+    config = _harmless(str(folder / records.CONFIG), record.config, recorded.trace)
     listed = manifest.read(folder) or {}
     differences = [f"{name} is not the file that was written" for name in manifest.changed(folder, listed)]
     if records.CHECKSUMS in record.summary:
         files = (records.CONFIG, records.METRICS, records.SUMMARY, recording.TRACE, recording.RECORDING)
         differences += [f"{manifest.NAME} does not list {name}" for name in files if name not in listed]
-    asked = record.config["runtime"]["workers"] if record.config.get("runtime") else None
+    asked = config["runtime"]["workers"] if config["runtime"] else None
     if asked != recorded.trace.num_workers:
         differences.append(
             f"runtime.workers is {asked}, and {recording.TRACE} has {recorded.trace.num_workers} workers"
         )
-    # Runs recorded before there were policies and local work do not have these keys.
-    task = prepare(OmegaConf.create({"policy": None, "work": None, **record.config}))
+    task = prepare(OmegaConf.create(config))
     prepare_jax(task.settings, task.num_side_by_side)
     # Step sizes and evaluations are for the updates that were asked for; the last step may have used more.
     built = dataclasses.replace(build(task), trace=recorded.trace)
@@ -92,6 +93,7 @@ def verify(folder: str | os.PathLike[str], show: bool = False, trusted: Collecti
             *_of_leaves(recording.final_leaves(result), recorded.leaves),
             *_of_measurements(result.to_frame(), record.metrics),
             *_of_summary(facts.replayed(built, recorded.trace, result), record.summary),
+            *_of_names(facts.named(task, built, recorded.trace), record.summary),
         ]
     if differences:
         return Verification(num_updates, first, "; ".join(differences) + _other_versions(record))
@@ -100,6 +102,42 @@ def verify(folder: str | os.PathLike[str], show: bool = False, trusted: Collecti
         "recorded one, and so are the optimizer's last state and the measurements"
     )
     return Verification(num_updates, None, text)
+
+
+def _harmless(where: str, config: Mapping[str, Any], trace: Trace) -> dict[str, Any]:
+    """Returns the configuration to replay, without what would reach beyond reading the files that it names.
+
+    Whoever wrote it may not choose the folder of compiled programs, which are machine code, nor an address to fetch
+    data from.
+
+    Args:
+      where: the file that holds the configuration, for messages.
+      config: the configuration as it was recorded.
+      trace: the recorded trace.
+
+    Raises:
+      InputError: if it does not describe a real run, or one of more updates than the trace has, whose steps would take
+        memory that no file accounts for.
+    """
+    runtime = config.get("runtime")
+    if runtime is not None and not (isinstance(runtime, Mapping) and "workers" in runtime):
+        raise InputError(f"{where}: runtime is {runtime!r}, expected a mapping with workers")
+    asked = config["trace"].get("num_updates") if isinstance(config["trace"], Mapping) else None
+    # The last step may have used more updates than were asked for.
+    if isinstance(asked, int) and asked > trace.num_updates:
+        raise InputError(
+            f"{where}: trace.num_updates is {asked}, expected at most the {trace.num_updates} of {recording.TRACE}"
+        )
+    # Runs recorded before there were policies and local work do not have these keys.
+    kept = {"policy": None, "work": None, "runtime": None, **_without_mirrors(dict(config))}
+    return {**kept, "compilation_cache": True}
+
+
+def _without_mirrors(settings: Any) -> Any:
+    """Returns nested settings with null for each address that data would be fetched from."""
+    if isinstance(settings, Mapping):
+        return {key: None if key == "mirror" else _without_mirrors(value) for key, value in settings.items()}
+    return [_without_mirrors(value) for value in settings] if isinstance(settings, list) else settings
 
 
 def _replay(
@@ -154,6 +192,18 @@ def _of_summary(found: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[s
     return [f"{records.SUMMARY} is not what the replay gives: {', '.join(names)}"] if names else []
 
 
+def _of_names(found: Mapping[str, Mapping[str, Any]], recorded: Mapping[str, Any]) -> list[str]:
+    """Returns which labels and which facts about the rule of delays differ; an earlier version recorded fewer."""
+    names = []
+    for section, facts_found in found.items():
+        known = recorded.get(section)
+        if isinstance(known, Mapping):
+            names += [f"{section}.{key}" for key, value in facts_found.items() if key in known and known[key] != value]
+        elif known is not None:
+            names.append(section)
+    return [f"{records.SUMMARY} is not what the configuration says: {', '.join(names)}"] if names else []
+
+
 def _other_versions(record: records.Record) -> str:
     """Returns the versions that have changed since the run was recorded, in words."""
     old = record.summary.get("versions")
@@ -180,8 +230,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         result = verify(options.folder, not options.quiet, options.trust)
-    except (InputError, OSError) as error:
-        print("asyncopt verify: " + " ".join(str(error).split()), file=sys.stderr)
+    except Exception as error:  # constructors of other libraries may raise anything about the values of a folder
+        if messages.wants_tracebacks():
+            raise
+        said = messages.explain(error, list)
+        if not isinstance(error, InputError | OSError):
+            said = f"{options.folder}: cannot be replayed: {said}"
+        print(f"asyncopt verify: {printable(said)}", file=sys.stderr)
         return 1
-    print(result.text)
+    print(printable(result.text))
     return 0 if result.differs_at is None else 1

@@ -55,7 +55,7 @@ class Clock(Shown):
         seed: int = 0,
     ) -> None:
         self.num_workers = check_integer("num_workers", num_workers, at_least=1)
-        self.seed = check_integer("seed", seed, at_least=0)
+        self.seed = check_integer("seed", seed, at_least=0, at_most=None)
         factors = straggler_factors(self.num_workers, stragglers, slowdown)
         self._compute = _source("compute", compute, self.num_workers, factors, self.seed)
         self._network = _Drawn("network", as_total("network", network), self.num_workers, self.seed, _NETWORK)

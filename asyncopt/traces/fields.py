@@ -18,6 +18,7 @@ _MAX_SWEEP_BLOCKS = 64
 
 def integers(name: str, values: ArrayLike, length: int | None = None) -> Int[np.ndarray, " K"]:
     """Returns a 1-D int64 array; accepts floats if each is a whole number."""
+    _refuse_masked(name, values)
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -100,6 +101,7 @@ def _backward(values: ArrayLike, blocks: Int[np.ndarray, "K B"] | None, kind: st
 
 def _blocks(name: str, values: ArrayLike, length: int) -> Int[np.ndarray, "K B"]:
     """Returns an iterate for each block as int64."""
+    _refuse_masked(name, values)
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -177,6 +179,7 @@ def floats(
     name: str, values: ArrayLike, length: int, unit: str = "number", finite: str = "expected a finite number"
 ) -> Float[np.ndarray, " K"]:
     """Returns a finite float64 array; messages call an entry by its unit, and say what is expected of it."""
+    _refuse_masked(name, values)
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -194,6 +197,12 @@ def check_range(name: str, values: np.ndarray, low: ArrayLike, high: ArrayLike, 
     if len(bad):
         k = bad[0]
         raise InputError(f"{name} of update {first + k} is {values[k]}, expected {low[k]} to {high[k]}: {reason}")
+
+
+def _refuse_masked(name: str, values: ArrayLike) -> None:
+    """Refuses an array with masked entries: NumPy would take what is below the mask."""
+    if np.ma.is_masked(values):
+        raise InputError(f"{name} has masked entries, expected a number for each update")
 
 
 def _check_equal(name: str, values: np.ndarray, wanted: np.ndarray, reason: str) -> None:

@@ -39,7 +39,7 @@ class Seconds:
     ) -> None:
         num_updates = check_integer("num_updates", num_updates, at_least=1)
         warn_of_idle_workers(times.num_workers, num_updates, 4)
-        generator = np.random.default_rng(check_integer("seed", seed, at_least=0))
+        generator = np.random.default_rng(check_integer("seed", seed, at_least=0, at_most=None))
         transfers, services = as_duration(*transfer), as_duration(*service)
         self.num_workers = times.num_workers
         self.compute_means = times.means

@@ -106,7 +106,7 @@ def cyclic(num_updates: int, num_workers: int) -> Trace:
 
 
 def _generator(seed: int) -> np.random.Generator:
-    return np.random.default_rng(check_integer("seed", seed, at_least=0))
+    return np.random.default_rng(check_integer("seed", seed, at_least=0, at_most=None))
 
 
 def _cut_to_start(delays: Float[np.ndarray, " K"] | Int[np.ndarray, " K"]) -> Trace:

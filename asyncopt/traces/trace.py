@@ -231,12 +231,18 @@ class Trace(Shown):
         """int[K], the last update that reads iterate v (v in 0..K - 1), or -1 if no update does."""
         if self.blocks == fields.LAYERS:
             return self.block_last_reader.max(axis=1)
+        # A read of iterates v to w is two runs of 2^n iterates, one from v and one to w. Runs are halved, from long to
+        # short: the iterates of all reads together may be K^2 / 2.
+        updates = np.arange(self.num_updates)
+        exponents = np.frexp(self.read_end - self.read_version + 1)[1] - 1
         last = np.full(self.num_updates, -1)
-        widths = self.read_end - self.read_version + 1
-        readers = np.repeat(np.arange(self.num_updates), widths)
-        first_of_read = np.repeat(np.cumsum(widths) - widths, widths)
-        versions = self.read_version[readers] + np.arange(len(readers)) - first_of_read
-        np.maximum.at(last, versions, readers)
+        for exponent in range(exponents.max(), -1, -1):
+            if exponent < exponents.max():  # `last` is that of runs twice as long
+                half = 2**exponent
+                last[half:] = np.maximum(last[half:], last[:-half].copy())
+            here = updates[exponents == exponent]
+            for first in (self.read_version[here], self.read_end[here] - 2**exponent + 1):
+                np.maximum.at(last, first, here)
         return last
 
     @functools.cached_property

@@ -50,13 +50,14 @@ def test_it_may_end_the_run():
         asyncopt.replay(QUADRATIC, asyncopt.apam(0.1), TRACE, eval_every=20, on_evaluation=enough)
 
 
-def test_a_resumed_run_tells_what_has_not_been_told(tmp_path):
-    """Also 60, which the interrupted run had evaluated in the same call of the loop as 40."""
+@pytest.mark.parametrize("stop", [0, 40, 90])
+def test_a_resumed_run_tells_what_has_not_been_told(stop, tmp_path):
+    """After 40 also 60, which the interrupted run had evaluated in the same call of the loop."""
     path, told = tmp_path / "run.npz", []
 
     def interrupted(step, values):
         told.append(step)
-        if step >= 40:
+        if step >= stop:
             raise KeyboardInterrupt
 
     arguments = (QUADRATIC, asyncopt.apam(0.1), TRACE)

@@ -413,3 +413,24 @@ def test_refuses(digits, arguments, error, message):
     good = {"problem": digits, "optimizer": asyncopt.apam(0.1), "trace": traces.synchronous(5)}
     with pytest.raises(error, match=message):
         asyncopt.replay(**(good | arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seeds": 20_240_101}, r"seeds is 20240101, so many seeds, .* one seed is \[20240101\]"),
+        ({"checkpoint": "run.npz"}, r"checkpoint is 'run\.npz', expected asyncopt\.engine\.Checkpoint"),
+        ({"probes": None}, "probes is None, expected a list"),
+    ],
+)
+def test_arguments_in_another_place(arguments, message):
+    with pytest.raises(InputError, match=message):
+        asyncopt.replay(asyncopt.problems.quadratic(3), optax.sgd(0.1), traces.constant(9, 1), **arguments)
+
+
+def test_flags_and_numbers_of_numpy():
+    problem, trace = asyncopt.problems.quadratic(3), traces.cluster(9, 2)
+    one = asyncopt.replay(problem, optax.sgd(0.1), trace, average=False, eval_every=9)
+    other = asyncopt.replay(problem, optax.sgd(0.1), trace, average=np.False_, eval_every=10**30)
+    np.testing.assert_array_equal(one.objective, other.objective)
+    assert other.time.tolist() == [0.0, trace.time[-1]]

@@ -1,6 +1,7 @@
 """The character model: against the same network in Flax, causality, its layers, and what it measures."""
 
 import functools
+import os
 
 import equinox as eqx
 import flax.linen
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 import asyncopt
+from asyncopt import InputError
+from asyncopt.problems import data
 from asyncopt.problems.data import Text
 
 CONTEXT, WIDTH, DEPTH, HEADS, VOCABULARY = 10, 16, 2, 2, 7
@@ -302,3 +305,9 @@ def test_the_default_model_is_as_large_as_said():
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(asyncopt.InputError, match=message):
         asyncopt.problems.char_lm(**{"data": TEXT, **SIZES, **settings})
+
+
+def test_a_pipe_is_no_text(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe: path is no regular file"):
+        data.text(tmp_path / "pipe")

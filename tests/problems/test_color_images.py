@@ -251,3 +251,9 @@ def test_a_mirror_without_a_folder(monkeypatch):
     monkeypatch.delenv("ASYNCOPT_DATA", raising=False)
     with pytest.raises(InputError, match=r"no folder to fetch to; set data.root"):
         data.mnist(mirror="http://127.0.0.1:9")
+
+
+def test_grey_of_16_bits_is_refused(tmp_path):
+    (tmp_path / "0.png").write_bytes(png(np.full((32, 32), 40_000, np.uint16)))
+    with pytest.raises(InputError, match=r"0\.png: grey of 16 bits a pixel, expected 8 bits"):
+        cinic._read_png(tmp_path / "0.png")

@@ -156,6 +156,8 @@ def test_labels_of_any_kind_are_numbered(labels):
         (np.eye(2), np.ma.array([0, 1], mask=[0, 1]), "some values are masked"),
         (np.ma.array(np.eye(2), mask=np.eye(2)), [0, 1], "some values are masked"),
         (np.eye(2), [1, None], "label 1 is None, expected a whole number"),
+        (np.eye(3), [2**53, 2**53 + 1, 2.0], "label 0 is 9007199254740992, a float"),
+        (pd.DataFrame(np.eye(2)), pd.Series([0, 1], [1, 0]), "the same index in another order"),
         (np.eye(2), [1, 1], r"every label is \[1\], expected at least two classes"),
     ],
 )

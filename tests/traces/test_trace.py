@@ -1,12 +1,13 @@
 import dataclasses
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from asyncopt import InputError
-from asyncopt.traces import Trace
+from asyncopt.traces import Trace, uniform
 from asyncopt.traces.trace import COSTS
 
 
@@ -257,3 +258,39 @@ def test_refuses_delays(delays, message):
 def test_reading_a_trace_needs_no_jax():
     code = "import sys, asyncopt.traces; sys.exit('jax' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("field", ["read_version", "read_end", "time", "worker"])
+def test_masked_entries_are_not_taken_from_below_the_mask(field):
+    values = np.ma.array([0, 0, 1], mask=[False, False, True])
+    with pytest.raises(InputError, match=f"{field} has masked entries"):
+        Trace(**{"read_version": [0, 0, 0], field: values})
+
+
+def test_the_last_reader_of_each_iterate():
+    generator = np.random.default_rng(0)
+    for num_updates in generator.integers(1, 40, 200):
+        updates = np.arange(num_updates)
+        oldest = generator.integers(0, updates + 1)
+        trace = Trace(oldest, read_end=generator.integers(oldest, updates + 1))
+        is_read = (trace.read_version[:, None] <= updates) & (updates <= trace.read_end[:, None])
+        expected = np.where(is_read, updates[:, None], -1).max(axis=0)
+        np.testing.assert_array_equal(trace.last_reader, expected)
+
+
+def test_wide_reads_take_little_memory():
+    num_updates = 20_000
+    trace = Trace(np.zeros(num_updates, int), read_end=np.arange(num_updates))
+    tracemalloc.start()
+    assert trace.live_versions == num_updates
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 200 * num_updates
+
+
+def test_numbers_that_no_array_can_have():
+    with pytest.raises(InputError, match=r"num_updates is 10{30}, expected an integer of at most 9223372036854775807"):
+        uniform(10**30, 1)
+    with pytest.raises(InputError, match=r"max_delay is 10{30}, expected"):
+        uniform(5, 10**30)
+    assert uniform(5, 1, seed=2**100).num_updates == 5  # which NumPy's generators take

@@ -70,6 +70,8 @@ def _read_png(path: pathlib.Path) -> UInt8[np.ndarray, "32 32 3"]:
         with PIL.Image.open(io.BytesIO(path.read_bytes()), formats=["PNG"]) as image:
             if image.size != _SIZE:
                 raise InputError(f"{path}: {image.size[0]} × {image.size[1]} pixels, expected 32 × 32")
+            if image.mode.startswith("I"):  # Pillow would make 255 of all greater numbers
+                raise InputError(f"{path}: grey of 16 bits a pixel, expected 8 bits")
             return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         if isinstance(error, InputError):

@@ -127,7 +127,7 @@ def split(
     num_test = round(test_fraction * num_rows)
     if num_test == num_rows:
         raise InputError(f"test_fraction is {test_fraction}, which leaves none of {num_rows} rows to train on")
-    order = np.random.default_rng(check_integer("split_seed", seed, at_least=0)).permutation(num_rows)
+    order = np.random.default_rng(check_integer("split_seed", seed, at_least=0, at_most=None)).permutation(num_rows)
     test, train = np.sort(order[:num_test]), np.sort(order[num_test:])
     return Dataset(name, features[train], labels[train], num_classes, features[test], labels[test])
 

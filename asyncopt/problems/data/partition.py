@@ -56,7 +56,7 @@ def partition(
     if pieces > num_rows:
         wanted = "num_workers · shards" if by == "shard" else "num_workers"
         raise InputError(f"{wanted} is {pieces}, expected at most {num_rows}, the rows of {dataset.name}")
-    generator = np.random.default_rng(check_integer("seed", seed, at_least=0))
+    generator = np.random.default_rng(check_integer("seed", seed, at_least=0, at_most=None))
     if by == "label":
         rows = _by_label(dataset.labels, dataset.num_classes, num_workers, alpha, generator)
     elif by == "shard":

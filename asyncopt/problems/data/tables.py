@@ -4,6 +4,7 @@ import itertools
 import numbers
 import os
 import pathlib
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import scipy.sparse
 from asyncopt.checks import InputError, check_flag, check_text, parsed
 from asyncopt.files.csv_rows import numbered_rows
 from asyncopt.problems.data.dataset import Dataset, Matrix, split
+
+_EXACT = 2.0**53
 
 
 def from_arrays(
@@ -39,6 +42,10 @@ def from_arrays(
     check_text("name", name)
     if np.ma.is_masked(features) or np.ma.is_masked(labels):
         raise InputError(f"{name}: some values are masked, expected all features and labels")
+    rows_of = [getattr(table, "index", None) for table in (features, labels)]
+    one, other = (list(rows) if isinstance(rows, Collection) else [] for rows in rows_of)
+    if one != other and set(one) == set(other):
+        raise InputError(f"{name}: features and labels have the same index in another order, expected one order")
     matrix = _matrix(name, features)
     # A list with texts and NaN would become texts, "nan" among them.
     cells = np.array(labels, dtype=object) if isinstance(labels, list | tuple) else np.asarray(labels)
@@ -58,6 +65,9 @@ def from_arrays(
     if cells.dtype.kind == "f" and not (np.isfinite(cells).all() and (cells == np.round(cells)).all()):
         row = int(np.argmin(np.isfinite(cells) & (cells == np.round(cells))))
         raise InputError(f"{name}: label {row} is {cells[row]}, expected a class: a whole number or a text")
+    if cells.dtype.kind == "f" and (np.abs(cells) >= _EXACT).any():  # whole numbers beyond it are one float
+        row = int(np.argmax(np.abs(cells) >= _EXACT))
+        raise InputError(f"{name}: label {row} is {cells[row]:.0f}, a float, expected one below 2^53, or texts")
     classes, numbered = np.unique(cells, return_inverse=True)
     if len(classes) < 2:
         raise InputError(f"{name}: every label is {classes.tolist()}, expected at least two classes")

@@ -93,7 +93,10 @@ def text(path: str | os.PathLike[str] | None = None, test_fraction: float = 0.1)
 def _read(path: str | os.PathLike[str]) -> str:
     """Returns the characters of a file."""
     try:
-        content = pathlib.Path(path).read_bytes()
+        file = pathlib.Path(path)
+        if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe or a device may never end
+            raise InputError(f"{path}: path is no regular file, expected a text in UTF-8")
+        content = file.read_bytes()
     except TypeError as error:
         raise InputError(f"path is {path!r}, expected a file") from error
     except OSError as error:
