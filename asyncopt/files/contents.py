@@ -1,5 +1,6 @@
 """Checks of what a run folder holds: columns and facts have the types that a run writes, however well they parse."""
 
+import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,23 @@ if TYPE_CHECKING:
 
 _ALWAYS_LABELLED = ("problem", "optimizer", "method", "trace")
 _LONGEST_LABEL = 1000  # characters; a figure with a title of a hundred thousand takes minutes
+
+# A table may take so many bytes of memory, or so many times as many as its file: equal numbers are stored once.
+_PLAUSIBLE_BYTES, _MOST_COMPRESSED = 2**30, 1000
+
+
+def check_size(content: bytes) -> None:
+    """Refuses a Parquet file that promises a table far larger than itself, before memory is taken for it.
+
+    Raises:
+      ValueError: with the sizes.
+    """
+    from pyarrow import parquet
+
+    metadata = parquet.ParquetFile(io.BytesIO(content)).metadata
+    promised = 8 * metadata.num_rows * metadata.num_columns
+    if promised > max(_PLAUSIBLE_BYTES, _MOST_COMPRESSED * len(content)):
+        raise ValueError(f"a table of {promised:,} bytes in a file of {len(content):,}")
 
 
 def check_metrics(where: str, metrics: "pd.DataFrame") -> None:

@@ -131,6 +131,7 @@ def load_run(folder: str | os.PathLike[str], checked: bool = True) -> Record:
     try:
         summary = json.loads(files[name])
         name = METRICS
+        contents.check_size(files[name])
         metrics = pd.read_parquet(io.BytesIO(files[name]))
         name = CONFIG
         text = files[name].decode()

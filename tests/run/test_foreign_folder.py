@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from asyncopt import InputError, load_runs
-from asyncopt.files import manifest, records
+from asyncopt.files import contents, manifest, records
 from asyncopt.report import curves
 from asyncopt.run import execute, verification
 from tests.run.test_verify import composed, record_into
@@ -130,6 +130,15 @@ def test_a_setting_called_like_a_measurement(replayed, name, tmp_path):
 def test_tables_that_no_run_writes(replayed, change, message, tmp_path):
     with pytest.raises(InputError, match=f"metrics.parquet: .*{message}"):
         records.load_run(copied(replayed, tmp_path / "run", metrics=change))
+
+
+def test_a_table_far_larger_than_its_file(replayed, monkeypatch, tmp_path):
+    def repeated(table):
+        return table.loc[np.repeat(table.index[:1], 300_000)]
+
+    monkeypatch.setattr(contents, "_PLAUSIBLE_BYTES", 10**6)
+    with pytest.raises(InputError, match=r"metrics\.parquet: cannot be read: ValueError: a table of [\d,]+ bytes in"):
+        records.load_run(copied(replayed, tmp_path / "run", metrics=repeated))
 
 
 @pytest.mark.parametrize(
