@@ -341,6 +341,7 @@ def interrupted(function, *arguments, at, event, files):
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = event == "opcode"  # Python 3.12 looks for it when tracing begins
     sys.settrace(trace)
     try:
         function(*arguments)
