@@ -184,7 +184,7 @@ def _shared_points(tables: Sequence[pd.DataFrame]) -> Float[np.ndarray, " E"]:
 
 def _by(table: pd.DataFrame, points: Real[np.ndarray, " E"]) -> Float[np.ndarray, "S E"]:
     """Returns each seed's last measurement by each value of x."""
-    return table.to_numpy()[:, last_by(table.columns.to_numpy(), points)]
+    return table.to_numpy(float)[:, last_by(table.columns.to_numpy(), points)]
 
 
 def _labelled(runs: Iterable[tuple[str, Record]]) -> Iterator[tuple[str, Record]]:

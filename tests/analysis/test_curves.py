@@ -66,6 +66,12 @@ def test_the_first_quantity_that_was_measured_is_drawn():
         collected(nothing)
 
 
+def test_true_and_false_are_drawn_as_one_and_zero():
+    found = collected(run(reached=[False, True, True] * 2), run(1, reached=[False] * 6), quantity="reached")
+    np.testing.assert_array_equal(found.values[0], [[0, 1, 1]] * 2)
+    assert found.values[0].dtype == float
+
+
 @pytest.mark.parametrize("quantity", [None, "gap"])
 def test_no_runs_have_no_curve(quantity):
     with pytest.raises(InputError, match="no run is left for a curve"):
