@@ -80,8 +80,8 @@ def _put_whole(self, key, value):
 
 jax._src.lru_cache.LRUCache.put = _put_whole
 
-# The same examples in every run: what passes once passes again.
-hypothesis.settings.register_profile("repeatable", derandomize=True, database=None)
+# The same examples in every run, and no limit of time for one: what passes once passes again.
+hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("repeatable")
 
 # Annotated shapes and dtypes are checked at run time here, and only here: users need not pay for it. Where bad
@@ -134,7 +134,9 @@ def pytest_configure(config):
     """Lets tests/fuzz look at as many inputs as asked, which no run before has seen."""
     number = config.getoption("--fuzz")
     if number is not None:
-        hypothesis.settings.register_profile("fuzz", max_examples=number, derandomize=False, database=None)
+        hypothesis.settings.register_profile(
+            "fuzz", max_examples=number, derandomize=False, database=None, deadline=None
+        )
         hypothesis.settings.load_profile("fuzz")
 
 

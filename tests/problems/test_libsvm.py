@@ -96,6 +96,15 @@ def test_bad_file_names_file_and_line(text, message, tmp_path):
     assert str(path) in str(raised.value)
 
 
+def test_one_large_index_makes_no_large_matrix(tmp_path):
+    path = write(tmp_path / "a.txt", "+1 2147483647:1\n-1 1:1\n")
+    assert libsvm(path, test_fraction=0.0).features.shape == (2, 2147483647)
+    with pytest.raises(InputError, match=r"a\.txt: 2 dense rows of 2147483647 numbers, expected dense=False"):
+        libsvm(path, dense=True)
+    with pytest.raises(InputError, match="num_features is 2147483648, expected an integer of at most 2147483647"):
+        libsvm(path, num_features=2**31)
+
+
 def test_a_long_line_is_refused_in_a_short_message(tmp_path, monkeypatch):
     """Of the message, 700 characters at the start are kept and 300 at the end."""
     path = tmp_path / "rows.svm.gz"

@@ -14,6 +14,8 @@ from asyncopt.problems.data.dataset import Dataset, split
 
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
 _MAX_INDEX = 2**31 - 1
+# A dense matrix may take so many bytes of memory, or so many times as many as its file: one large index makes it large.
+_PLAUSIBLE_BYTES, _MOST_COMPRESSED = 2**30, 1000
 # A line has fewer bytes than this. A compressed file of a few kilobytes can contain one of gigabytes.
 _LINE_LIMIT = 2**27
 
@@ -55,13 +57,16 @@ def libsvm(
     largest = int(columns.max(initial=-1)) + 1
     if num_features is None:
         num_features = max(largest, 1)
-    num_features = check_integer("num_features", num_features, at_least=1)
+    num_features = check_integer("num_features", num_features, at_least=1, at_most=_MAX_INDEX)
     if largest > num_features:
         raise InputError(f"{path}: index {largest} found, expected at most num_features = {num_features}")
     features = scipy.sparse.csr_array(
         (np.array(values, dtype=float), columns, np.array([0, *row_ends], dtype=np.int64)),
         shape=(len(labels), num_features),
     )
+    promised = 8 * len(labels) * num_features
+    if dense and promised > max(_PLAUSIBLE_BYTES, _MOST_COMPRESSED * path.stat().st_size):
+        raise InputError(f"{path}: {len(labels)} dense rows of {num_features} numbers, expected dense=False")
     matrix = features.toarray() if dense else features
     return split(path.name, matrix, labels, len(classes), test_fraction, split_seed)
 
