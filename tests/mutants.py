@@ -3,7 +3,7 @@
     python -m tests.mutants traces [--sample 60] [--seed 0] [--only cluster.py]
 
 Each mistake is made by `cosmic-ray <https://cosmic-ray.readthedocs.io>`_ in a copy of the tree. A random sample is
-taken, since all of them would take days. First each test file of the room runs alone, and its calls are recorded.
+taken, since all of them would take days; arguments that change no result are left out. First each test file of the room runs alone, and its calls are recorded.
 After a mistake, the files that call the changed function run, the fastest first, until a test fails: the others cannot
 notice it. What no test noticed is printed as a difference, with the share of the noticed ones and its 95 % interval.
 """
@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -46,6 +47,8 @@ OPERATORS = [
     "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceBreakWithContinue",
     "ReplaceContinueWithBreak", "NumberReplacer", "ZeroIterationForLoop",
 ]  # fmt: skip
+# Arguments that change no result: where a warning points to, whether lengths and fields are guarded against our own code.
+WITHOUT_EFFECT = re.compile(r"\b(stacklevel|strict|frozen|eq)= ?-?\w+")
 # What most tests import, and what no mistake is made in.
 PRELOADED = ["jax", "jax.numpy", "matplotlib.pyplot", "optax", "pandas", "pyarrow", "scipy.optimize", "scipy.stats"]
 OPTIONS = ["-x", "-q", "-n0", "-p", "no:cacheprovider"]  # of pytest
@@ -193,8 +196,8 @@ def main():
     options = parser.parse_args()
     pattern, tests = ROOMS[options.room]
     mistakes = [mistake for mistake in all_mistakes(pattern) if options.only in str(mistake[0])]
-    chosen = random.Random(options.seed).sample(mistakes, min(options.sample, len(mistakes)))
-    noticed = 0
+    random.Random(options.seed).shuffle(mistakes)
+    noticed = tried = 0
     with tempfile.TemporaryDirectory() as folder:
         tree = pathlib.Path(folder)
         for name in COPIED:
@@ -202,16 +205,21 @@ def main():
             copy(ROOT / name, tree / name)
         prepare_server(tree)
         calls = recorded_calls(tree, tests)
-        for path, name, number in chosen:
+        for path, name, number in mistakes:
             before = (ROOT / path).read_text()
             after = mutate_code(before, get_operator(f"core/{name}")(), number)
+            if WITHOUT_EFFECT.sub("", before) == WITHOUT_EFFECT.sub("", after):
+                continue
+            tried += 1
             if is_noticed(tree, path, before, after, calls):
                 noticed += 1
             else:
                 lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), name, n=1, lineterm="")
                 print("\n".join(lines), flush=True)
-    low, high = scipy.stats.binomtest(noticed, len(chosen)).proportion_ci(method="wilson")
-    print(f"{options.room}: {noticed} of {len(chosen)} noticed, {low:.0%} to {high:.0%}; {len(mistakes)} can be made")
+            if tried == options.sample:
+                break
+    low, high = scipy.stats.binomtest(noticed, tried).proportion_ci(method="wilson")
+    print(f"{options.room}: {noticed} of {tried} noticed, {low:.0%} to {high:.0%}; {len(mistakes)} can be made")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,12 @@ def test_one_worker_has_one_mean_and_what_comes_at_once_takes_no_time():
     assert fitted == ClusterFit(1, Duration("constant", 0.0), Duration("constant", 1.0), True)
 
 
+def test_a_gradient_that_arrives_before_its_workers_last_update_takes_no_time():
+    arrival = np.maximum(np.arange(20.0) - 0.5, 0)
+    fitted = cluster_fit.fit_cluster(in_turn(20, 1, time=np.arange(1.0, 21), arrival=arrival))
+    assert fitted == ClusterFit(1, Duration("constant", 0.0), Duration("constant", 1.0), True)
+
+
 def test_the_server_is_busy_from_an_arrival_or_from_the_update_before():
     """Both gradients of a pair arrive together: one is applied after 0.25 s, the other 0.25 s later."""
     pair = np.repeat(np.arange(1.0, 21.0), 2)

@@ -55,6 +55,12 @@ def test_a_ratio_of_equal_seeds_is_exact():
     np.testing.assert_allclose(found, np.tile([[1.5], [2000], [np.inf], [0], [np.inf]], 3), rtol=1e-9, atol=1e-9)
 
 
+def test_a_ratio_of_zero_has_an_upper_end():
+    """Of -1 and 1 to 1: the mean 0 and the standard error 1."""
+    (found,) = jackknife.ratio(np.array([[-1.0], [1.0]]), np.ones((2, 1)))
+    np.testing.assert_allclose(found, [0, 0, scipy.stats.t.ppf(0.975, 1)], atol=1e-9)
+
+
 def test_the_ends_of_a_ratio_by_hand():
     """Of 1 and 3 to 1, and of 100 and 102: means 2 and 101, Student's interval of two; no ratio is below 0."""
     small, large = jackknife.ratio(np.array([[1.0, 100.0], [3.0, 102.0]]), np.ones((2, 2)))

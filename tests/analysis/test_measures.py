@@ -87,6 +87,13 @@ def test_the_inflation_of_a_cell():
     np.testing.assert_allclose(made.inflation_slopes("4", np.array([4, 5])), np.log10(2.5))
 
 
+def test_two_lengths_without_delay_are_enough_for_an_inflation():
+    """Of K^-1: what 100 updates reach under delay, 50 reach without."""
+    value, side = measures((0, 4), (10, 100), [0.1, 0.01, 0.1, 0.02]).inflation
+    np.testing.assert_allclose(value[0], [1, 1, 1, 2])
+    assert (side == fits.EXACT).all()
+
+
 @pytest.mark.parametrize("reference", [[1.0], [1.0, 0.0], [0.0, 1.0]])
 def test_an_inflation_needs_two_runs_without_delay_whose_means_are_positive(reference):
     lengths = (100, 1000)[: len(reference)]
