@@ -3,9 +3,10 @@
     python -m tests.mutants traces [--sample 60] [--seed 0] [--only cluster.py]
 
 Each mistake is made by `cosmic-ray <https://cosmic-ray.readthedocs.io>`_ in a copy of the tree. A random sample is
-taken, since all of them would take days; arguments that change no result are left out. First each test file of the room runs alone, and its calls are recorded.
-After a mistake, the files that call the changed function run, the fastest first, until a test fails: the others cannot
-notice it. What no test noticed is printed as a difference, with the share of the noticed ones and its 95 % interval.
+taken, since all of them would take days, without those that can change no result. First each test file of the room runs
+alone, and its calls are recorded. After a mistake, the files that call the changed function run, the fastest first,
+until a test fails: the others cannot notice it. What no test noticed is printed as a difference, with the share of the
+noticed ones and its 95 % interval.
 """
 
 import argparse
@@ -47,7 +48,7 @@ OPERATORS = [
     "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceBreakWithContinue",
     "ReplaceContinueWithBreak", "NumberReplacer", "ZeroIterationForLoop",
 ]  # fmt: skip
-# Arguments that change no result: where a warning points to, whether lengths and fields are guarded against our own code.
+# Arguments that change no result: where a warning points to, and guards against mistakes in lengths and fields.
 WITHOUT_EFFECT = re.compile(r"\b(stacklevel|strict|frozen|eq)= ?-?\w+")
 # What most tests import, and what no mistake is made in.
 PRELOADED = ["jax", "jax.numpy", "matplotlib.pyplot", "optax", "pandas", "pyarrow", "scipy.optimize", "scipy.stats"]
