@@ -8,7 +8,14 @@ import pytest
 from asyncopt import InputError
 from asyncopt.traces import Clock, compiled_machine, durations, policies, simulate
 from asyncopt.traces.compiled_machine import CompiledMachine
-from tests.traces.test_policies import KINDS, NUM_CLOCKS, POLICIES, AssignedByChance, ByChance, random_clock
+from tests.traces.test_policies_against_loops import (
+    KINDS,
+    NUM_CLOCKS,
+    POLICIES,
+    AssignedByChance,
+    ByChance,
+    random_clock,
+)
 
 SIMULATION = sys.modules["asyncopt.traces.simulate"]  # the package has the function
 
