@@ -99,7 +99,7 @@ def drive(
             if checkpoint is not None and checkpoint.is_due and now.made < steps[-1]:
                 checkpoint.save(now)
     except KeyboardInterrupt:
-        if checkpoint is not None and now.told > 0:
+        if checkpoint is not None and (now.made > 0 or now.told > 0):
             checkpoint.save(now)
         raise
     return now.in_one_part(), share()
