@@ -103,6 +103,13 @@ def test_cells_are_sorted_by_exponent_factor_and_length(table):
     assert (study.attains_rate, study.has_larger_steps) == (False, False)
 
 
+def test_a_problem_that_does_not_say_so_attains_no_rate(table):
+    name = "summary.problem.attains_rate"
+    for changed, attains in ((table.drop(columns=name), False), (table.assign(**{name: True}), True)):
+        (study,) = studies(changed)
+        assert study.attains_rate is attains
+
+
 def test_the_rule_without_delay_is_the_one_whose_largest_delay_is_0_at_every_length(table):
     (study,) = studies(table)
     assert study.reference == "0"
