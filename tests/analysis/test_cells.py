@@ -36,6 +36,8 @@ def test_a_run_that_is_not_whole_is_refused_with_the_reason(table):
     for steps, said in (((0, 255), "0 to 255"), ((1, 256), "1 to 256")):
         covers = f"metrics.parquet covers updates {said}, expected 0 to 256"
         assert cells.refusal(one.assign(step=list(steps) * 3)) == covers
+    thrice = pd.concat([one, one.iloc[:3]]).assign(seed=np.repeat([0, 1, 2], 3), step=[0, 100, 255] * 3)
+    assert cells.refusal(thrice) == "metrics.parquet covers updates 0 to 255, expected 0 to 256"
     assert cells.refusal(one.drop(columns="drift")) == "metrics.parquet has no drift"
     assert cells.refusal(one.drop(columns="summary.labels.trace")) == "summary.json has no labels.trace"
 
