@@ -12,6 +12,11 @@ import numpy as np
 _Number = TypeVar("_Number", int, float)
 # What is kept of a message that is longer than both together, in characters: it may quote a cell of a million of them.
 _START, _END = 700, 300
+_LARGEST = 2**63 - 1  # of NumPy's integers
+# The most runs that a number of seeds may ask for: a seed in its place, such as a date, has more digits.
+_MOST_SEEDS = 1_000_000
+# What a file holds may take so many bytes of memory, or so many times as many as the file.
+_PLAUSIBLE_BYTES, _MOST_COMPRESSED = 2**30, 1000
 
 
 class InputError(ValueError):
@@ -24,11 +29,6 @@ class InputError(ValueError):
         if len(message) > _START + _END:
             message = f"{message[:_START]} ... {message[-_END:]}"
         super().__init__(message)
-
-
-_LARGEST = 2**63 - 1  # of NumPy's integers
-# The most runs that a number of seeds may ask for: a seed in its place, such as a date, has more digits.
-_MOST_SEEDS = 1_000_000
 
 
 def check_integer(name: str, value: Any, *, at_least: int, at_most: int | None = _LARGEST) -> int:
@@ -84,6 +84,20 @@ def check_number(
     return number
 
 
+def check_seed(name: str, seed: Any) -> int:
+    """Returns a seed as an int.
+
+    Raises:
+      InputError: if it is not an integer of at least 0.
+    """
+    return check_integer(name, seed, at_least=0, at_most=None)
+
+
+def is_plausible_size(promised: int, in_file: int) -> bool:
+    """Whether a file of so many bytes may hold what takes ``promised`` bytes; equal numbers are stored once."""
+    return promised <= max(_PLAUSIBLE_BYTES, _MOST_COMPRESSED * in_file)
+
+
 def check_seeds(name: str, seeds: Any) -> list[int]:
     """Returns the seeds that are meant: those listed, or as many as a number says, from 0.
 
@@ -97,7 +111,7 @@ def check_seeds(name: str, seeds: Any) -> list[int]:
                 f"{name} is {number}, so many seeds, expected at most {_MOST_SEEDS:,}; one seed is [{number}]"
             )
         return list(range(number))
-    listed = [check_integer(name, seed, at_least=0, at_most=None) for seed in seeds]
+    listed = [check_seed(name, seed) for seed in seeds]
     if not listed:
         raise InputError(f"{name} is empty, expected at least one seed")
     check_distinct(name, listed)

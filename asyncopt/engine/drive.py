@@ -92,7 +92,8 @@ def drive(
             stops, wanted = _next_stops(steps, now.made, now.made + budget, per_call)
             before = now
             now = _call(advance, now, stops, wanted, per_call)
-            tell()
+            if any(wanted):
+                tell()
             report(now.made - before.made, share())
             took = max(now.seconds - before.seconds, 1e-6)
             budget = max(1, int((now.made - before.made) * min(_CALL_SECONDS / took, _GROWTH)))

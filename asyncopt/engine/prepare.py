@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, DTypeLike, Int, Key, PyTree
 
-from asyncopt.checks import InputError, check_flag, check_integer, check_seeds
+from asyncopt.checks import InputError, check_flag, check_integer, check_seed, check_seeds
 from asyncopt.engine import draws, loop
 from asyncopt.engine.blocks import Blocks, leaf_blocks
 from asyncopt.engine.layerwise import check_layers
@@ -313,7 +313,7 @@ def check_uses_weights(optimizer: optax.GradientTransformation) -> None:
 
 
 def _check_seed(seed: int) -> int:
-    seed = check_integer("seed", seed, at_least=0, at_most=None)
+    seed = check_seed("seed", seed)
     if seed >= 2**32:
         raise InputError(f"seed is {seed}, expected at most {2**32 - 1}")
     return seed

@@ -4,16 +4,13 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from asyncopt.checks import InputError
+from asyncopt.checks import InputError, is_plausible_size
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ALWAYS_LABELLED = ("problem", "optimizer", "method", "trace")
 _LONGEST_LABEL = 1000  # characters; a figure with a title of a hundred thousand takes minutes
-
-# A table may take so many bytes of memory, or so many times as many as its file: equal numbers are stored once.
-_PLAUSIBLE_BYTES, _MOST_COMPRESSED = 2**30, 1000
 
 
 def check_size(content: bytes) -> None:
@@ -26,7 +23,7 @@ def check_size(content: bytes) -> None:
 
     metadata = parquet.ParquetFile(io.BytesIO(content)).metadata
     promised = 8 * metadata.num_rows * metadata.num_columns
-    if promised > max(_PLAUSIBLE_BYTES, _MOST_COMPRESSED * len(content)):
+    if not is_plausible_size(promised, len(content)):
         raise ValueError(f"a table of {promised:,} bytes in a file of {len(content):,}")
 
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Float, Int
 
-from asyncopt.checks import InputError, check_integer
+from asyncopt.checks import InputError, check_integer, check_seed
 from asyncopt.shown import Shown
 from asyncopt.traces.durations import AnyDuration, Total, as_total
 from asyncopt.traces.keyed_draws import UNIT_MEAN, KeyedDraws
@@ -55,7 +55,7 @@ class Clock(Shown):
         seed: int = 0,
     ) -> None:
         self.num_workers = check_integer("num_workers", num_workers, at_least=1)
-        self.seed = check_integer("seed", seed, at_least=0, at_most=None)
+        self.seed = check_seed("seed", seed)
         factors = straggler_factors(self.num_workers, stragglers, slowdown)
         self._compute = _source("compute", compute, self.num_workers, factors, self.seed)
         self._network = _Drawn("network", as_total("network", network), self.num_workers, self.seed, _NETWORK)

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from asyncopt.checks import check_integer, warn_of_idle_workers
+from asyncopt.checks import check_integer, check_seed, warn_of_idle_workers
 from asyncopt.traces.durations import AnyDuration, as_duration
 from asyncopt.traces.worker_times import WorkerTimes
 
@@ -39,7 +39,7 @@ class Seconds:
     ) -> None:
         num_updates = check_integer("num_updates", num_updates, at_least=1)
         warn_of_idle_workers(times.num_workers, num_updates, 4)
-        generator = np.random.default_rng(check_integer("seed", seed, at_least=0, at_most=None))
+        generator = np.random.default_rng(check_seed("seed", seed))
         transfers, services = as_duration(*transfer), as_duration(*service)
         self.num_workers = times.num_workers
         self.compute_means = times.means

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from asyncopt.checks import check_integer, check_number, warn_of_idle_workers
+from asyncopt.checks import check_integer, check_number, check_seed, warn_of_idle_workers
 from asyncopt.traces.trace import Trace, staleness_setting
 
 
@@ -106,7 +106,7 @@ def cyclic(num_updates: int, num_workers: int) -> Trace:
 
 
 def _generator(seed: int) -> np.random.Generator:
-    return np.random.default_rng(check_integer("seed", seed, at_least=0, at_most=None))
+    return np.random.default_rng(check_seed("seed", seed))
 
 
 def _cut_to_start(delays: Float[np.ndarray, " K"] | Int[np.ndarray, " K"]) -> Trace:

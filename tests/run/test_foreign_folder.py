@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from asyncopt import InputError, load_runs
-from asyncopt.files import contents, manifest, records
+from asyncopt import InputError, checks, load_runs
+from asyncopt.files import manifest, records
 from asyncopt.report import curves
 from asyncopt.run import execute, verification
 from tests.run.test_verify import composed, record_into
@@ -136,7 +136,7 @@ def test_a_table_far_larger_than_its_file(replayed, monkeypatch, tmp_path):
     def repeated(table):
         return table.loc[np.repeat(table.index[:1], 300_000)]
 
-    monkeypatch.setattr(contents, "_PLAUSIBLE_BYTES", 10**6)
+    monkeypatch.setattr(checks, "_PLAUSIBLE_BYTES", 10**6)
     with pytest.raises(InputError, match=r"metrics\.parquet: cannot be read: ValueError: a table of [\d,]+ bytes in"):
         records.load_run(copied(replayed, tmp_path / "run", metrics=repeated))
 

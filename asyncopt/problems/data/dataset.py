@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import scipy.sparse
 
-from asyncopt.checks import InputError, check_integer, check_number, check_text
+from asyncopt.checks import InputError, check_integer, check_number, check_seed, check_text
 from asyncopt.shown import Shown
 
 Matrix = np.ndarray | scipy.sparse.csr_array
@@ -127,7 +127,7 @@ def split(
     num_test = round(test_fraction * num_rows)
     if num_test == num_rows:
         raise InputError(f"test_fraction is {test_fraction}, which leaves none of {num_rows} rows to train on")
-    order = np.random.default_rng(check_integer("split_seed", seed, at_least=0, at_most=None)).permutation(num_rows)
+    order = np.random.default_rng(check_seed("split_seed", seed)).permutation(num_rows)
     test, train = np.sort(order[:num_test]), np.sort(order[num_test:])
     return Dataset(name, features[train], labels[train], num_classes, features[test], labels[test])
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from asyncopt.checks import check_integer, check_number
+from asyncopt.checks import check_integer, check_number, check_seed
 from asyncopt.problems.data.dataset import RegressionData
 
 
@@ -25,7 +25,7 @@ def normal_rows(
     num_rows = check_integer("num_rows", num_rows, at_least=1)
     num_features = check_integer("num_features", num_features, at_least=1)
     noise = check_number("noise", noise, at_least=0)
-    generator = np.random.default_rng(check_integer("data_seed", data_seed, at_least=0, at_most=None))
+    generator = np.random.default_rng(check_seed("data_seed", data_seed))
     features = generator.standard_normal((num_rows, num_features))
     weights = generator.standard_normal(num_features)
     targets = features @ weights + noise * generator.standard_normal(num_rows)

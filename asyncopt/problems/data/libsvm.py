@@ -9,13 +9,11 @@ import zlib
 import numpy as np
 import scipy.sparse
 
-from asyncopt.checks import InputError, check_flag, check_integer, parsed
+from asyncopt.checks import InputError, check_flag, check_integer, is_plausible_size, parsed
 from asyncopt.problems.data.dataset import Dataset, split
 
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
 _MAX_INDEX = 2**31 - 1
-# A dense matrix may take so many bytes of memory, or so many times as many as its file: one large index makes it large.
-_PLAUSIBLE_BYTES, _MOST_COMPRESSED = 2**30, 1000
 # A line has fewer bytes than this. A compressed file of a few kilobytes can contain one of gigabytes.
 _LINE_LIMIT = 2**27
 
@@ -64,8 +62,8 @@ def libsvm(
         (np.array(values, dtype=float), columns, np.array([0, *row_ends], dtype=np.int64)),
         shape=(len(labels), num_features),
     )
-    promised = 8 * len(labels) * num_features
-    if dense and promised > max(_PLAUSIBLE_BYTES, _MOST_COMPRESSED * path.stat().st_size):
+    # One large index makes a large matrix.
+    if dense and not is_plausible_size(8 * len(labels) * num_features, path.stat().st_size):
         raise InputError(f"{path}: {len(labels)} dense rows of {num_features} numbers, expected dense=False")
     matrix = features.toarray() if dense else features
     return split(path.name, matrix, labels, len(classes), test_fraction, split_seed)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Int
 
-from asyncopt.checks import InputError, check_integer, check_number
+from asyncopt.checks import InputError, check_integer, check_number, check_seed
 from asyncopt.problems.data.dataset import Dataset
 from asyncopt.problems.data.images import ImageData
 
@@ -56,7 +56,7 @@ def partition(
     if pieces > num_rows:
         wanted = "num_workers · shards" if by == "shard" else "num_workers"
         raise InputError(f"{wanted} is {pieces}, expected at most {num_rows}, the rows of {dataset.name}")
-    generator = np.random.default_rng(check_integer("seed", seed, at_least=0, at_most=None))
+    generator = np.random.default_rng(check_seed("seed", seed))
     if by == "label":
         rows = _by_label(dataset.labels, dataset.num_classes, num_workers, alpha, generator)
     elif by == "shard":

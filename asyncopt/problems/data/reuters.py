@@ -6,7 +6,7 @@ import os
 import numpy as np
 import scipy.sparse
 
-from asyncopt.checks import check_integer
+from asyncopt.checks import check_integer, check_seed
 from asyncopt.problems.data.dataset import Dataset, split
 from asyncopt.problems.data.libsvm import libsvm
 from asyncopt.problems.data.source import find
@@ -63,7 +63,7 @@ def rcv1_like(num_rows: int = NUM_ROWS, test_fraction: float = 0.0, split_seed: 
       Mandelbrot, An informational theory of the statistical structure of language, 1953.
     """
     num_rows = check_integer("num_rows", num_rows, at_least=2)
-    rng = np.random.default_rng(check_integer("seed", seed, at_least=0, at_most=None))
+    rng = np.random.default_rng(check_seed("seed", seed))
     labels = (np.arange(num_rows) < round(_POSITIVE * num_rows)).astype(np.int64)
     rng.shuffle(labels)
     drawn = rng.lognormal(np.log(_MEDIAN_WORDS), _SPREAD_OF_WORDS, num_rows)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from asyncopt.checks import InputError, check_flag, check_integer
+from asyncopt.checks import InputError, check_flag, check_seed
 from asyncopt.traces.policies.policy import Answer, Arrival
 
 
@@ -54,7 +54,7 @@ class Assignments:
     def __post_init__(self) -> None:
         if self.order not in ("random", "shuffled"):
             raise InputError(f"order is {self.order!r}, expected random or shuffled")
-        check_integer("seed", self.seed, at_least=0, at_most=None)
+        check_seed("seed", self.seed)
 
     def start(self, num_workers: int) -> Answer:
         """Gives each worker a job."""
