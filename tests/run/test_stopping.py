@@ -69,6 +69,7 @@ def test_the_workers_of_a_sweep_end_with_it(tmp_path):
     overrides = [*LONG, "hydra/launcher=asyncopt_joblib", "hydra.sweep.dir=out", "trace.max_delay=1,2"]
     process = started("-m", *overrides, folder=tmp_path)
     wait_for(lambda: list(tmp_path.glob("out/*/checkpoint.npz")), process)
+    assert _semaphores(process.pid)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -77,6 +78,12 @@ def test_the_workers_of_a_sweep_end_with_it(tmp_path):
     while _running(process.pid) and time.monotonic() < within:
         time.sleep(0.05)
     assert not _running(process.pid)
+    assert not _semaphores(process.pid)
+
+
+def _semaphores(process):
+    """Returns the named semaphores that joblib has made in a process."""
+    return list(pathlib.Path("/dev/shm").glob(f"sem.loky-{process}-*"))
 
 
 def _running(session):
